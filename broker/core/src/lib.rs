@@ -1,0 +1,1 @@
+//! The broker's deterministic state machine: commands, tables, apply, effects.

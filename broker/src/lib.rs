@@ -1,0 +1,1 @@
+//! A broker node: server, dispatch, handlers, group, views, admin.

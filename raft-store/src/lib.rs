@@ -1,0 +1,1 @@
+//! The replicated log on disk and the Raft group on top of it.

@@ -1,0 +1,1 @@
+//! Framed TCP for the remoting protocol: connections, correlation, client pool, listener.

@@ -1,0 +1,1 @@
+//! The wire contract of the RocketMQ remoting protocol: pure, no input or output.
