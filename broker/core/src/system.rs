@@ -1,0 +1,79 @@
+//! System topics and groups: what a broker group holds before any client asks for it.
+//!
+//! They enter the tables by the bootstrap command that the first leader proposes, so the log and not the program's version says
+//! what they are; a later version adds its own by ordinary commands.
+// Source: RocketMQ 5.3 TopicConfigManager and SubscriptionGroupManager.
+
+use std::sync::Arc;
+
+use crate::command::Bootstrap;
+use crate::model::{GroupConfig, Perm, Settings, TopicConfig};
+
+/// Template of automatically created topics.
+pub const AUTO_CREATE_TOPIC: &str = "TBW102";
+pub const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
+
+const FIXED_TOPICS: &[(&str, u32)] = &[
+    ("SELF_TEST_TOPIC", 1),
+    ("BenchmarkTest", 1024),
+    ("OFFSET_MOVED_EVENT", 1),
+    ("SCHEDULE_TOPIC_XXXX", 18),
+    ("rmq_sys_wheel_timer", 1),
+    ("RMQ_SYS_TRANS_HALF_TOPIC", 1),
+    ("RMQ_SYS_TRANS_OP_HALF_TOPIC", 1),
+    ("TRANS_CHECK_MAX_TIME_TOPIC", 1),
+];
+
+const FIXED_GROUPS: &[&str] = &[
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+    "CID_RMQ_SYS_TRANS",
+];
+
+const CLUSTER_TOPIC_QUEUES: u32 = 16;
+const REVIVE_QUEUES: u32 = 8;
+
+/// The command that the first leader proposes in a blank group.
+pub fn bootstrap(cluster: &str, broker: &str, settings: Settings) -> Bootstrap {
+    let mut topics: Vec<TopicConfig> = FIXED_TOPICS
+        .iter()
+        .map(|(name, queue_count)| TopicConfig::new(*name, *queue_count, Perm::READ_WRITE))
+        .collect();
+    topics.push(TopicConfig::new(format!("{cluster}_REPLY_TOPIC"), 1, Perm::READ_WRITE));
+    topics.push(TopicConfig::new(format!("rmq_sys_REVIVE_LOG_{cluster}"), REVIVE_QUEUES, Perm::READ_WRITE));
+    topics.push(TopicConfig::new(format!("rmq_sys_SYNC_BROKER_MEMBER_{broker}"), 1, Perm::INHERIT));
+    topics.extend(setting_topics(cluster, broker, &settings).0);
+    let groups = FIXED_GROUPS.iter().map(|name| GroupConfig::new(*name)).collect();
+    Bootstrap { cluster: Arc::from(cluster), broker: Arc::from(broker), settings, topics, groups }
+}
+
+/// Topics whose presence or permission follows a setting: those that must exist, and the names that must not.
+pub(crate) fn setting_topics(
+    cluster: &str,
+    broker: &str,
+    settings: &Settings,
+) -> (Vec<TopicConfig>, Vec<Arc<str>>) {
+    let template = |enabled: bool| if enabled { Perm::READ_WRITE_INHERIT } else { Perm::INHERIT };
+    let mut present = vec![
+        TopicConfig::new(cluster, CLUSTER_TOPIC_QUEUES, template(settings.cluster_topic_enable)),
+        TopicConfig::new(broker, 1, template(settings.broker_topic_enable)),
+    ];
+    let mut absent = Vec::new();
+    if settings.auto_create_topic {
+        let queue_count = settings.default_topic_queue_count;
+        present.push(TopicConfig::new(AUTO_CREATE_TOPIC, queue_count, Perm::READ_WRITE_INHERIT));
+    } else {
+        absent.push(Arc::from(AUTO_CREATE_TOPIC));
+    }
+    if settings.trace_topic_enable {
+        present.push(TopicConfig::new(TRACE_TOPIC, 1, Perm::READ_WRITE));
+    } else {
+        absent.push(Arc::from(TRACE_TOPIC));
+    }
+    (present, absent)
+}

@@ -1,0 +1,129 @@
+//! Questions that handlers ask of the applied state. All answers borrow; none counts, locks or allocates more than it returns.
+
+use std::sync::Arc;
+
+use super::{Applied, Identity, Tables};
+use crate::command::QueueMinimum;
+use crate::model::{
+    DataVersion, GroupConfig, GroupMembers, Member, QueueHead, QueueRange, Settings, TopicConfig,
+};
+
+impl Tables {
+    /// The newest applied entry; zeros before the first.
+    pub fn applied(&self) -> Applied {
+        self.applied
+    }
+
+    /// Names of cluster and broker; absent until the bootstrap command is applied, and no client is served before.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Log position below which records may be gone.
+    pub fn minimum_position(&self) -> u64 {
+        self.minimum_position
+    }
+
+    pub fn topic(&self, topic: &str) -> Option<&TopicConfig> {
+        self.topics.get(topic)?.config.as_ref()
+    }
+
+    /// All topics that exist, in order of their names.
+    pub fn topics(&self) -> Vec<&TopicConfig> {
+        self.topics.sorted().into_iter().filter_map(|(_, topic)| topic.config.as_ref()).collect()
+    }
+
+    /// The topics' version; counter and time come from the log.
+    pub fn topic_version(&self) -> DataVersion {
+        self.topic_version
+    }
+
+    /// Head of a queue: one that an existing topic has by its configuration or by its messages. A deleted topic has none.
+    pub fn queue_head(&self, topic: &str, queue_id: u32) -> Option<QueueHead> {
+        let topic = self.topics.get(topic)?;
+        topic.config.as_ref()?;
+        topic.queue(queue_id)
+    }
+
+    /// Which numbers of a queue can be read; absent when there is no such queue.
+    pub fn queue(&self, topic: &str, queue_id: u32) -> Option<QueueRange> {
+        self.queue_head(topic, queue_id).map(|head| head.range())
+    }
+
+    /// Next number of each queue, deleted topics included, in order: what queues begin at once this state is the retention
+    /// boundary. Read from the checkpoint at the boundary, it is the content of the command that raises the minimums.
+    pub fn queue_maximums(&self) -> Vec<QueueMinimum> {
+        let mut all = Vec::new();
+        for (name, topic) in self.topics.sorted() {
+            for (queue_id, head) in (0u32..).zip(&topic.queues).filter(|(_, head)| head.max > 0) {
+                all.push(QueueMinimum { topic: name.clone(), queue_id, min: head.max });
+            }
+        }
+        all
+    }
+
+    pub fn group(&self, group: &str) -> Option<&GroupConfig> {
+        self.groups.get(group)
+    }
+
+    /// All groups, in order of their names.
+    pub fn groups(&self) -> Vec<&GroupConfig> {
+        self.groups.sorted().into_iter().map(|(_, config)| config).collect()
+    }
+
+    pub fn group_version(&self) -> DataVersion {
+        self.group_version
+    }
+
+    /// Members of a group; absent when it has none.
+    pub fn members(&self, group: &str) -> Option<&GroupMembers> {
+        self.members.get(group)
+    }
+
+    pub fn member(&self, group: &str, client_id: &str) -> Option<&Member> {
+        self.members.get(group)?.members.get(client_id)
+    }
+
+    /// Groups with members, in order of their names.
+    pub fn groups_with_members(&self) -> Vec<(&Arc<str>, &GroupMembers)> {
+        self.members.sorted()
+    }
+
+    /// The stored consumer offset.
+    pub fn consumer_offset(&self, group: &str, topic: &str, queue_id: u32) -> Option<i64> {
+        self.offsets.get(group)?.get(topic)?.get(&queue_id).copied()
+    }
+
+    /// All stored offsets of a group: topic, queue id, offset.
+    pub fn consumer_offsets(&self, group: &str) -> impl Iterator<Item = (&Arc<str>, u32, i64)> {
+        self.offsets.get(group).into_iter().flatten().flat_map(|(topic, queues)| {
+            queues.iter().map(move |(queue_id, offset)| (topic, *queue_id, *offset))
+        })
+    }
+
+    /// Groups that have stored offsets for a topic or a member that subscribes it, in order of their names.
+    pub fn groups_of_topic(&self, topic: &str) -> Vec<Arc<str>> {
+        let stored =
+            self.offsets.iter().filter(|(_, offsets)| offsets.contains_key(topic)).map(|(group, _)| group);
+        let subscribed = self
+            .members
+            .iter()
+            .filter(|(_, members)| members.subscription(topic).is_some())
+            .map(|(group, _)| group);
+        let groups: std::collections::BTreeSet<&Arc<str>> = stored.chain(subscribed).collect();
+        groups.into_iter().cloned().collect()
+    }
+
+    /// True when a heartbeat brings nothing new, so that no command is needed: renewals stay outside the log.
+    pub fn is_renewal(&self, group: &str, member: &Member) -> bool {
+        self.member(group, &member.client_id).is_some_and(|known| {
+            let mut merged = member.clone();
+            super::commands::keep_newer_subscriptions(&mut merged, Some(known));
+            !known.differs(&merged)
+        })
+    }
+}
