@@ -1,0 +1,103 @@
+//! The log: segments of records, one writer, recovery.
+//!
+//! [`Log`] is owned by the group's thread: it gives entries their place, stamps, chains and checksums them, keeps the
+//! newest in memory and hands all writing to one writer, in order. [`LogReader`] reads from any thread.
+//! [`Checkpoints`] keeps the tables of the state machine beside the log. The bytes on disk are described in
+//! `docs/storage.md`.
+
+use bytes::Bytes;
+
+use crate::types::{EntryKind, FlushMode, LogId};
+
+mod checkpoint;
+mod error;
+mod reader;
+mod recovery;
+mod store;
+mod time;
+
+pub use checkpoint::{Checkpoint, CheckpointInfo, Checkpoints, StateSource};
+pub use error::{AppendError, Damage, Fault, OpenError};
+pub use reader::{LogReader, SegmentInfo};
+pub use recovery::{Recovered, RecoveredVote, RecoveryVisitor, TornTail};
+pub use store::{Installed, Log, Space};
+pub use time::{Clock, SystemClock};
+
+/// Who runs the writer and the background work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriterMode {
+    /// Two threads of the log: one writes and syncs, one allocates, unlinks and writes checkpoints.
+    Thread,
+    /// The caller: each call does its writing and calls back before it returns.
+    Inline,
+    /// The caller, when it calls [`Log::run_writer`]: what was queued till then is one group. For simulation.
+    Manual,
+}
+
+/// How a log is kept.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the group; logs of two groups never chain.
+    pub group: String,
+    /// Bytes of a segment file, header included.
+    pub segment_size: u64,
+    /// When an append counts as done.
+    pub flush: FlushMode,
+    /// Bytes of records kept in memory; those not yet written stay beyond it.
+    pub ring_bytes_max: usize,
+    /// Bytes that one group of writes takes at most before it is synced.
+    pub group_bytes_max: usize,
+    /// Segments allocated ahead of their use.
+    pub spare_count: usize,
+    /// Room left in the last segment below which a missing spare segment is reported as [`Space::NoSpare`].
+    pub reserve_bytes: u64,
+    /// Age of a segment's first record at which a leader starts another one even if it is not full.
+    pub segment_age_ms_max: Option<u64>,
+    /// Who does the writing.
+    pub writer: WriterMode,
+    /// For conformance suites only: the first entry of an empty log may have any index.
+    pub first_index_free: bool,
+}
+
+impl LogOptions {
+    /// The defaults of a production log.
+    pub fn new(cluster: &str, group: &str) -> Self {
+        Self {
+            cluster: cluster.to_owned(),
+            group: group.to_owned(),
+            segment_size: 1 << 30,
+            flush: FlushMode::Sync,
+            ring_bytes_max: 64 << 20,
+            group_bytes_max: 8 << 20,
+            spare_count: 1,
+            reserve_bytes: 64 << 20,
+            segment_age_ms_max: None,
+            writer: WriterMode::Thread,
+            first_index_free: false,
+        }
+    }
+}
+
+/// An entry that has no bytes yet: the log gives it position, time, chain and checksum, and lets the stamper number it.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Term and index.
+    pub id: LogId,
+    /// Full node id of the leader; written as 0 for index 0.
+    pub leader: u64,
+    /// What the payload is.
+    pub kind: EntryKind,
+    /// The payload.
+    pub body: Body,
+}
+
+/// A draft's payload.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// The payload alone; it is copied behind a header.
+    Plain(Bytes),
+    /// The payload behind [`crate::RECORD_HEADER_SIZE`] bytes of room; stamped in place when nobody else holds it.
+    HeadRoom(Bytes),
+}
