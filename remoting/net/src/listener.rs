@@ -39,7 +39,20 @@ impl Listener {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        let socket = socket.listen(BACKLOG)?;
+        Listener::over(socket.listen(BACKLOG)?, options)
+    }
+
+    /// Takes over a socket that was bound and set to listen before, for instance to hold a port over a restart within the
+    /// process. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The socket can't be made non-blocking or has no address.
+    pub fn from_std(socket: std::net::TcpListener, options: ListenOptions) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        Listener::over(TcpListener::from_std(socket)?, options)
+    }
+
+    fn over(socket: TcpListener, options: ListenOptions) -> io::Result<Listener> {
         let budget = options.budget.clone().unwrap_or_else(|| ByteBudget::new(options.in_flight_bytes_max));
         Ok(Listener { local: socket.local_addr()?, socket, options, budget, stats: Arc::default() })
     }
