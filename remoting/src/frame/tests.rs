@@ -1,0 +1,1 @@
+//! Framing: what is refused, and with which words.
