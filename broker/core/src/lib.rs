@@ -34,5 +34,6 @@ pub use model::{
     QueueHead, QueueRange, RetryPolicy, Settings, SimpleSubscription, Subscription, TopicConfig,
 };
 pub use payload::{Payload, PayloadBuilder, PayloadError};
+pub use rules::{TagFilter, TagFilterError};
 pub use tables::{Applied, ApplyError, CheckpointError, EntryContext, Identity, Tables};
 pub use tail::{TailError, TailTable};

@@ -1,0 +1,10 @@
+//! Tests of the state machine as a whole, through its public face.
+#![allow(clippy::unwrap_used)]
+
+mod codec;
+mod messages;
+mod properties;
+mod rules;
+mod scenarios;
+mod support;
+mod tail;
