@@ -9,6 +9,3 @@ pub const NAME_BYTES_MAX: usize = 1024;
 
 /// Bytes of any other text inside a command, such as a filter expression or an attribute.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
-
-/// Smallest stored message: all fixed fields of the short form with two IPv4 hosts, nothing else.
-pub const MESSAGE_SIZE_MIN: usize = 91;

@@ -27,19 +27,14 @@
 //! replica and must not pay for fields that it does not use.
 // Source: RocketMQ 5.3 MessageDecoder and MessageExtEncoder; vectors of kind `message`.
 
-use crate::limits::{MESSAGE_SIZE_MIN, QUEUES_PER_TOPIC_MAX};
+use flotilla_remoting::message::SysFlag;
+use flotilla_remoting::message::layout::{
+    EMPTY_SIZE, HOST_SIZE_V4, HOST_SIZE_V6, MAGIC_AT, MAGIC_V1, MAGIC_V2, PHYSICAL_OFFSET_AT, QUEUE_ID_AT,
+    QUEUE_OFFSET_AT, SYS_FLAG_AT, TOTAL_SIZE_AT, store_timestamp_at,
+};
+use flotilla_remoting::message::tags::java_hash;
 
-const MAGIC_SHORT: u32 = 0xDAA3_20A7;
-const MAGIC_LONG: u32 = 0xDAA3_20AB;
-const QUEUE_ID_AT: usize = 12;
-const QUEUE_OFFSET_AT: usize = 20;
-const PHYSICAL_OFFSET_AT: usize = 28;
-const SYS_FLAG_AT: usize = 36;
-const BORN_HOST_AT: usize = 48;
-const BORN_HOST_IPV6: u32 = 0x10;
-const STORE_HOST_IPV6: u32 = 0x20;
-const TRANSACTION_BITS: u32 = 0xC;
-const TRANSACTION_COMMIT: u32 = 0x8;
+use crate::limits::QUEUES_PER_TOPIC_MAX;
 
 /// Why bytes are not a stored message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +49,7 @@ pub enum MessageReason {
     #[error("total size {0} does not fit the bytes")]
     Size(u32),
     #[error("unknown magic {0:#010x}")]
-    Magic(u32),
+    Magic(i32),
     #[error("the lengths inside don't add up to the total size")]
     Lengths,
     #[error("topic is empty or not UTF-8")]
@@ -68,7 +63,7 @@ pub enum MessageReason {
 pub struct MessageShape {
     pub size: u32,
     pub queue_id: u32,
-    pub sys_flag: u32,
+    pub sys_flag: SysFlag,
     store_timestamp_at: u32,
     topic_at: u32,
     topic_size: u16,
@@ -83,26 +78,27 @@ impl MessageShape {
     /// What does not fit. The topic's UTF-8 is checked by whoever takes it as text.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, MessageReason> {
-        if bytes.len() < MESSAGE_SIZE_MIN {
+        if bytes.len() < EMPTY_SIZE {
             return Err(MessageReason::Size(u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
         }
-        let size = u32_at(bytes, 0);
-        if (size as usize) < MESSAGE_SIZE_MIN || size as usize > bytes.len() {
+        let size = u32_at(bytes, TOTAL_SIZE_AT);
+        if (size as usize) < EMPTY_SIZE || size as usize > bytes.len() {
             return Err(MessageReason::Size(size));
         }
         let bytes = &bytes[..size as usize];
-        let topic_length_size = match u32_at(bytes, 4) {
-            MAGIC_SHORT => 1,
-            MAGIC_LONG => 2,
+        let topic_length_size = match u32_at(bytes, MAGIC_AT).cast_signed() {
+            MAGIC_V1 => 1,
+            MAGIC_V2 => 2,
             other => return Err(MessageReason::Magic(other)),
         };
         let queue_id = u32_at(bytes, QUEUE_ID_AT);
         if queue_id >= QUEUES_PER_TOPIC_MAX {
             return Err(MessageReason::QueueId(queue_id.cast_signed()));
         }
-        let sys_flag = u32_at(bytes, SYS_FLAG_AT);
-        let store_timestamp_at = BORN_HOST_AT + host_size(sys_flag & BORN_HOST_IPV6 != 0);
-        let body_length_at = store_timestamp_at + 8 + host_size(sys_flag & STORE_HOST_IPV6 != 0) + 12;
+        let sys_flag = SysFlag(u32_at(bytes, SYS_FLAG_AT).cast_signed());
+        let store_timestamp_at = store_timestamp_at(sys_flag.0);
+        let store_host_size = if sys_flag.has(SysFlag::STORE_HOST_V6) { HOST_SIZE_V6 } else { HOST_SIZE_V4 };
+        let body_length_at = store_timestamp_at + 8 + store_host_size + 12;
         // The smallest message covers both IPv4 hosts; with IPv6 the length field itself may lie beyond the end.
         let body_size = checked_u32_at(bytes, body_length_at)? as usize;
         let topic_length_at = body_length_at + 4 + body_size;
@@ -137,7 +133,7 @@ impl MessageShape {
     // Source: RocketMQ 5.3 CommitLog#doAppend.
     #[inline]
     pub fn is_numbered(&self) -> bool {
-        matches!(self.sys_flag & TRANSACTION_BITS, 0 | TRANSACTION_COMMIT)
+        matches!(self.sys_flag.0 & SysFlag::TRANSACTION, 0 | SysFlag::TRANSACTION_COMMIT)
     }
 
     /// The topic's bytes; `message` starts at this message's first byte.
@@ -240,20 +236,15 @@ pub fn tags_code_of(properties: &[u8]) -> i64 {
 /// Java's string hash over UTF-16 code units of UTF-8 bytes; bytes that are no UTF-8 count as replacement characters, as Java
 /// would decode them.
 pub fn tag_hash(tag: &[u8]) -> i32 {
-    let step = |hash: i32, unit: u16| hash.wrapping_mul(31).wrapping_add(i32::from(unit));
-    if tag.is_ascii() {
-        return tag.iter().fold(0, |hash, byte| step(hash, u16::from(*byte)));
+    match std::str::from_utf8(tag) {
+        Ok(tag) => java_hash(tag),
+        Err(_) => java_hash(&String::from_utf8_lossy(tag)),
     }
-    String::from_utf8_lossy(tag).encode_utf16().fold(0, step)
 }
 
 const fn topic_size_max(topic_length_size: usize) -> usize {
     // The length is signed on the wire.
     if topic_length_size == 1 { 127 } else { 32_767 }
-}
-
-const fn host_size(ipv6: bool) -> usize {
-    if ipv6 { 20 } else { 8 }
 }
 
 #[inline]

@@ -6,22 +6,20 @@
 
 use std::sync::Arc;
 
+use flotilla_remoting::names;
+
 use crate::command::Bootstrap;
 use crate::model::{GroupConfig, Perm, Settings, TopicConfig};
 
-/// Template of automatically created topics.
-pub const AUTO_CREATE_TOPIC: &str = "TBW102";
-pub const TRACE_TOPIC: &str = "RMQ_SYS_TRACE_TOPIC";
-
 const FIXED_TOPICS: &[(&str, u32)] = &[
-    ("SELF_TEST_TOPIC", 1),
-    ("BenchmarkTest", 1024),
-    ("OFFSET_MOVED_EVENT", 1),
-    ("SCHEDULE_TOPIC_XXXX", 18),
-    ("rmq_sys_wheel_timer", 1),
-    ("RMQ_SYS_TRANS_HALF_TOPIC", 1),
-    ("RMQ_SYS_TRANS_OP_HALF_TOPIC", 1),
-    ("TRANS_CHECK_MAX_TIME_TOPIC", 1),
+    (names::SELF_TEST_TOPIC, 1),
+    (names::BENCHMARK_TOPIC, 1024),
+    (names::OFFSET_MOVED_TOPIC, 1),
+    (names::SCHEDULE_TOPIC, 18),
+    (names::TIMER_TOPIC, 1),
+    (names::HALF_TOPIC, 1),
+    (names::OP_HALF_TOPIC, 1),
+    (names::CHECK_MAX_TIME_TOPIC, 1),
 ];
 
 const FIXED_GROUPS: &[&str] = &[
@@ -44,7 +42,7 @@ pub fn bootstrap(cluster: &str, broker: &str, settings: Settings) -> Bootstrap {
         .iter()
         .map(|(name, queue_count)| TopicConfig::new(*name, *queue_count, Perm::READ_WRITE))
         .collect();
-    topics.push(TopicConfig::new(format!("{cluster}_REPLY_TOPIC"), 1, Perm::READ_WRITE));
+    topics.push(TopicConfig::new(names::reply_topic(cluster), 1, Perm::READ_WRITE));
     topics.push(TopicConfig::new(format!("rmq_sys_REVIVE_LOG_{cluster}"), REVIVE_QUEUES, Perm::READ_WRITE));
     topics.push(TopicConfig::new(format!("rmq_sys_SYNC_BROKER_MEMBER_{broker}"), 1, Perm::INHERIT));
     topics.extend(setting_topics(cluster, broker, &settings).0);
@@ -66,14 +64,14 @@ pub(crate) fn setting_topics(
     let mut absent = Vec::new();
     if settings.auto_create_topic {
         let queue_count = settings.default_topic_queue_count;
-        present.push(TopicConfig::new(AUTO_CREATE_TOPIC, queue_count, Perm::READ_WRITE_INHERIT));
+        present.push(TopicConfig::new(names::AUTO_CREATE_TOPIC, queue_count, Perm::READ_WRITE_INHERIT));
     } else {
-        absent.push(Arc::from(AUTO_CREATE_TOPIC));
+        absent.push(Arc::from(names::AUTO_CREATE_TOPIC));
     }
     if settings.trace_topic_enable {
-        present.push(TopicConfig::new(TRACE_TOPIC, 1, Perm::READ_WRITE));
+        present.push(TopicConfig::new(names::TRACE_TOPIC, 1, Perm::READ_WRITE));
     } else {
-        absent.push(Arc::from(TRACE_TOPIC));
+        absent.push(Arc::from(names::TRACE_TOPIC));
     }
     (present, absent)
 }

@@ -1,7 +1,7 @@
 //! Tag subscriptions: `*`, or tags joined by `||`, matched by hash. Collisions pass here and are caught by the client.
 // Source: RocketMQ 5.3 FilterAPI#buildSubscriptionData and ExpressionMessageFilter.
 
-use crate::message::tag_hash;
+use flotilla_remoting::message::tags::TagExpression;
 
 /// Which tag codes a subscription wants.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,19 +24,11 @@ impl TagFilter {
     /// When it consists of separators alone. Blanks between separators are no error: they are dropped, and when nothing else is
     /// there, nothing matches, as in RocketMQ.
     pub fn parse(expression: &str) -> Result<Self, TagFilterError> {
-        if expression.is_empty() || expression == "*" {
-            return Ok(Self::All);
+        match TagExpression::parse(Some(expression)) {
+            Ok(TagExpression::All) => Ok(Self::All),
+            Ok(tags @ TagExpression::Tags(_)) => Ok(Self::from_codes(tags.codes())),
+            Err(_) => Err(TagFilterError(expression.to_owned())),
         }
-        let pieces = expression.split("||");
-        if pieces.clone().all(str::is_empty) {
-            return Err(TagFilterError(expression.to_owned()));
-        }
-        // Java's trim cuts everything up to and including the blank.
-        let codes = pieces
-            .map(|piece| piece.trim_matches(|character| character <= ' '))
-            .filter(|tag| !tag.is_empty())
-            .map(|tag| tag_hash(tag.as_bytes()));
-        Ok(Self::from_codes(codes))
     }
 
     /// A filter from the code set that a client sent.

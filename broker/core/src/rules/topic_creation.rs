@@ -3,11 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::model::{Perm, TopicConfig};
-use crate::system::AUTO_CREATE_TOPIC;
-use crate::tables::Tables;
+use flotilla_remoting::names::{self, AUTO_CREATE_TOPIC};
 
-const RETRY_TOPIC_PREFIX: &str = "%RETRY%";
+use crate::model::{Perm, TopicConfig};
+use crate::tables::Tables;
 
 /// What the send handler does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub fn decide_topic<'a>(
     if let Some(config) = from_template(tables, topic, template, client_queue_count, topic_sys_flag) {
         return TopicDecision::Create(config);
     }
-    if topic.starts_with(RETRY_TOPIC_PREFIX) {
+    if names::is_retry_topic(topic) {
         let config = TopicConfig { sys_flag: topic_sys_flag, ..TopicConfig::new(topic, 1, Perm::READ_WRITE) };
         return TopicDecision::Create(config);
     }

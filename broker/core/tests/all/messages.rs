@@ -2,6 +2,9 @@
 
 use flotilla_core::message::{MessageReason, tag_hash, tags_code_of};
 use flotilla_core::{MessageShape, Messages, PayloadBuilder, TagFilter};
+use flotilla_remoting::message::{
+    LayoutError, LayoutVersion, MessageView, StoredMessage, SysFlag, encode_stored,
+};
 use proptest::prelude::*;
 
 use crate::support::{message, message_with_flag};
@@ -89,7 +92,7 @@ fn each_broken_length_is_named() {
         bytes[at] = value;
         MessageShape::parse(&bytes).unwrap_err()
     };
-    assert_eq!(broken(7, 0), MessageReason::Magic(0xDAA3_2000));
+    assert_eq!(broken(7, 0), MessageReason::Magic(0xDAA3_2000_u32.cast_signed()));
     assert_eq!(broken(3, 90), MessageReason::Size(90));
     assert_eq!(broken(2, 1), MessageReason::Size(256 + good.len() as u32));
     assert_eq!(broken(12, 1), MessageReason::QueueId(0x0100_0001));
@@ -145,6 +148,65 @@ proptest! {
         if let Ok(shape) = MessageShape::parse(&bytes) {
             prop_assert!(shape.size as usize <= size);
             let _ = (shape.topic(&bytes), shape.properties(&bytes), shape.tags_code(&bytes), shape.store_timestamp(&bytes));
+        }
+    }
+}
+
+proptest! {
+    /// The walker reads a part of what the full view reads, and the two must never part.
+    #[test]
+    fn prop_the_walker_agrees_with_the_full_view(
+        topic in "[a-zA-Z0-9_%|-]{1,140}",
+        body in proptest::collection::vec(any::<u8>(), 0..60),
+        tag in proptest::option::of("[^\u{1}\u{2}]{1,8}"),
+        queue_id in 0_i32..65_536,
+        sys_flag in 0_i32..0x400,
+        hosts in (any::<bool>(), any::<bool>()),
+        mutation in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let host = |ipv6: bool| if ipv6 { "[2001:db8::1]:10911" } else { "10.0.0.5:10911" }.parse().unwrap();
+        let properties = tag.map(|tag| format!("KEYS\u{1}k\u{2}TAGS\u{1}{tag}\u{2}")).unwrap_or_default();
+        let stored = StoredMessage {
+            topic: &topic,
+            queue_id,
+            flag: 7,
+            sys_flag: SysFlag(sys_flag),
+            queue_offset: 11,
+            physical_offset: 12,
+            born_timestamp: 13,
+            born_host: host(hosts.0),
+            store_timestamp: 14,
+            store_host: host(hosts.1),
+            reconsume_times: 1,
+            prepared_transaction_offset: 15,
+            body: &body,
+            properties: &properties,
+            added_properties: &[],
+            with_property_crc: false,
+            layout: LayoutVersion::Auto,
+        };
+        let mut bytes = bytes::BytesMut::new();
+        encode_stored(&stored, &mut bytes).unwrap();
+        if let Some((at, value)) = mutation {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        let shape = MessageShape::parse(&bytes);
+        match MessageView::parse(&bytes) {
+            Ok((view, rest)) if !view.topic().is_empty() && (0..65_536).contains(&view.queue_id()) => {
+                let shape = shape.unwrap();
+                prop_assert_eq!(shape.size as usize + rest.len(), bytes.len());
+                prop_assert_eq!(shape.topic(&bytes), view.topic().as_bytes());
+                prop_assert_eq!(shape.properties(&bytes), view.properties().as_bytes());
+                prop_assert_eq!(i64::from(shape.queue_id), i64::from(view.queue_id()));
+                prop_assert_eq!(shape.queue_offset(&bytes), view.queue_offset());
+                prop_assert_eq!(shape.physical_offset(&bytes), view.physical_offset());
+                prop_assert_eq!(shape.store_timestamp(&bytes), view.store_timestamp());
+                prop_assert_eq!(shape.tags_code(&bytes), view.tags_code());
+            }
+            // What the view refuses for its lengths the walker refuses too; texts it does not look at.
+            Err(LayoutError::NotUtf8 { .. }) | Ok(_) => {}
+            Err(_) => prop_assert!(shape.is_err()),
         }
     }
 }
