@@ -26,6 +26,7 @@ mod source;
 mod topics;
 
 use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub use source::{
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use problem::Problem;
 
@@ -52,6 +54,35 @@ const CONNECTIONS_MAX: usize = 128;
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 type Source = Arc<dyn AdminSource>;
+
+/// Starts the server on a bound socket, or on an address, or not at all when there is neither. Gives the address.
+///
+/// # Errors
+/// The address can't be bound; the message names it.
+pub async fn start(
+    listen: Option<SocketAddr>,
+    bound: Option<StdListener>,
+    source: Source,
+    stop: CancellationToken,
+) -> io::Result<Option<SocketAddr>> {
+    let listener = match (bound, listen) {
+        (Some(bound), _) => {
+            bound.set_nonblocking(true)?;
+            TcpListener::from_std(bound)?
+        }
+        (None, Some(listen)) => TcpListener::bind(listen).await.map_err(|error| {
+            io::Error::new(error.kind(), format!("can't listen for administration on {listen}: {error}"))
+        })?,
+        (None, None) => return Ok(None),
+    };
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        if let Err(error) = serve(listener, source, stop).await {
+            error!(%error, "administration ended");
+        }
+    });
+    Ok(Some(address))
+}
 
 /// Serves until `stop` is cancelled; then requests under way get [`STOP_GRACE`] to finish.
 ///

@@ -1,7 +1,6 @@
 //! The server over real sockets, asked by a plain HTTP client, against a source that is not a node.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
@@ -354,4 +353,21 @@ async fn the_server_stops_although_a_client_holds_its_connection() {
     server.stop.cancel();
     server.task.await.unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn it_starts_on_an_address_on_a_bound_socket_or_not_at_all() {
+    let source: Source = Arc::new(Fake::new());
+    let stop = CancellationToken::new();
+    let _stops_with_the_test = stop.clone().drop_guard();
+    assert_eq!(start(None, None, source.clone(), stop.clone()).await.unwrap(), None);
+
+    let bound = StdListener::bind("127.0.0.1:0").unwrap();
+    let address = bound.local_addr().unwrap();
+    assert_eq!(start(None, Some(bound), source.clone(), stop.clone()).await.unwrap(), Some(address));
+    let error = start(Some(address), None, source.clone(), stop.clone()).await.unwrap_err();
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+
+    let free = start(Some("127.0.0.1:0".parse().unwrap()), None, source, stop).await.unwrap();
+    assert!(TcpStream::connect(free.unwrap()).await.is_ok());
 }
