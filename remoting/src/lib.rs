@@ -15,12 +15,17 @@
 //! | [`json`]    | reader and writer of that dialect                                         |
 //! | [`message`] | the stored message, properties, tags, ids, batches                        |
 //! | [`names`]   | topic and group names                                                     |
+//! | [`pop`]     | receipt handles and offset lists of pop consumption, recall handles       |
+//! | [`acl`]     | what a request's signature covers                                         |
+//! | [`trace`]   | records of message traces                                                 |
 //! | [`version`] | protocol version numbers                                                  |
 //!
 //! What a code means and when it is sent is the business of the crates above.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod acl;
+mod base64;
 pub mod bodies;
 pub mod code;
 pub mod ext;
@@ -31,6 +36,8 @@ pub mod language;
 pub mod limits;
 pub mod message;
 pub mod names;
+pub mod pop;
+pub mod trace;
 pub mod version;
 
 pub use code::{RequestCode, ResponseCode};

@@ -10,8 +10,10 @@
 //! | `tags.rs`       | tag codes and subscription expressions                                 |
 //! | `ids.rs`        | offset ids and unique ids                                              |
 //! | `batch.rs`      | body of a batch send                                                   |
+//! | `consume_queue.rs` | unit of a consume queue                                             |
 
 pub mod batch;
+pub mod consume_queue;
 mod encode;
 pub mod ids;
 pub mod layout;
