@@ -7,6 +7,7 @@
 pub mod identity;
 pub mod log;
 pub mod peers;
+pub mod raft;
 pub mod record;
 pub mod types;
 pub mod vfs;

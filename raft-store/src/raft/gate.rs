@@ -1,0 +1,220 @@
+//! Decides whose calls this node answers.
+//!
+//! The consensus library checks no membership when it is asked for a vote, so this is done before it is asked: the
+//! caller must mean exactly this node (a wiped disk is another node at the same address), be one of the configured
+//! peers, and, while this node is blank, belong to the group that it durably promised to join.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tracing::warn;
+
+use super::forming::Token;
+use super::network::handshake::{Hello, Purpose};
+use crate::identity::NodeId;
+
+/// What this node is to the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    /// No log and no vote.
+    Blank { promised: Option<Token> },
+    /// Has taken part.
+    Member,
+}
+
+struct State {
+    standing: Standing,
+    /// Calls of peers being carried out; the promise can't change meanwhile.
+    admitted: usize,
+    /// Last refusal per peer index, so that a peer that tries again and again is logged once.
+    refused: HashMap<u16, String>,
+}
+
+/// The gate of one replica.
+pub(crate) struct Gate {
+    cluster: String,
+    group: String,
+    own: NodeId,
+    peers: Vec<u16>,
+    state: Mutex<State>,
+}
+
+/// Held while a peer's call is carried out.
+pub(crate) struct Admission(Arc<Gate>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.state.lock().admitted -= 1;
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(cluster: String, group: String, own: NodeId, peers: Vec<u16>) -> Gate {
+        let state =
+            State { standing: Standing::Blank { promised: None }, admitted: 0, refused: HashMap::new() };
+        Gate { cluster, group, own, peers, state: Mutex::new(state) }
+    }
+
+    pub(crate) fn own(&self) -> NodeId {
+        self.own
+    }
+
+    /// From now on this node takes part without a promise.
+    pub(crate) fn become_member(&self) {
+        self.state.lock().standing = Standing::Member;
+    }
+
+    pub(crate) fn is_member(&self) -> bool {
+        self.state.lock().standing == Standing::Member
+    }
+
+    /// Sets the promise of a blank node unless a call made under the old one is still being carried out.
+    pub(crate) fn set_promise(&self, token: Token) -> bool {
+        let mut state = self.state.lock();
+        match &mut state.standing {
+            Standing::Member => false,
+            Standing::Blank { promised } => {
+                *promised = Some(token);
+                true
+            }
+        }
+    }
+
+    /// Withdraws the promise of a blank node while a new one is written. False: not now, calls are being carried out.
+    pub(crate) fn suspend(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.admitted > 0 || state.standing == Standing::Member {
+            return false;
+        }
+        state.standing = Standing::Blank { promised: None };
+        true
+    }
+
+    pub(crate) fn promised(&self) -> Option<Token> {
+        match &self.state.lock().standing {
+            Standing::Blank { promised } => promised.clone(),
+            Standing::Member => None,
+        }
+    }
+
+    /// Looks at a hello. The refusal is a sentence for the other side's log.
+    pub(crate) fn check(&self, hello: &Hello) -> Result<(), String> {
+        let refusal = self.refusal(hello);
+        let mut state = self.state.lock();
+        let peer = hello.from.peer_index();
+        match refusal {
+            None => {
+                state.refused.remove(&peer);
+                Ok(())
+            }
+            Some(reason) => {
+                if self.peers.contains(&peer) && state.refused.get(&peer) != Some(&reason) {
+                    warn!(from = %hello.from, reason, "peer refused");
+                    state.refused.insert(peer, reason.clone());
+                }
+                Err(reason)
+            }
+        }
+    }
+
+    fn refusal(&self, hello: &Hello) -> Option<String> {
+        if hello.cluster != self.cluster {
+            return Some(format!("this is cluster {}, not {}", self.cluster, hello.cluster));
+        }
+        if hello.group != self.group {
+            return Some(format!("this is group {}, not {}", self.group, hello.group));
+        }
+        if !self.peers.contains(&hello.from.peer_index()) || hello.from.peer_index() == self.own.peer_index()
+        {
+            return Some(format!("node {} is not a configured peer", hello.from));
+        }
+        match (hello.to, hello.purpose) {
+            (Some(to), _) if to != self.own => Some(format!("this is node {}, not {to}", self.own)),
+            (Some(_), _) | (None, Purpose::Forming | Purpose::Application) => None,
+            (None, Purpose::Control | Purpose::Entries | Purpose::Checkpoint) => {
+                Some("the called node is not named".to_owned())
+            }
+        }
+    }
+
+    /// Lets one call through, or says why not.
+    pub(crate) fn admit(self: &Arc<Self>, from: NodeId) -> io::Result<Admission> {
+        let mut state = self.state.lock();
+        let admitted = match &state.standing {
+            Standing::Member => true,
+            Standing::Blank { promised } => {
+                promised.as_ref().is_some_and(|token| token.nodes.contains(&from.0))
+            }
+        };
+        if !admitted {
+            let reason = "this node is blank and has promised nothing to the caller's group";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        }
+        state.admitted += 1;
+        Ok(Admission(Arc::clone(self)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: NodeId = NodeId(1 << 48 | 7);
+    const PEER: NodeId = NodeId(2 << 48 | 9);
+
+    fn gate() -> Arc<Gate> {
+        Arc::new(Gate::new("c".into(), "g".into(), OWN, vec![0, 1, 2]))
+    }
+
+    fn hello(purpose: Purpose, to: Option<NodeId>) -> Hello {
+        Hello { purpose, cluster: "c".into(), group: "g".into(), from: PEER, to }
+    }
+
+    fn token(nodes: &[NodeId]) -> Token {
+        Token { group: "g".into(), nodes: nodes.iter().map(|node| node.0).collect() }
+    }
+
+    #[test]
+    fn only_calls_to_the_own_full_id_are_taken() {
+        let gate = gate();
+        assert!(gate.check(&hello(Purpose::Control, Some(OWN))).is_ok());
+        let earlier_self = NodeId(1 << 48 | 6);
+        assert!(gate.check(&hello(Purpose::Control, Some(earlier_self))).unwrap_err().contains("not"));
+        assert!(gate.check(&hello(Purpose::Entries, None)).is_err());
+        assert!(gate.check(&hello(Purpose::Forming, None)).is_ok());
+        assert!(gate.check(&hello(Purpose::Application, None)).is_ok());
+    }
+
+    #[test]
+    fn other_clusters_groups_and_strangers_are_refused() {
+        let gate = gate();
+        let call = hello(Purpose::Control, Some(OWN));
+        assert!(gate.check(&Hello { cluster: "x".into(), ..call.clone() }).is_err());
+        assert!(gate.check(&Hello { group: "x".into(), ..call.clone() }).is_err());
+        assert!(gate.check(&Hello { from: NodeId(9 << 48 | 1), ..call.clone() }).is_err());
+        assert!(
+            gate.check(&Hello { from: NodeId(1 << 48 | 1), ..call }).is_err(),
+            "the own index from elsewhere"
+        );
+    }
+
+    #[test]
+    fn a_blank_node_answers_only_those_it_promised_to() {
+        let gate = gate();
+        assert!(gate.admit(PEER).is_err());
+        assert!(gate.set_promise(token(&[OWN, PEER])));
+        let admission = gate.admit(PEER);
+        assert!(admission.is_ok());
+        let wiped_peer = NodeId(2 << 48 | 10);
+        assert!(gate.admit(wiped_peer).is_err());
+        assert!(!gate.suspend(), "a call is being carried out under the promise");
+        drop(admission);
+        assert!(gate.suspend());
+        assert!(gate.admit(PEER).is_err());
+        gate.become_member();
+        assert!(gate.admit(wiped_peer).is_ok());
+        assert!(!gate.set_promise(token(&[OWN])), "a member promises nothing any more");
+    }
+}

@@ -1,0 +1,378 @@
+//! What runs on a replica's thread: opening the store, the consensus library, the network, the watchers, and the end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use openraft::{Config, Raft, SnapshotPolicy};
+use parking_lot::Mutex;
+use rand::Rng;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::answers::Pending;
+use super::api::{Machine, PeerService};
+use super::forming::{Desk, Former, Token};
+use super::gate::Gate;
+use super::machine::{Adapter, State, save};
+use super::network::Caller;
+use super::network::client::Clients;
+use super::network::entries::Pace;
+use super::network::server::Server;
+use super::options::ReplicaOptions;
+use super::permits::Permits;
+use super::recovery::Replay;
+use super::replica::StartError;
+use super::runtime::{Timed, count_slow_polls};
+use super::status::Counters;
+use super::storage::{SharedLog, Storage};
+use super::types::{StoredMembers, Types};
+use super::watcher::{Boards, Watcher, tell_waiting};
+use crate::identity::{Identity, NodeId};
+use crate::log::{Log, LogOptions, LogReader, Recovered, RecoveredVote, SystemClock};
+use crate::types::Stamper;
+use crate::vfs::Vfs;
+
+/// The library's handle for a machine of type `M`.
+pub(crate) type RaftOf<M> = Raft<Types, Adapter<M>>;
+
+/// What a replica is started from.
+pub(crate) struct Setup<M: Machine> {
+    pub(crate) options: ReplicaOptions,
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) machine: M,
+    pub(crate) stamper: Box<dyn Stamper>,
+    pub(crate) peer_service: Arc<dyn PeerService>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// A running replica, as its thread sees it.
+pub(crate) struct Group<M: Machine> {
+    pub(crate) raft: RaftOf<M>,
+    pub(crate) shared: Arc<SharedLog>,
+    pub(crate) reader: LogReader,
+    pub(crate) pending: Arc<Pending<M::Answer>>,
+    pub(crate) permits: Arc<Permits>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) boards: Arc<Boards>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) holding: Arc<AtomicBool>,
+    pub(crate) address: SocketAddr,
+    pub(crate) payload_max: usize,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+fn config(options: &ReplicaOptions) -> Result<Config, StartError> {
+    let config = Config {
+        cluster_name: options.group.clone(),
+        heartbeat_interval: options.heartbeat_ms,
+        election_timeout_min: options.election_ms.0,
+        election_timeout_max: options.election_ms.1,
+        // Requests are bounded in bytes by the reader; this only keeps counts of tiny records sane.
+        max_payload_entries: 4096,
+        max_append_entries: Some(4096),
+        api_batch_capacity: 4096,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        install_snapshot_timeout: 120_000,
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    };
+    config.validate().map_err(|error| StartError::Options(error.to_string()))
+}
+
+fn check(options: &ReplicaOptions) -> Result<(), StartError> {
+    let refuse = |reason: String| Err(StartError::Options(reason));
+    if !options.peers.iter().any(|peer| peer.index == options.self_index) {
+        return refuse(format!("n{} is not one of the peers", options.self_index));
+    }
+    if options.window == 0 || options.append_bytes_max == 0 {
+        return refuse("the append window and its bytes must not be zero".into());
+    }
+    Ok(())
+}
+
+/// The node's identity: the stored one unless the folder shows that the node's memory is lost.
+fn identity(vfs: &dyn Vfs, options: &ReplicaOptions, recovered: &Recovered) -> Result<Identity, StartError> {
+    let fresh = || Identity::new(&options.cluster, &options.group, options.self_index, rand::rng().random());
+    let stored = Identity::load(vfs, &options.dir)?;
+    let identity = match stored {
+        Some(identity) => {
+            if (identity.cluster.as_str(), identity.group.as_str()) != (&options.cluster, &options.group) {
+                return Err(StartError::Options(format!(
+                    "{} belongs to group {} of cluster {}",
+                    options.dir.display(),
+                    identity.group,
+                    identity.cluster
+                )));
+            }
+            if identity.node.peer_index() != options.self_index {
+                return Err(StartError::Options(format!(
+                    "{} belongs to n{}",
+                    options.dir.display(),
+                    identity.node.peer_index()
+                )));
+            }
+            let lost = match recovered.vote {
+                RecoveredVote::Lost => Some("its vote is lost"),
+                RecoveredVote::Never if identity.formed => Some("its log is gone"),
+                RecoveredVote::Never | RecoveredVote::Saved(_) => None,
+            };
+            match lost {
+                None => return Ok(identity),
+                Some(reason) => {
+                    let fresh = fresh();
+                    warn!(old = %identity.node, new = %fresh.node, reason, "the node comes back under a new id");
+                    fresh
+                }
+            }
+        }
+        None => fresh(),
+    };
+    identity.store(vfs, &options.dir)?;
+    Ok(identity)
+}
+
+fn listen(options: &ReplicaOptions) -> Result<TcpListener, StartError> {
+    let (address, bound) = match &options.listener {
+        Some(listener) => ("the given port".to_owned(), listener.try_clone()),
+        None => {
+            let own = options.peers.iter().find(|peer| peer.index == options.self_index);
+            let address = match (&options.listen, own) {
+                (Some(address), _) => address.clone(),
+                (None, Some(peer)) => peer.address(),
+                (None, None) => return Err(StartError::Options("this node is not one of the peers".into())),
+            };
+            let bound = std::net::TcpListener::bind(&address);
+            (address, bound)
+        }
+    };
+    bound
+        .and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        })
+        .map_err(|source| StartError::Bind { address, source })
+}
+
+impl<M: Machine> Group<M> {
+    /// Recovers the store and starts everything. Blocks its thread while the log is scanned: nothing else runs yet.
+    pub(crate) async fn start(setup: Setup<M>) -> Result<Group<M>, StartError> {
+        let Setup { options, vfs, machine, stamper, peer_service, stop } = setup;
+        check(&options)?;
+        let config = Arc::new(config(&options)?);
+        // The port first: a second process on the same folder fails before it touches anything.
+        let listener = listen(&options)?;
+        let address =
+            listener.local_addr().map_err(|source| StartError::Bind { address: "?".into(), source })?;
+
+        let mut log_options = LogOptions::new(&options.cluster, &options.group);
+        log_options.segment_size = options.segment_size;
+        log_options.flush = options.flush;
+        log_options.ring_bytes_max = options.ring_bytes_max;
+        log_options.reserve_bytes = log_options.reserve_bytes.min(options.segment_size / 4);
+        let state = State { machine, at: None, members: StoredMembers::default() };
+        let mut replay = Replay::new(state);
+        let clock = Arc::new(SystemClock::new());
+        let (log, recovered) =
+            Log::open(Arc::clone(&vfs), &options.dir, log_options, clock, stamper, &mut replay)?;
+        replay.start_blank().map_err(StartError::Machine)?;
+        let Replay { state, cuts, .. } = replay;
+        let identity = identity(&*vfs, &options, &recovered)?;
+        let own = identity.node;
+        info!(
+            group = %options.group,
+            node = %own,
+            last = ?recovered.last,
+            committed = ?recovered.committed,
+            purged = ?recovered.purged,
+            checkpoint = ?recovered.checkpoint.map(|at| at.id),
+            torn_tail = ?recovered.torn_tail,
+            "log recovered"
+        );
+
+        let counters = Arc::new(Counters::default());
+        count_slow_polls(Arc::clone(&counters));
+        let permits = Arc::new(Permits::new(options.in_flight_bytes_max, Arc::clone(&counters)));
+        let pending = Arc::new(Pending::new(Arc::clone(&permits)));
+        let (reader, checkpoints) = (log.reader(), log.checkpoints());
+        cuts.into_iter().for_each(|cut| save(&checkpoints, cut, &counters));
+
+        let members = super::machine::nodes_of(&state.members);
+        let peers = options.peers.iter().map(|peer| peer.index).collect();
+        let gate = Arc::new(Gate::new(options.cluster.clone(), options.group.clone(), own, peers));
+        let promise = identity.promise.as_deref().and_then(Token::decode);
+        let desk = Arc::new(Desk::new(Arc::clone(&vfs), options.dir.clone(), identity, Arc::clone(&gate)));
+        desk.set_members(members);
+        let saved_vote = match recovered.vote {
+            RecoveredVote::Saved(vote) => Some(vote),
+            RecoveredVote::Never | RecoveredVote::Lost => None,
+        };
+        if recovered.last.is_some() || saved_vote.is_some_and(|vote| vote.term > 0) {
+            gate.become_member();
+        } else if let Some(token) = promise.filter(|token| token.nodes.contains(&own.0)) {
+            gate.set_promise(token);
+        }
+
+        let caller = Arc::new(Caller {
+            cluster: options.cluster.clone(),
+            group: options.group.clone(),
+            own,
+            connect_timeout: options.connect_timeout,
+        });
+        let addresses: HashMap<u16, String> =
+            options.peers.iter().map(|peer| (peer.index, peer.address())).collect();
+        let pace =
+            Pace { window: options.window, idle: options.append_idle, counters: Arc::clone(&counters) };
+        let shared =
+            Arc::new(SharedLog { log: Mutex::new(log), installed: Notify::new(), first_index_free: false });
+        let storage = Storage {
+            shared: Arc::clone(&shared),
+            own: own.0,
+            permits: Arc::clone(&permits),
+            counters: Arc::clone(&counters),
+            append_bytes_max: options.append_bytes_max,
+        };
+        let adapter = Adapter {
+            state: Mutex::new(state),
+            shared: Arc::clone(&shared),
+            checkpoints,
+            pending: Arc::clone(&pending),
+            counters: Arc::clone(&counters),
+        };
+        let clients = Clients::new(Arc::clone(&caller), addresses, pace);
+        let raft = Raft::new(own.0, config, clients, storage, adapter)
+            .await
+            .map_err(|error| StartError::Core(error.to_string()))?;
+
+        let boards = Arc::new(Boards::new());
+        let tasks = TaskTracker::new();
+        let group = Group {
+            raft,
+            shared,
+            reader,
+            pending,
+            permits,
+            counters,
+            boards,
+            desk,
+            caller,
+            holding: Arc::new(AtomicBool::new(false)),
+            address,
+            payload_max: payload_max(options.segment_size),
+            tasks,
+            stop,
+        };
+        let server = Arc::new(Server {
+            raft: group.raft.clone(),
+            gate: Arc::clone(&gate),
+            forming: Arc::clone(&group.desk),
+            shared: Arc::clone(&group.shared),
+            peer_service,
+            stop: group.stop.clone(),
+            tasks: group.tasks.clone(),
+        });
+        group.tasks.spawn(Timed::new(server.run(listener)));
+        let forming_waits = Arc::new(Mutex::new(None));
+        group.spawn_watcher(own, &options, &gate, &forming_waits, saved_vote.map_or(0, |vote| vote.term));
+        if !gate.is_member() {
+            group.spawn_forming(options.peers.clone(), gate, forming_waits);
+        }
+        Ok(group)
+    }
+
+    pub(crate) fn stop_token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    fn spawn_watcher(
+        &self,
+        own: NodeId,
+        options: &ReplicaOptions,
+        gate: &Arc<Gate>,
+        forming_waits: &Arc<Mutex<Option<String>>>,
+        election_term: u64,
+    ) {
+        let watcher = Watcher {
+            own,
+            group: options.group.clone(),
+            lease: Duration::from_millis(options.election_ms.1),
+            boards: Arc::clone(&self.boards),
+            counters: Arc::clone(&self.counters),
+            gate: Arc::clone(gate),
+            desk: Arc::clone(&self.desk),
+            forming_waits: Arc::clone(forming_waits),
+            election_term,
+        };
+        let (metrics, boards, stop) = (self.raft.metrics(), Arc::clone(&self.boards), self.stop.clone());
+        self.tasks.spawn(Timed::new(async move {
+            if let Some(failure) = watcher.run(metrics).await {
+                boards.stopped(failure);
+                // A replica whose core has failed answers nobody any more, so that its peers notice at once.
+                stop.cancel();
+            }
+        }));
+    }
+
+    fn spawn_forming(
+        &self,
+        peers: Vec<crate::peers::Peer>,
+        gate: Arc<Gate>,
+        forming_waits: Arc<Mutex<Option<String>>>,
+    ) {
+        let former = Former { caller: Arc::clone(&self.caller), peers, desk: Arc::clone(&self.desk) };
+        let (raft, boards, stop) = (self.raft.clone(), Arc::clone(&self.boards), self.stop.clone());
+        self.tasks.spawn(Timed::new(async move {
+            let mut leadership = boards.leadership.subscribe();
+            let tell = |reason| tell_waiting(&boards, &forming_waits, reason);
+            let nodes = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = leadership.wait_for(|_| gate.is_member()) => return,
+                nodes = former.run(tell) => nodes,
+            };
+            // Refused when a vote or an entry came in between; then the group exists already.
+            if let Err(error) = raft.initialize(nodes).await {
+                info!(%error, "the group was not formed here");
+            }
+        }));
+    }
+
+    /// Ends everything and leaves the folder clean.
+    pub(crate) async fn finish(self) {
+        self.stop.cancel();
+        if let Err(error) = self.raft.shutdown().await {
+            warn!(%error, "the group's core ended badly");
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        let reason = match self.boards.status.borrow().waiting_for.clone() {
+            Some(failure) if self.boards.status.borrow().role == super::status::Role::Stopped => failure,
+            Some(_) | None => "the replica was stopped".to_owned(),
+        };
+        self.boards.stopped(reason);
+    }
+}
+
+/// Bytes that a payload may have so that its record fits into a segment, whose own header is small.
+fn payload_max(segment_size: u64) -> usize {
+    let room =
+        usize::try_from(segment_size).unwrap_or(usize::MAX).saturating_sub(4096 + crate::RECORD_HEADER_SIZE);
+    room.min(crate::record::PAYLOAD_SIZE_MAX)
+}
+
+/// Closes the log once nothing else holds it.
+pub(crate) fn close_log(shared: Arc<SharedLog>) -> io::Result<()> {
+    match Arc::try_unwrap(shared) {
+        Ok(shared) => shared.log.into_inner().close().map_err(|fault| fault.to_io()),
+        Err(_) => Err(io::Error::other("the log is still in use")),
+    }
+}

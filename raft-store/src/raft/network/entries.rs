@@ -1,0 +1,162 @@
+//! The leader's side of an entries connection.
+//!
+//! A task takes append requests from the consensus library and writes them, at most `window` unanswered; answers come
+//! back in order. A small window lets requests grow to the byte cap under load, while one request travels as the next
+//! is prepared. The stream ends with an error when an unanswered request makes no progress for a while: a stream that
+//! silently stops would hold back replication and, through it, the purge of the log.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use super::wire::{APPEND_ANSWER_SIZE, append_head, get_append_answer};
+use crate::raft::runtime::spawn;
+use crate::raft::status::Counters;
+use crate::raft::types::{Body, Types};
+
+/// Slices per vectored write; the operating system takes no more (`IOV_MAX`).
+const SLICES_MAX: usize = 1024;
+
+/// How the stream behaves.
+#[derive(Debug, Clone)]
+pub(crate) struct Pace {
+    pub(crate) window: usize,
+    pub(crate) idle: Duration,
+    pub(crate) counters: Arc<Counters>,
+}
+
+type Answer = io::Result<StreamAppendResult<Types>>;
+
+/// Sends `requests` over `connection` and gives the answers in order. The stream ends behind the first error.
+pub(crate) fn exchange<S>(
+    connection: TcpStream,
+    requests: S,
+    pace: &Pace,
+) -> impl Stream<Item = Answer> + Send + use<S>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+{
+    let window = pace.window.max(1);
+    let (reader, writer) = connection.into_split();
+    let room = Arc::new(Semaphore::new(window));
+    // One token per request on its way: it tells silence from idleness, and closes behind the last request.
+    let (sent, unanswered) = mpsc::channel(window);
+    let sending = Sending { writer, room: Arc::clone(&room), sent, counters: Arc::clone(&pace.counters) };
+    let sender = Owned(spawn(sending.run(requests)));
+    let reader = BufReader::with_capacity(4096, reader);
+    let state = Receiving { reader, room, unanswered, idle: pace.idle, _sender: sender };
+    stream::unfold(Some(state), |state| async move {
+        let mut state = state?;
+        match state.next().await {
+            Ok(None) => None,
+            Ok(Some(Ok(matched))) => Some((Ok(Ok(matched)), Some(state))),
+            Ok(Some(refused)) => Some((Ok(refused), None)),
+            Err(error) => Some((Err(error), None)),
+        }
+    })
+}
+
+/// A task that ends with its owner.
+struct Owned(JoinHandle<()>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Receiving {
+    reader: BufReader<OwnedReadHalf>,
+    room: Arc<Semaphore>,
+    unanswered: mpsc::Receiver<()>,
+    idle: Duration,
+    _sender: Owned,
+}
+
+impl Receiving {
+    /// The next answer; `None` once all requests are answered and no more will come.
+    async fn next(&mut self) -> io::Result<Option<StreamAppendResult<Types>>> {
+        if self.unanswered.recv().await.is_none() {
+            return Ok(None);
+        }
+        let mut answer = [0; APPEND_ANSWER_SIZE];
+        match tokio::time::timeout(self.idle, self.reader.read_exact(&mut answer)).await {
+            Ok(read) => read?,
+            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "append requests stay unanswered")),
+        };
+        self.room.add_permits(1);
+        get_append_answer(&answer).map(Some)
+    }
+}
+
+struct Sending {
+    writer: OwnedWriteHalf,
+    room: Arc<Semaphore>,
+    sent: mpsc::Sender<()>,
+    counters: Arc<Counters>,
+}
+
+impl Sending {
+    async fn run<S>(mut self, mut requests: S)
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+    {
+        while let Ok(permit) = self.room.acquire().await {
+            permit.forget();
+            let Some(request) = requests.next().await else { break };
+            self.counters.append_requests.fetch_add(1, Ordering::Relaxed);
+            self.counters.append_request_records.fetch_add(request.entries.len() as u64, Ordering::Relaxed);
+            // Before the write: the other side may hang in the middle of it, and then its silence must be noticed.
+            if self.sent.send(()).await.is_err() || write_request(&mut self.writer, &request).await.is_err() {
+                // The answers' side sees the broken connection by itself.
+                break;
+            }
+        }
+    }
+}
+
+async fn write_request(writer: &mut OwnedWriteHalf, request: &AppendEntriesRequest<Types>) -> io::Result<()> {
+    let mut parts: Vec<Bytes> = Vec::with_capacity(1 + request.entries.len());
+    parts.push(Bytes::new());
+    let mut records_size = 0;
+    for entry in &request.entries {
+        match &entry.body {
+            Body::Stored(record) => {
+                records_size += record.size();
+                parts.push(record.bytes().clone());
+            }
+            Body::New(_) => unreachable!("entries read back from the log have bytes"),
+        }
+    }
+    parts[0] = append_head(request, records_size);
+    write_all_vectored(writer, &parts).await
+}
+
+/// Writes all parts with as few calls as the operating system allows.
+pub(crate) async fn write_all_vectored(
+    writer: &mut (impl AsyncWriteExt + Unpin),
+    parts: &[Bytes],
+) -> io::Result<()> {
+    for parts in parts.chunks(SLICES_MAX) {
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = &mut slices[..];
+        while !left.is_empty() {
+            let written = writer.write_vectored(left).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            IoSlice::advance_slices(&mut left, written);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! The group's own network: TCP between replicas, in three kinds of connections that never wait for each other.
+//!
+//! - *control*: votes and heartbeats, one connection per peer, kept ([`control`]);
+//! - *entries*: append requests in a window, raw records ([`entries`]);
+//! - *checkpoint*: one state for a replica that is too far behind ([`checkpoint`]).
+//!
+//! Every connection starts with a [`handshake`]. [`client`] is the leader's and candidate's side, [`server`] the other.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+pub(crate) mod checkpoint;
+pub(crate) mod client;
+pub(crate) mod control;
+pub(crate) mod entries;
+pub(crate) mod handshake;
+pub(crate) mod server;
+pub(crate) mod wire;
+
+use handshake::{Hello, Purpose};
+
+use crate::identity::NodeId;
+
+/// Bytes that were sent and are not acknowledged by the other machine for this long break the connection: a partition
+/// is noticed although nothing arrives, and after it heals nothing waits for TCP's growing pauses.
+const UNACKED_MAX: Duration = Duration::from_secs(3);
+
+/// Who calls, in which group. Shared by all connections of a replica.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) cluster: String,
+    pub(crate) group: String,
+    pub(crate) own: NodeId,
+    pub(crate) connect_timeout: Duration,
+}
+
+/// The way to one node.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) address: String,
+    /// `None`: whoever answers there.
+    pub(crate) target: Option<NodeId>,
+}
+
+impl Route {
+    /// Connects, verified.
+    pub(crate) async fn connect(&self, purpose: Purpose) -> io::Result<TcpStream> {
+        Ok(self.connect_to_any(purpose).await?.0)
+    }
+
+    /// Connects and gives the id of the node that answered, which is the target's where one is set.
+    pub(crate) async fn connect_to_any(&self, purpose: Purpose) -> io::Result<(TcpStream, NodeId)> {
+        let hello = Hello {
+            purpose,
+            cluster: self.caller.cluster.clone(),
+            group: self.caller.group.clone(),
+            from: self.caller.own,
+            to: self.target,
+        };
+        let (stream, node) = handshake::connect(&self.address, &hello, self.caller.connect_timeout).await?;
+        if self.target.is_some_and(|target| target != node) {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                format!("{} is node {node}", self.address),
+            ));
+        }
+        Ok((stream, node))
+    }
+}
+
+/// Socket options that both sides set.
+pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_keepalive(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKED_MAX))?;
+    Ok(())
+}

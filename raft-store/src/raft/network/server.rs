@@ -1,0 +1,283 @@
+//! The side that is called: listens, shakes hands, and brings what peers send to the group.
+//!
+//! Nothing of a connection reaches the group before the [`Gate`] has agreed: this node must be addressed by its own
+//! full id, and a blank node takes part only in the group that it promised to join.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, stream};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, TransferLeaderRequest};
+use openraft::storage::Snapshot;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use super::handshake::{Hello, Purpose, read_hello, write_welcome};
+use super::wire::{self, APPEND_FRAME_MAX, APPEND_HEAD_SIZE, Control, malformed};
+use super::{checkpoint, control, tune};
+use crate::identity::NodeId;
+use crate::log::Space;
+use crate::raft::api::{Machine, PeerService};
+use crate::raft::forming;
+use crate::raft::gate::Gate;
+use crate::raft::group::RaftOf;
+use crate::raft::machine::snapshot_meta;
+use crate::raft::runtime::{Timed, spawn};
+use crate::raft::storage::SharedLog;
+use crate::raft::types::{Types, raft_log_id};
+use crate::types::LogId;
+
+/// Connections open at once; peers need about five each.
+const CONNECTIONS_MAX: usize = 512;
+/// Time for a hello after the connection is open.
+const HELLO_MAX: Duration = Duration::from_secs(2);
+/// Control requests being answered per connection; beyond it the connection is not read.
+const CONTROL_MAX: usize = 64;
+/// Memory set aside for a frame before its bytes have arrived.
+const FRAME_EAGER: usize = 2 << 20;
+
+/// Everything that a connection needs.
+pub(crate) struct Server<M: Machine> {
+    pub(crate) raft: RaftOf<M>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) forming: Arc<forming::Desk>,
+    pub(crate) shared: Arc<SharedLog>,
+    pub(crate) peer_service: Arc<dyn PeerService>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl<M: Machine> Server<M> {
+    /// Accepts connections until stopped.
+    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let server = Arc::clone(&self);
+                    self.tasks.spawn(Timed::new(async move {
+                        let stop = server.stop.clone();
+                        tokio::select! {
+                            () = stop.cancelled() => {}
+                            outcome = server.serve(stream) => if let Err(error) = outcome {
+                                debug!(%error, "connection of a peer ended");
+                            }
+                        }
+                        drop(permit);
+                    }));
+                }
+                Err(error) => {
+                    // Out of file descriptors, mostly: the next accept would fail at once as well.
+                    warn!(%error, "a peer's connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self: &Arc<Self>, mut stream: TcpStream) -> io::Result<()> {
+        tune(&stream)?;
+        let hello = tokio::time::timeout(HELLO_MAX, read_hello(&mut stream)).await??;
+        if let Err(refusal) = self.gate.check(&hello) {
+            write_welcome(&mut stream, self.gate.own(), Some(&refusal)).await?;
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, refusal));
+        }
+        write_welcome(&mut stream, self.gate.own(), None).await?;
+        let Hello { purpose, from, .. } = hello;
+        match purpose {
+            Purpose::Control => self.serve_control(stream, from).await,
+            Purpose::Entries => self.serve_entries(stream, from).await,
+            Purpose::Checkpoint => self.serve_checkpoint(stream, from).await,
+            Purpose::Forming => self.forming.serve(stream, from).await,
+            Purpose::Application => {
+                self.peer_service.accept(u64::from(from.peer_index()), stream.into_std()?);
+                Ok(())
+            }
+        }
+    }
+
+    async fn serve_control(self: &Arc<Self>, stream: TcpStream, from: NodeId) -> io::Result<()> {
+        let (reader, mut writer) = stream.into_split();
+        let mut reader = BufReader::with_capacity(4096, reader);
+        let (answers, mut answered) = mpsc::channel::<Bytes>(CONTROL_MAX);
+        let room = Arc::new(Semaphore::new(CONTROL_MAX));
+        let write = async {
+            while let Some(answer) = answered.recv().await {
+                writer.write_all(&answer).await?;
+            }
+            Ok::<(), io::Error>(())
+        };
+        let read = async {
+            loop {
+                let (kind, id, body) = control::read_frame(&mut reader).await?;
+                let kind = Control::from_number(kind).ok_or_else(|| malformed("control message"))?;
+                let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
+                let server = Arc::clone(self);
+                let answers = answers.clone();
+                spawn(async move {
+                    let body = match server.answer(kind, body, from).await {
+                        Ok(body) => body,
+                        Err(error) => {
+                            debug!(%error, ?kind, %from, "control request without answer");
+                            Bytes::new()
+                        }
+                    };
+                    answers.send(control::frame(kind as u8, id, &body)).await.ok();
+                    drop(permit);
+                });
+            }
+        };
+        tokio::select! {
+            end = read => end,
+            end = write => end,
+        }
+    }
+
+    /// An empty answer tells the caller that there is none.
+    async fn answer(&self, kind: Control, mut body: Bytes, from: NodeId) -> io::Result<Bytes> {
+        let _admission = self.gate.admit(from)?;
+        let mut out = BytesMut::with_capacity(64);
+        match kind {
+            Control::Heartbeat => {
+                let request = wire::read_append(body)?;
+                if !request.entries.is_empty() {
+                    return Err(malformed("heartbeat"));
+                }
+                let answer = self.heartbeat(request).await?;
+                wire::put_append_answer(&mut out, &answer);
+            }
+            Control::Vote => {
+                let answer = self.raft.vote(wire::get_vote_request(body)?).await.map_err(io::Error::other)?;
+                wire::put_vote_answer(&mut out, &answer);
+            }
+            Control::PreVote => {
+                let answer =
+                    self.raft.pre_vote(wire::get_vote_request(body)?).await.map_err(io::Error::other)?;
+                wire::put_vote_answer(&mut out, &answer);
+            }
+            Control::TransferLeader => {
+                let vote = wire::get_vote(&mut body)?;
+                let last = wire::get_log_id(&mut body)?;
+                let to = bytes::Buf::try_get_u64_le(&mut body).map_err(|_| malformed("transfer request"))?;
+                let request = TransferLeaderRequest::new(vote, to, last);
+                self.raft
+                    .handle_transfer_leader(request)
+                    .await
+                    .map_err(io::Error::other)?
+                    .map_err(io::Error::other)?;
+                out.extend_from_slice(&[0]);
+            }
+        }
+        Ok(out.freeze())
+    }
+
+    async fn heartbeat(
+        &self,
+        request: AppendEntriesRequest<Types>,
+    ) -> io::Result<openraft::raft::StreamAppendResult<Types>> {
+        let previous = request.prev_log_id;
+        let answer = self.raft.append_entries(request).await.map_err(io::Error::other)?;
+        Ok(match answer {
+            AppendEntriesResponse::Success => Ok(previous),
+            AppendEntriesResponse::PartialSuccess(matched) => Ok(matched),
+            // Only a request that names a previous entry can conflict.
+            AppendEntriesResponse::Conflict => match previous {
+                Some(at) => Err(StreamAppendError::Conflict(at)),
+                None => Ok(None),
+            },
+            AppendEntriesResponse::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote)),
+        })
+    }
+
+    async fn serve_entries(self: &Arc<Self>, stream: TcpStream, from: NodeId) -> io::Result<()> {
+        let _admission = self.gate.admit(from)?;
+        let (reader, mut writer) = stream.into_split();
+        let reader = BufReader::with_capacity(16 << 10, reader);
+        let shared = Arc::clone(&self.shared);
+        let requests = stream::unfold((reader, shared), |(mut reader, shared)| async move {
+            until_space(&shared).await;
+            match read_append_frame(&mut reader).await {
+                Ok(request) => Some((request, (reader, shared))),
+                Err(error) => {
+                    if error.kind() != io::ErrorKind::UnexpectedEof {
+                        warn!(%error, "append stream ended");
+                    }
+                    None
+                }
+            }
+        });
+        let mut answers = Box::pin(self.raft.stream_append(requests).ready_chunks(CONTROL_MAX));
+        while let Some(chunk) = answers.next().await {
+            let mut out = BytesMut::with_capacity(chunk.len() * wire::APPEND_ANSWER_SIZE);
+            let mut fatal = None;
+            for answer in chunk {
+                match answer {
+                    Ok(answer) => wire::put_append_answer(&mut out, &answer),
+                    Err(error) => fatal = Some(error),
+                }
+            }
+            writer.write_all(&out).await?;
+            if let Some(error) = fatal {
+                return Err(io::Error::other(error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn serve_checkpoint(self: &Arc<Self>, mut stream: TcpStream, from: NodeId) -> io::Result<()> {
+        let _admission = self.gate.admit(from)?;
+        let (vote, received) = checkpoint::receive(&mut stream).await?;
+        let LogId { term, index } = received.at.id;
+        debug!(term, index, bytes = received.state.len(), "checkpoint received");
+        let meta = snapshot_meta(&received).ok_or_else(|| malformed("membership of a checkpoint"))?;
+        debug_assert_eq!(meta.last_log_id, Some(raft_log_id(received.at.id)));
+        let snapshot = Snapshot { meta, snapshot: received };
+        match self.raft.install_full_snapshot(vote, snapshot).await {
+            Ok(answer) => checkpoint::answer(&mut stream, Ok(&answer.vote)).await,
+            Err(error) => {
+                checkpoint::answer(&mut stream, Err(())).await?;
+                Err(io::Error::other(error))
+            }
+        }
+    }
+}
+
+/// Leaves the leader's requests in the socket while the disk has no room for them: an append that fails would stop the
+/// whole replica.
+async fn until_space(shared: &SharedLog) {
+    while shared.log.lock().space() == Space::NoSpare {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn read_append_frame(
+    reader: &mut (impl AsyncReadExt + Unpin),
+) -> io::Result<AppendEntriesRequest<Types>> {
+    let size = reader.read_u32_le().await? as usize;
+    if !(APPEND_HEAD_SIZE..=APPEND_FRAME_MAX).contains(&size) {
+        return Err(malformed("append request"));
+    }
+    let mut frame = BytesMut::with_capacity(size.min(FRAME_EAGER));
+    while frame.len() < size {
+        let missing = size - frame.len();
+        if frame.capacity() == frame.len() {
+            frame.reserve(missing.min(frame.len().max(FRAME_EAGER)));
+        }
+        let mut limited = bytes::BufMut::limit(&mut frame, missing);
+        if reader.read_buf(&mut limited).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    wire::read_append(frame.freeze())
+}

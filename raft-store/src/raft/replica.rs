@@ -1,0 +1,481 @@
+//! The public handle of a replica.
+//!
+//! Starting one spawns its thread; the handle can be cloned and used from anywhere. Calls that belong on the group's
+//! thread are carried there.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use openraft::ReadPolicy;
+use openraft::errors::{LinearizableReadError, RaftError};
+use openraft::raft::linearizable_read::LinearizerOption;
+use openraft::vote::leader_id_std::CommittedLeaderId;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::answers::{Outcomes, Pending, Waiter};
+use super::api::{Machine, PeerService, Proposal, ProposeError, ReadError, TransferError};
+use super::forming::Desk;
+use super::group::{Group, RaftOf, Setup, close_log};
+use super::network::handshake::Purpose;
+use super::network::{Caller, Route};
+use super::options::ReplicaOptions;
+use super::permits::Permits;
+use super::runtime::{Timed, spawn};
+use super::status::{Counters, Leadership, Status};
+use super::storage::SharedLog;
+use super::transfer::Transfer;
+use super::types::Draft;
+use super::watcher::Boards;
+use crate::identity::{IdentityError, NodeId};
+use crate::log::{Checkpoints, LogReader, OpenError, Space};
+use crate::peers::Peer;
+use crate::record::RECORD_HEADER_SIZE;
+use crate::types::Stamper;
+use crate::vfs::Vfs;
+
+/// Reads waiting for one confirmation of leadership.
+const READS_MAX: usize = 65_536;
+
+/// Why a replica could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The settings contradict each other or the folder.
+    #[error("settings: {0}")]
+    Options(String),
+    /// The port can't be listened on.
+    #[error("can't listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The log is damaged, belongs to another group, or can't be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The node's identity can't be read or written.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The machine did not take its state.
+    #[error("the machine's state: {0}")]
+    Machine(String),
+    /// The consensus core did not start.
+    #[error("the group's core: {0}")]
+    Core(String),
+    /// No thread.
+    #[error("the replica's thread: {0}")]
+    Thread(String),
+}
+
+/// The part of a replica that depends on its machine, behind a face that does not.
+trait Ops<A>: Send + Sync {
+    fn submit(&self, proposals: Vec<Proposal<A>>) -> BoxFuture<'_, ()>;
+    fn transfer(&self, to: Option<u64>, within: Duration) -> BoxFuture<'_, Result<u64, TransferError>>;
+    fn purge_to(&self, position: u64) -> BoxFuture<'_, io::Result<Option<u64>>>;
+}
+
+/// One replica of a group. Clones are handles to the same one; when the last is dropped it stops.
+pub struct Replica<A> {
+    inner: Arc<Inner<A>>,
+}
+
+impl<A> Clone for Replica<A> {
+    fn clone(&self) -> Self {
+        Replica { inner: Arc::clone(&self.inner) }
+    }
+}
+
+struct Inner<A> {
+    ops: Arc<dyn Ops<A>>,
+    runtime: tokio::runtime::Handle,
+    boards: Arc<Boards>,
+    counters: Arc<Counters>,
+    reader: LogReader,
+    desk: Arc<Desk>,
+    caller: Arc<Caller>,
+    peers: Vec<Peer>,
+    address: SocketAddr,
+    reads: mpsc::Sender<oneshot::Sender<Result<u64, ReadError>>>,
+    stop: CancellationToken,
+    finished: watch::Receiver<bool>,
+}
+
+impl<A> Drop for Inner<A> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl<A: Send + 'static> Replica<A> {
+    /// Recovers the store and starts the replica. Blocks while the log is verified and applied, so call it where
+    /// blocking is allowed. On return the port is open; whether the group has a leader is another matter.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub fn start<M: Machine<Answer = A>>(
+        options: ReplicaOptions,
+        vfs: Arc<dyn Vfs>,
+        machine: M,
+        stamper: Box<dyn Stamper>,
+        peer_service: Arc<dyn PeerService>,
+    ) -> Result<Replica<A>, StartError> {
+        let stop = CancellationToken::new();
+        let peers = options.peers.clone();
+        let name = format!("raft-{}", options.group);
+        let setup = Setup { options, vfs, machine, stamper, peer_service, stop: stop.clone() };
+        let (started, outcome) = std::sync::mpsc::channel();
+        let (finish, finished) = watch::channel(false);
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || live(setup, &started, &finish))
+            .map_err(|error| StartError::Thread(error.to_string()))?;
+        let parts = outcome.recv().map_err(|_| StartError::Thread("it ended at its start".into()))??;
+        let Parts { ops, runtime, boards, counters, reader, desk, caller, address, reads } = parts;
+        let inner = Inner {
+            ops,
+            runtime,
+            boards,
+            counters,
+            reader,
+            desk,
+            caller,
+            peers,
+            address,
+            reads,
+            stop,
+            finished,
+        };
+        Ok(Replica { inner: Arc::new(inner) })
+    }
+
+    /// The runtime of the group's thread, for tasks that belong there, such as the proposer. What blocks it delays
+    /// heartbeats.
+    #[must_use]
+    pub fn raft_runtime(&self) -> tokio::runtime::Handle {
+        self.inner.runtime.clone()
+    }
+
+    /// Proposes payloads; everything handed over in one call reaches the core in one batch and keeps its order. Each
+    /// `done` is called exactly once, also on refusal. Best called on [`Replica::raft_runtime`].
+    ///
+    /// Dropping the future in between leaves a part proposed and the rest answered [`ProposeError::Unknown`] or, if it
+    /// was not looked at yet, not answered at all: let it finish.
+    pub async fn submit(&self, proposals: Vec<Proposal<A>>) {
+        self.inner.ops.submit(proposals).await;
+    }
+
+    /// The replica's state; moves with every commit.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.inner.boards.status.subscribe()
+    }
+
+    /// Who leads; moves only when that changes.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.boards.leadership.subscribe()
+    }
+
+    /// Counters for metrics.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.inner.counters)
+    }
+
+    /// The log, for reading.
+    #[must_use]
+    pub fn log(&self) -> LogReader {
+        self.inner.reader.clone()
+    }
+
+    /// The address that the replica listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.address
+    }
+
+    /// Full id of this node.
+    #[must_use]
+    pub fn node_id(&self) -> u64 {
+        self.inner.caller.own.0
+    }
+
+    /// Confirms with a majority that this replica leads, and waits until the machine has applied everything that was
+    /// committed at the time of the call. Calls that come together share one round. Gives an index that is applied.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read_index(&self, deadline: Instant) -> Result<u64, ReadError> {
+        let (sender, answered) = oneshot::channel();
+        let asked = async {
+            self.inner.reads.send(sender).await.map_err(|_| ReadError::Stopped)?;
+            answered.await.unwrap_or(Err(ReadError::Stopped))
+        };
+        tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or(Err(ReadError::Timeout))
+    }
+
+    /// Hands leadership to a member (the most advanced one if none is named) and waits for the new leader, whose peer
+    /// index it gives. Proposals meanwhile are refused as never appended.
+    ///
+    /// # Errors
+    /// See [`TransferError`]. Dropping the future once the target was told leaves the transfer going.
+    pub async fn transfer_leadership(&self, to: Option<u64>, within: Duration) -> Result<u64, TransferError> {
+        self.inner.ops.transfer(to, within).await
+    }
+
+    /// Moves the retention boundary to the last whole segment below `position` and lets the entries up to it go. Gives
+    /// the boundary's index, or `None` when no segment lies below. Entries that a follower is being sent stay until it
+    /// has them.
+    ///
+    /// # Errors
+    /// The boundary could not be written.
+    pub async fn purge_to(&self, position: u64) -> io::Result<Option<u64>> {
+        self.inner.ops.purge_to(position).await
+    }
+
+    /// Opens an application stream to a peer, verified like any connection of the group.
+    ///
+    /// # Errors
+    /// The peer is not configured, can't be reached, or refuses.
+    pub async fn connect_peer(&self, peer: u64) -> io::Result<TcpStream> {
+        let Some(configured) = self.inner.peers.iter().find(|configured| u64::from(configured.index) == peer)
+        else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("peer {peer} is not configured")));
+        };
+        let target = self.inner.desk.node_of(peer).map(NodeId);
+        let route = Route { caller: Arc::clone(&self.inner.caller), address: configured.address(), target };
+        route.connect(Purpose::Application).await
+    }
+
+    /// Stops the replica and waits until its files are closed. Proposals on their way are answered as unknown.
+    pub async fn stop(&self) {
+        self.inner.stop.cancel();
+        let mut finished = self.inner.finished.clone();
+        finished.wait_for(|finished| *finished).await.ok();
+    }
+}
+
+/// What the thread hands to its creator.
+struct Parts<A> {
+    ops: Arc<dyn Ops<A>>,
+    runtime: tokio::runtime::Handle,
+    boards: Arc<Boards>,
+    counters: Arc<Counters>,
+    reader: LogReader,
+    desk: Arc<Desk>,
+    caller: Arc<Caller>,
+    address: SocketAddr,
+    reads: mpsc::Sender<oneshot::Sender<Result<u64, ReadError>>>,
+}
+
+type Started<A> = std::sync::mpsc::Sender<Result<Parts<A>, StartError>>;
+
+/// The life of a replica's thread.
+fn live<M: Machine>(setup: Setup<M>, started: &Started<M::Answer>, finish: &watch::Sender<bool>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            started.send(Err(StartError::Thread(error.to_string()))).ok();
+            return;
+        }
+    };
+    let stop = setup.stop.clone();
+    let group = match runtime.block_on(Group::start(setup)) {
+        Ok(group) => group,
+        Err(error) => {
+            started.send(Err(error)).ok();
+            return;
+        }
+    };
+    let shared = Arc::clone(&group.shared);
+    let (reads, asked) = mpsc::channel(READS_MAX);
+    {
+        let _context = runtime.enter();
+        spawn(confirm_reads(group.raft.clone(), asked));
+    }
+    let parts = Parts {
+        ops: Arc::new(GroupOps::of(&group)),
+        runtime: runtime.handle().clone(),
+        boards: Arc::clone(&group.boards),
+        counters: Arc::clone(&group.counters),
+        reader: group.reader.clone(),
+        desk: Arc::clone(&group.desk),
+        caller: Arc::clone(&group.caller),
+        address: group.address,
+        reads,
+    };
+    let delivered = started.send(Ok(parts)).is_ok();
+    runtime.block_on(Timed::new(async move {
+        if delivered {
+            stop.cancelled().await;
+        }
+        group.finish().await;
+    }));
+    // Ends every task, the library's too; what they hold of the log goes with them.
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    if let Err(error) = close_log(shared) {
+        error!(%error, "the log was not closed cleanly");
+    }
+    finish.send(true).ok();
+}
+
+/// Confirms leadership for all reads that wait, one round at a time.
+async fn confirm_reads<M: Machine>(
+    raft: RaftOf<M>,
+    mut asked: mpsc::Receiver<oneshot::Sender<Result<u64, ReadError>>>,
+) {
+    let mut waiting = Vec::new();
+    while asked.recv_many(&mut waiting, READS_MAX).await > 0 {
+        waiting.retain(|sender| !sender.is_closed());
+        if waiting.is_empty() {
+            continue;
+        }
+        let outcome = confirm(&raft).await;
+        for sender in waiting.drain(..) {
+            sender.send(outcome).ok();
+        }
+    }
+}
+
+async fn confirm<M: Machine>(raft: &RaftOf<M>) -> Result<u64, ReadError> {
+    let option = LinearizerOption::from(ReadPolicy::ReadIndex);
+    let linearizer = raft.get_read_linearizer(option).await.map_err(|error| match error {
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => ReadError::NotLeader {
+            leader: forward.leader_id.map(|node| u64::from(NodeId(node).peer_index())),
+        },
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => ReadError::Timeout,
+        RaftError::Fatal(_) => ReadError::Stopped,
+    })?;
+    let wait = Some(Duration::from_secs(5));
+    match linearizer.try_await_ready(raft, wait).await {
+        Ok(Ok(state)) => Ok(state.applied().map_or(0, |id| id.index())),
+        Ok(Err(_)) => Err(ReadError::Timeout),
+        Err(_) => Err(ReadError::Stopped),
+    }
+}
+
+struct GroupOps<M: Machine> {
+    raft: RaftOf<M>,
+    /// Weak: the log is closed when the thread ends, whoever still has a handle.
+    shared: Weak<SharedLog>,
+    checkpoints: Checkpoints,
+    pending: Arc<Pending<M::Answer>>,
+    permits: Arc<Permits>,
+    boards: Arc<Boards>,
+    desk: Arc<Desk>,
+    holding: Arc<AtomicBool>,
+    own: u64,
+    payload_max: usize,
+    stop: CancellationToken,
+}
+
+impl<M: Machine> GroupOps<M> {
+    fn of(group: &Group<M>) -> GroupOps<M> {
+        GroupOps {
+            raft: group.raft.clone(),
+            shared: Arc::downgrade(&group.shared),
+            checkpoints: group.shared.log.lock().checkpoints(),
+            pending: Arc::clone(&group.pending),
+            permits: Arc::clone(&group.permits),
+            boards: Arc::clone(&group.boards),
+            desk: Arc::clone(&group.desk),
+            holding: Arc::clone(&group.holding),
+            own: u64::from(group.caller.own.peer_index()),
+            payload_max: group.payload_max,
+            stop: group.stop_token(),
+        }
+    }
+
+    /// Why nothing can be proposed now, for all proposals alike.
+    fn closed(&self) -> Option<ProposeError> {
+        if self.stop.is_cancelled() {
+            return Some(ProposeError::Stopped);
+        }
+        if self.holding.load(Ordering::Acquire) {
+            return Some(ProposeError::NotLeader { leader: None });
+        }
+        let shared = self.shared.upgrade()?;
+        match shared.log.lock().space() {
+            Space::Ready => None,
+            Space::NoSpare => Some(ProposeError::Busy),
+        }
+    }
+
+    async fn propose(&self, proposal: Proposal<M::Answer>) {
+        let Proposal { payload, expected_term, done } = proposal;
+        let size = payload.len();
+        if size < RECORD_HEADER_SIZE || size - RECORD_HEADER_SIZE > self.payload_max {
+            return done(Err(ProposeError::TooLarge));
+        }
+        let bytes = size as u64;
+        if !self.permits.take(bytes) {
+            return done(Err(ProposeError::Busy));
+        }
+        let key = self.pending.register(bytes, done);
+        let outcomes: Arc<dyn Outcomes> = self.pending.clone();
+        let mut request = self.raft.write(Draft(payload)).responder(Waiter::new(key, outcomes));
+        if let Some(term) = expected_term {
+            request = request.with_leader(CommittedLeaderId::new(term));
+        }
+        // An error means that the core is gone; the waiter, dropped with the request, has told the proposer.
+        request.await.ok();
+    }
+}
+
+impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
+    fn submit(&self, proposals: Vec<Proposal<M::Answer>>) -> BoxFuture<'_, ()> {
+        // Unconstrained: the runtime's budget would hand over after each 128 proposals and split the batch.
+        Box::pin(tokio::task::unconstrained(async move {
+            if let Some(refusal) = self.closed() {
+                proposals.into_iter().for_each(|proposal| (proposal.done)(Err(refusal)));
+                return;
+            }
+            for proposal in proposals {
+                self.propose(proposal).await;
+            }
+        }))
+    }
+
+    fn transfer(&self, to: Option<u64>, within: Duration) -> BoxFuture<'_, Result<u64, TransferError>> {
+        Box::pin(async move {
+            let node_of = |peer| self.desk.node_of(peer);
+            let transfer = Transfer {
+                raft: &self.raft,
+                own: self.own,
+                status: self.boards.status.subscribe(),
+                holding: &self.holding,
+                node_of: &node_of,
+            };
+            transfer.run(to, within).await
+        })
+    }
+
+    fn purge_to(&self, position: u64) -> BoxFuture<'_, io::Result<Option<u64>>> {
+        Box::pin(async move {
+            let below = self.checkpoints.list().into_iter().rev().find(|info| info.at.end <= position);
+            let Some(boundary) = below else { return Ok(None) };
+            let index = boundary.at.id.index;
+            if self.checkpoints.snapshot().is_none_or(|at| at.id.index < index) {
+                let (done, durable) = super::storage::reporting();
+                self.checkpoints.set_snapshot(boundary.at, done);
+                super::storage::reported(durable).await?;
+            }
+            // The library purges what its snapshot covers, and cuts a purge that comes before it silently.
+            self.raft.trigger().snapshot().await.map_err(io::Error::other)?;
+            let mut status = self.boards.status.subscribe();
+            let covered = status.wait_for(|status| status.snapshot >= Some(index)).await;
+            covered.map_err(|_| io::Error::other("the replica has stopped"))?;
+            self.raft.trigger().purge_log(index).await.map_err(io::Error::other)?;
+            Ok(Some(index))
+        })
+    }
+}
