@@ -76,14 +76,17 @@ impl Note {
 pub struct ConfigError {
     /// One line per problem, at least one.
     pub problems: Vec<String>,
+    /// Warnings met on the way: a misspelt key may be the cause.
+    pub warnings: Vec<String>,
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.problems.as_slice() {
-            [only] => write!(f, "configuration refused: {only}"),
-            many => write!(f, "configuration refused:\n  - {}", many.join("\n  - ")),
+            [only] => write!(f, "configuration refused: {only}")?,
+            many => write!(f, "configuration refused:\n  - {}", many.join("\n  - "))?,
         }
+        self.warnings.iter().try_for_each(|warning| write!(f, "\n  warning: {warning}"))
     }
 }
 
@@ -92,7 +95,12 @@ impl std::error::Error for ConfigError {}
 impl ConfigError {
     /// `Ok` when nothing was found.
     pub(super) fn of(problems: Vec<String>) -> Result<(), Self> {
-        if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
+        if problems.is_empty() { Ok(()) } else { Err(Self { problems, warnings: Vec::new() }) }
+    }
+
+    pub(super) fn with_warnings(self, notes: &[Note]) -> Self {
+        let warnings = notes.iter().filter(|note| matches!(note, Note::Warning(_)));
+        Self { warnings: warnings.map(|note| note.text().to_owned()).collect(), ..self }
     }
 }
 
@@ -143,7 +151,7 @@ pub(super) fn merge(sources: &Sources) -> Result<(Settings, Vec<Note>), ConfigEr
     merging.own_environment(sources);
     merging.overrides(sources);
     merging.tell_what_has_no_effect();
-    ConfigError::of(merging.problems)?;
+    ConfigError::of(merging.problems).map_err(|error| error.with_warnings(&merging.notes))?;
     Ok((merging.settings, merging.notes))
 }
 

@@ -42,8 +42,10 @@ pub struct Loaded {
 /// All problems found, not only the first.
 pub fn load(sources: &Sources, probe: &dyn AddressProbe) -> Result<Loaded, ConfigError> {
     let (settings, mut notes) = merge::merge(sources)?;
-    let config = typed::build(&settings, probe, &mut notes)?;
-    check::check(&config, &settings, &mut notes)?;
+    let built = typed::build(&settings, probe, &mut notes);
+    let config = built.map_err(|error| error.with_warnings(&notes))?;
+    let checked = check::check(&config, &settings, &mut notes);
+    checked.map_err(|error| error.with_warnings(&notes))?;
     Ok(Loaded { config, settings, notes })
 }
 

@@ -149,6 +149,16 @@ fn several_problems_are_told_at_once() {
 }
 
 #[test]
+fn a_misspelt_key_is_told_with_the_refusal_that_it_causes() {
+    let error = loaded("dLedgerPeers=n0-127.0.0.1:1\nbrokerIP1=127.0.0.1", &[]).unwrap_err().to_string();
+    assert!(error.contains("dLegerPeers is not set"), "{error}");
+    assert!(
+        error.contains("warning: dLedgerPeers (n0.properties:1): unknown key, ignored; did you mean"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_group_of_two_and_a_missing_name_server_are_warned_about() {
     let peers = "dLegerPeers=n0-127.0.0.1:40911;n1-127.0.0.1:40912";
     let Loaded { notes, .. } = example(&[peers, "namesrvAddr="]).unwrap();
