@@ -14,6 +14,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::codec::{
     CodecError, CodecReason, Decode, Encode, Reader, put_bool, put_count, put_i64, put_list, put_text,
     put_u32, put_u64,
@@ -133,6 +135,24 @@ impl Command {
             Self::Leave { .. } => 11,
             Self::RaiseMinimum { .. } => 12,
         }
+    }
+
+    /// The command by itself, as a replica hands it to the leader.
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        self.encode_framed(&mut out);
+        out.into()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// As [`Self::decode_framed`], or bytes left over.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut input = Reader::new(bytes);
+        let command = Self::decode_framed(&mut input)?;
+        input.finish("command")?;
+        Ok(command)
     }
 
     /// Appends kind, version, size and body.

@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use crate::codec::{CodecError, CodecReason, Reader, put_text, put_u32};
+use crate::command::QueueMinimum;
+
 /// The outcome of one entry. Buffers can be reused through [`Effects::clear`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Effects {
@@ -17,6 +22,8 @@ pub struct Effects {
     /// How many consumer offsets were written.
     pub offsets_committed: usize,
     pub settings_changed: bool,
+    /// Queues whose first available number rose, by retention or because their topic was deleted.
+    pub minimums: Vec<QueueMinimum>,
     /// The log below this position may go; set when it rose.
     pub minimum_position: Option<u64>,
 }
@@ -59,7 +66,96 @@ pub enum Refusal {
     OtherIdentity { cluster: Arc<str>, broker: Arc<str> },
 }
 
+/// Neighbours in an entry that went to the same queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run<'a> {
+    pub topic: &'a Arc<str>,
+    pub queue_id: u32,
+    /// Next number of the queue after this run.
+    pub max: i64,
+    /// At least one.
+    pub messages: &'a [Appended],
+}
+
+impl Answer {
+    /// The answer as it travels from the leader to the replica that handed the command over: one byte for the kind, then the
+    /// values as `codec` writes them.
+    pub fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        match self {
+            Self::Done => out.push(0),
+            Self::Unchanged => out.push(1),
+            Self::Refused(Refusal::UnknownTopic(topic)) => {
+                out.push(2);
+                put_text(&mut out, topic);
+            }
+            Self::Refused(Refusal::UnknownGroup(group)) => {
+                out.push(3);
+                put_text(&mut out, group);
+            }
+            Self::Refused(Refusal::UnknownMember { group, client_id }) => {
+                out.push(4);
+                put_text(&mut out, group);
+                put_text(&mut out, client_id);
+            }
+            Self::Refused(Refusal::TooManyQueues { count, limit }) => {
+                out.push(5);
+                put_u32(&mut out, *count);
+                put_u32(&mut out, *limit);
+            }
+            Self::Refused(Refusal::OtherIdentity { cluster, broker }) => {
+                out.push(6);
+                put_text(&mut out, cluster);
+                put_text(&mut out, broker);
+            }
+        }
+        out.into()
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// The field that could not be read.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut input = Reader::new(bytes);
+        let answer = match input.u8("answer kind")? {
+            0 => Self::Done,
+            1 => Self::Unchanged,
+            2 => Self::Refused(Refusal::UnknownTopic(input.name("topic")?)),
+            3 => Self::Refused(Refusal::UnknownGroup(input.name("group")?)),
+            4 => Self::Refused(Refusal::UnknownMember {
+                group: input.name("group")?,
+                client_id: input.name("client id")?,
+            }),
+            5 => Self::Refused(Refusal::TooManyQueues {
+                count: input.u32("queue count")?,
+                limit: input.u32("queue limit")?,
+            }),
+            6 => Self::Refused(Refusal::OtherIdentity {
+                cluster: input.name("cluster")?,
+                broker: input.name("broker")?,
+            }),
+            other => return Err(input.error("answer kind", CodecReason::Unknown(other.into()))),
+        };
+        input.finish("answer")?;
+        Ok(answer)
+    }
+}
+
 impl Effects {
+    /// The appended messages in runs of one queue, as long as they can be, in order.
+    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        let same_queue = |left: &Appended, right: &Appended| {
+            // Names are interned, so neighbours of one topic mostly share the very name.
+            left.queue_id == right.queue_id
+                && (Arc::ptr_eq(&left.topic, &right.topic) || left.topic == right.topic)
+        };
+        self.appended.chunk_by(same_queue).map(|messages| {
+            let last = &messages[messages.len() - 1];
+            Run { topic: &last.topic, queue_id: last.queue_id, max: last.queue_offset + 1, messages }
+        })
+    }
+
     /// Empties all lists and keeps their memory.
     pub fn clear(&mut self) {
         let Self {
@@ -70,6 +166,7 @@ impl Effects {
             members_changed,
             offsets_committed,
             settings_changed,
+            minimums,
             minimum_position,
         } = self;
         appended.clear();
@@ -77,6 +174,7 @@ impl Effects {
         topics_changed.clear();
         groups_changed.clear();
         members_changed.clear();
+        minimums.clear();
         *offsets_committed = 0;
         *settings_changed = false;
         *minimum_position = None;

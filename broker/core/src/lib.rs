@@ -27,7 +27,7 @@ pub mod tail;
 
 pub use codec::CodecError;
 pub use command::{Bootstrap, Command, Join, LeaveReason, OffsetCommit, QueueMinimum};
-pub use effects::{Answer, Appended, Effects, Refusal};
+pub use effects::{Answer, Appended, Effects, Refusal, Run};
 pub use message::{MessageError, MessageShape, Messages};
 pub use model::{
     ConsumeFrom, ConsumeType, DataVersion, FilterType, GroupConfig, GroupMembers, Member, MessageModel, Perm,

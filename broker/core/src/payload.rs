@@ -8,7 +8,7 @@
 //!
 //! A batch of sends has no commands, so its first message begins at byte 4.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use crate::codec::CodecError;
 use crate::command::Command;
@@ -62,7 +62,6 @@ pub struct PayloadBuilder {
     commands: Vec<u8>,
     command_count: usize,
     bytes: BytesMut,
-    message_count: usize,
 }
 
 impl PayloadBuilder {
@@ -70,7 +69,7 @@ impl PayloadBuilder {
     pub fn new(head_room: usize, capacity: usize) -> Self {
         let mut bytes = BytesMut::with_capacity(head_room + PAYLOAD_HEADER_SIZE + capacity);
         bytes.put_bytes(0, head_room + PAYLOAD_HEADER_SIZE);
-        Self { head_room, commands: Vec::new(), command_count: 0, bytes, message_count: 0 }
+        Self { head_room, commands: Vec::new(), command_count: 0, bytes }
     }
 
     pub fn push_command(&mut self, command: &Command) {
@@ -93,38 +92,22 @@ impl PayloadBuilder {
             return Err(MessageError { offset, reason: MessageReason::Topic });
         }
         self.bytes.put_slice(message);
-        self.message_count += 1;
         Ok(())
     }
 
-    /// Appends messages that were pushed into another builder or checked like it before.
-    ///
-    /// # Errors
-    /// As [`Self::push_message`], for the first message that is not valid; nothing is added then.
-    pub fn push_messages(&mut self, messages: &[u8]) -> Result<usize, MessageError> {
-        let mut count = 0;
-        for message in crate::message::Messages::new(messages) {
-            let (offset, shape, bytes) = message?;
-            if std::str::from_utf8(shape.topic(bytes)).is_err() {
-                return Err(MessageError { offset, reason: MessageReason::Topic });
-            }
-            count += 1;
-        }
-        self.bytes.put_slice(messages);
-        self.message_count += count;
-        Ok(count)
+    /// The buffer behind everything so far, for an encoder that writes messages straight into their final place. It must only
+    /// append, and only whole messages in the stored layout with queue ids within the limits: stamping finds anything else,
+    /// and that stops the node.
+    pub fn messages(&mut self) -> &mut BytesMut {
+        &mut self.bytes
     }
 
     pub fn command_count(&self) -> usize {
         self.command_count
     }
 
-    pub fn message_count(&self) -> usize {
-        self.message_count
-    }
-
     pub fn is_empty(&self) -> bool {
-        self.command_count == 0 && self.message_count == 0
+        self.command_count == 0 && self.messages_size() == 0
     }
 
     /// Size of the payload so far, without head room.
@@ -150,10 +133,5 @@ impl PayloadBuilder {
         self.bytes[self.head_room..self.head_room + PAYLOAD_HEADER_SIZE]
             .copy_from_slice(&commands_size.to_le_bytes());
         self.bytes
-    }
-
-    /// As [`Self::finish`], frozen.
-    pub fn finish_frozen(self) -> Bytes {
-        self.finish().freeze()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Applied, Tables};
 use crate::codec::{CodecError, Reader};
-use crate::command::Command;
+use crate::command::{Command, QueueMinimum};
 use crate::effects::{Appended, Effects};
 use crate::message::{MessageError, MessageReason, Messages};
 use crate::payload::{Payload, PayloadError};
@@ -142,6 +142,8 @@ impl Tables {
                     // A message that was under way while its topic was deleted keeps its number and is hidden like the others.
                     if !exists {
                         head.bury();
+                        let min = head.min;
+                        effects.minimums.push(QueueMinimum { topic: topic.name.clone(), queue_id, min });
                     }
                     effects.appended.push(Appended {
                         topic: topic.name.clone(),

@@ -104,6 +104,9 @@ impl Tables {
         if let Some(state) = self.topics.get_mut(topic) {
             effects.topic_changed(&state.name);
             state.bury();
+            for (queue_id, head) in (0u32..).zip(&state.queues).filter(|(_, head)| head.max > 0) {
+                effects.minimums.push(QueueMinimum { topic: state.name.clone(), queue_id, min: head.min });
+            }
         }
         let holders: Vec<Arc<str>> = self
             .offsets
@@ -207,8 +210,11 @@ impl Tables {
         for queue in queues.iter().filter(|queue| queue.queue_id < QUEUES_PER_TOPIC_MAX) {
             // A queue without numbers has nothing to raise, and a miss must not make one.
             let Some(topic) = self.topics.get_mut(&queue.topic) else { continue };
-            if let Some(head) = topic.queues.get_mut(queue.queue_id as usize) {
-                moved |= head.raise_minimum(queue.min);
+            if let Some(head) = topic.queues.get_mut(queue.queue_id as usize)
+                && head.raise_minimum(queue.min)
+            {
+                moved = true;
+                effects.minimums.push(QueueMinimum { min: head.min, ..queue.clone() });
             }
         }
         if log_position > self.minimum_position {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use flotilla_core::codec::{CodecReason, Reader};
 use flotilla_core::{
-    Command, FilterType, GroupConfig, LeaveReason, OffsetCommit, Payload, PayloadError, Perm, QueueMinimum,
-    RetryPolicy, Settings, SimpleSubscription, Tables, TailTable, TopicConfig, system,
+    Answer, Command, FilterType, GroupConfig, LeaveReason, OffsetCommit, Payload, PayloadError, Perm,
+    QueueMinimum, Refusal, RetryPolicy, Settings, SimpleSubscription, Tables, TailTable, TopicConfig, system,
 };
 use proptest::prelude::*;
 
@@ -75,8 +75,39 @@ fn every_command_reads_back_as_it_was() {
         let mut reader = Reader::new(&bytes);
         assert_eq!(Command::decode_framed(&mut reader).unwrap(), command);
         assert!(reader.is_empty());
+        assert_eq!(Command::decode(&command.encode()).unwrap(), command);
+        assert!(Command::decode(&[&bytes[..], b"x"].concat()).is_err());
     }
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (1..=12).collect::<Vec<_>>(), "every kind is covered");
+}
+
+#[test]
+fn every_answer_reads_back_as_it_was() {
+    let refusals = [
+        Refusal::UnknownTopic("t".into()),
+        Refusal::UnknownGroup("g".into()),
+        Refusal::UnknownMember { group: "g".into(), client_id: "c".into() },
+        Refusal::TooManyQueues { count: 9, limit: 8 },
+        Refusal::OtherIdentity { cluster: "C".into(), broker: "B".into() },
+    ];
+    for answer in [Answer::Done, Answer::Unchanged].into_iter().chain(refusals.map(Answer::Refused)) {
+        let bytes = answer.encode();
+        assert_eq!(Answer::decode(&bytes).unwrap(), answer);
+        assert!(Answer::decode(&bytes[..bytes.len() - 1]).is_err());
+        assert!(Answer::decode(&[&bytes[..], b"x"].concat()).is_err());
+    }
+}
+
+#[test]
+fn runs_are_as_long_as_they_can_be() {
+    let mut world = World::bootstrapped();
+    let messages =
+        [("A", 0), ("A", 0), ("A", 1), ("B", 1), ("B", 1), ("A", 0)].map(|(t, q)| message(t, q, "b", ""));
+    let effects =
+        world.commit(&[Command::PutTopic(topic("A", 2)), Command::PutTopic(topic("B", 2))], &messages);
+    let runs: Vec<_> =
+        effects.runs().map(|run| (&**run.topic, run.queue_id, run.max, run.messages.len())).collect();
+    assert_eq!(runs, [("A", 0, 2, 2), ("A", 1, 1, 1), ("B", 1, 2, 2), ("A", 0, 3, 1)]);
 }
 
 #[test]

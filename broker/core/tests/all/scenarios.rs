@@ -165,6 +165,9 @@ fn describe(effects: &Effects) -> String {
             count => parts.push(format!("{what} x{count}")),
         }
     }
+    for queue in &effects.minimums {
+        parts.push(format!("{}:{} from {}", queue.topic, queue.queue_id, queue.min));
+    }
     parts.extend(effects.minimum_position.map(|position| format!("log from {position}")));
     parts.join(" ")
 }
@@ -202,7 +205,7 @@ fn a_deleted_topic_keeps_its_numbers() {
         send T:0 T:0 -> T:0@0 T:0@1
         commit g T:0 1 -> done
         offset g T:0 -> 1
-        drop T -> done topics T
+        drop T -> done topics T T:0 from 2
         queue T:0 -> none
         drop T -> refused: topic T does not exist
         checkpoint -> same
@@ -221,8 +224,8 @@ fn a_message_that_meets_a_deleted_topic_keeps_its_number_and_is_hidden() {
         "
         topic T 1 -> done topics T
         send T:0 -> T:0@0
-        drop T -> done topics T
-        send T:0 -> T:0@1
+        drop T -> done topics T T:0 from 1
+        send T:0 -> T:0@1 T:0 from 2
         queue T:0 -> none
         topic T 1 -> done topics T
         queue T:0 -> 2..2
@@ -294,12 +297,12 @@ fn retention_raises_minimums_and_never_lowers_them() {
         "
         topic T 2 -> done topics T
         send T:0 T:0 T:0 -> T:0@0 T:0@1 T:0@2
-        raise 900 T:0=2 T:1=5 U:0=4 -> done log from 900
+        raise 900 T:0=2 T:1=5 U:0=4 -> done T:0 from 2 log from 900
         queue T:0 -> 2..3
         queue T:1 -> 0..0
         raise 800 T:0=1 -> unchanged
         queue T:0 -> 2..3
-        raise 950 T:0=99 -> done log from 950
+        raise 950 T:0=99 -> done T:0 from 3 log from 950
         queue T:0 -> 3..3
         checkpoint -> same
         send T:0 -> T:0@3
