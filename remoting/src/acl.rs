@@ -34,7 +34,8 @@ mod tests {
 
     #[test]
     fn signature_and_old_unique_key_mark_are_left_out() {
-        let ext = ExtFields::from_iter([("b", "2"), ("Signature", "x"), ("_UNIQUE_KEY_QUERY", "true"), ("A", "1")]);
+        let ext =
+            ExtFields::from_iter([("b", "2"), ("Signature", "x"), ("_UNIQUE_KEY_QUERY", "true"), ("A", "1")]);
         assert_eq!(signed_content(&ext, b"!", 479), b"1true2!");
         assert_eq!(signed_content(&ext, b"!", 399), b"12!");
     }

@@ -135,7 +135,10 @@ impl fmt::Display for ReceiptHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ReceiptHandle { start_offset, pop_time, invisible_time_ms, revive_queue_id, .. } = self;
         let (mark, broker_name, queue_id) = (self.mark.text(), &self.broker_name, self.queue_id);
-        write!(f, "{start_offset} {pop_time} {invisible_time_ms} {revive_queue_id} {mark} {broker_name} {queue_id}")?;
+        write!(
+            f,
+            "{start_offset} {pop_time} {invisible_time_ms} {revive_queue_id} {mark} {broker_name} {queue_id}"
+        )?;
         match self.message_offset {
             Some(offset) => write!(f, " {offset}"),
             None => Ok(()),

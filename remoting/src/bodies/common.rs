@@ -20,7 +20,11 @@ impl Ord for MessageQueue {
     /// By topic, broker name, queue: the order in which clients sort queues before they share them out.
     /// Source: RocketMQ 5.3 MessageQueue.compareTo.
     fn cmp(&self, other: &MessageQueue) -> std::cmp::Ordering {
-        (&self.topic, &self.broker_name, self.queue_id).cmp(&(&other.topic, &other.broker_name, other.queue_id))
+        (&self.topic, &self.broker_name, self.queue_id).cmp(&(
+            &other.topic,
+            &other.broker_name,
+            other.queue_id,
+        ))
     }
 }
 

@@ -88,7 +88,11 @@ impl RegisterBrokerBody {
     ///
     /// # Errors
     /// What was wrong and where; answer SYSTEM_ERROR.
-    pub fn decode(bytes: &[u8], compressed: bool, version: i32) -> Result<RegisterBrokerBody, RegisterBodyError> {
+    pub fn decode(
+        bytes: &[u8],
+        compressed: bool,
+        version: i32,
+    ) -> Result<RegisterBrokerBody, RegisterBodyError> {
         if compressed { inflated(&inflate(bytes)?, version) } else { Ok(decode(bytes)?) }
     }
 
