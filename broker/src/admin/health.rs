@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
+use flotilla_remoting::version;
 use serde::Serialize;
 
 use super::Source;
@@ -34,9 +35,10 @@ impl From<Check> for CheckView {
 pub(super) struct Version {
     name: &'static str,
     version: &'static str,
-    /// Version of RocketMQ whose wire behaviour is spoken.
+    /// Set at build time, when the build knows it.
+    git_hash: Option<&'static str>,
+    /// Release of RocketMQ whose wire behaviour is spoken, and its number on the wire.
     rocketmq_version: &'static str,
-    /// Number under which it registers.
     rocketmq_version_code: i32,
     record_format: u8,
 }
@@ -56,8 +58,9 @@ pub(super) async fn version() -> Json<Version> {
     Json(Version {
         name: "flotilla",
         version: env!("CARGO_PKG_VERSION"),
-        rocketmq_version: "5.3.3",
-        rocketmq_version_code: 479,
+        git_hash: option_env!("FLOTILLA_GIT_HASH"),
+        rocketmq_version: version::CURRENT_NAME,
+        rocketmq_version_code: version::CURRENT,
         record_format: 1,
     })
 }

@@ -11,6 +11,7 @@
 
 mod address;
 mod check;
+mod document;
 mod keys;
 mod merge;
 mod nearest;

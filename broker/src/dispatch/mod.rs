@@ -1,0 +1,129 @@
+//! From a frame to the handler that answers it, wherever in the group that is.
+//!
+//! Each request code is a row of [`table`]: where it has to run, how long it may be held, who handles it. A call that needs
+//! the leader waits here while none is known, is handled here when this replica leads, and is forwarded otherwise; its
+//! client never sees which replica answered (FAILOVER.md 8 to 10, 19).
+
+pub mod service;
+pub mod table;
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use flotilla_remoting::code::ResponseCode;
+use tokio::runtime::Handle;
+use tracing::debug;
+
+use self::table::{Placement, Row, Table};
+use crate::call::Call;
+use crate::group::{Group, Standing};
+use crate::metrics::{Cause, Metrics};
+use crate::peers::links::{ForwardError, Links};
+
+/// Answers the calls of one or more request codes.
+pub trait Handler: Send + Sync + 'static {
+    /// Takes the call. Must not block; long work is spawned.
+    fn handle(&self, call: Call);
+}
+
+/// Routes calls. One per node.
+pub struct Dispatcher {
+    group: Group,
+    links: Arc<Links>,
+    runtime: Handle,
+    metrics: Metrics,
+    table: OnceLock<Table>,
+}
+
+impl Dispatcher {
+    pub fn new(group: Group, links: Arc<Links>, runtime: Handle, metrics: Metrics) -> Arc<Self> {
+        Arc::new(Self { group, links, runtime, metrics, table: OnceLock::new() })
+    }
+
+    /// Sets the rows, once, while the node is put together: handlers hold the dispatcher and the dispatcher them.
+    pub fn set_table(&self, table: Table) {
+        assert!(self.table.set(table).is_ok(), "the dispatch table is set once");
+    }
+
+    /// How long a call of this code may be kept before it has an answer.
+    pub fn hold(&self, code: i32) -> Duration {
+        self.row(code).map_or(Duration::from_secs(3), |row| row.hold)
+    }
+
+    /// Finds the place for a call and hands it over.
+    pub fn dispatch(self: &Arc<Self>, call: Call) {
+        let code = call.code().as_i32();
+        let Some(row) = self.row(code) else {
+            self.metrics.rejected(Cause::Unsupported);
+            call.refuse(ResponseCode::RequestCodeNotSupported, format!(" request type {code} not supported"));
+            return;
+        };
+        match row.placement {
+            Placement::Local | Placement::LocalIfFound => row.handler.handle(call),
+            Placement::Leader if self.group.leads() => row.handler.handle(call),
+            Placement::Leader => self.to_leader(call),
+        }
+    }
+
+    /// Handles a call where the group is led, waiting for a leader within the call's deadline.
+    ///
+    /// A call that was forwarded to this replica is handed back instead: one hop is the limit.
+    pub fn to_leader(self: &Arc<Self>, call: Call) {
+        if call.caller.forwarded_by.is_some() && !matches!(self.group.standing(), Standing::Leading { .. }) {
+            // A leader that is about to be ready is worth a short wait, but the forwarding replica knows the deadline.
+            call.not_proposed();
+            return;
+        }
+        let this = self.clone();
+        self.runtime.spawn(async move { this.follow_leader(call).await });
+    }
+
+    async fn follow_leader(self: Arc<Self>, call: Call) {
+        loop {
+            if Instant::now() >= call.deadline || call.reply.is_closed() {
+                self.metrics.rejected(Cause::NoLeader);
+                no_leader(call);
+                return;
+            }
+            match self.group.standing() {
+                Standing::Leading { .. } => {
+                    let Some(row) = self.row(call.code().as_i32()) else { return };
+                    row.handler.handle(call);
+                    return;
+                }
+                Standing::Following { leader } => match self.links.forward(leader, &call).await {
+                    Ok(response) => {
+                        self.metrics.forwarded();
+                        call.reply.send(response);
+                        return;
+                    }
+                    Err(ForwardError::NotProposed) => self.group.changed(call.deadline).await,
+                    Err(ForwardError::Unknown(reason)) => {
+                        debug!(code = call.request.header.code, leader, %reason, "forwarded call has no known outcome");
+                        self.metrics.unknown_outcome();
+                        unknown(call);
+                        return;
+                    }
+                },
+                Standing::Unsettled => self.group.changed(call.deadline).await,
+            }
+        }
+    }
+
+    fn row(&self, code: i32) -> Option<&Row> {
+        self.table.get()?.row(code)
+    }
+}
+
+/// Code 14 is the one on which both the Java and the Go client try again. Source: DefaultMQProducerImpl 5.3.3
+/// (retryResponseCodes) and rocketmq-client-go v2 producer; traps.md 4.
+fn no_leader(call: Call) {
+    call.refuse(ResponseCode::ServiceNotAvailable, "no leader within the request's time, nothing was stored");
+}
+
+fn unknown(call: Call) {
+    call.refuse(
+        ResponseCode::ServiceNotAvailable,
+        "the leader changed while it held the request: the outcome is not known",
+    );
+}

@@ -1,0 +1,124 @@
+//! The state machine that raft-store drives: applies entries to the tables, extends the views, wakes waiting pulls.
+//!
+//! Runs on the Raft thread and touches memory only. The order inside `apply` matters: tables, then views, then wake-ups,
+//! and the answer to the producer last, so that whoever hears of a message can read it.
+
+use std::sync::Arc;
+
+use flotilla_core::{Answer, Effects, EntryContext, Tables};
+use flotilla_raft_store::raft::{Applied, InstallError, Machine};
+use flotilla_raft_store::types::EntryKind;
+use tokio::sync::mpsc;
+
+use super::SharedTables;
+use crate::long_poll::LongPolls;
+use crate::views::ConsumeQueues;
+
+/// What a proposer learns about its entry.
+pub struct EntryAnswer {
+    /// Place of each message of the entry, in order.
+    pub appended: Vec<Place>,
+    /// Answer to each command of the entry, in order.
+    pub commands: Vec<Answer>,
+}
+
+/// Where a message has been stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub queue_offset: i64,
+    /// Commit-log offset of the message's first byte.
+    pub physical_offset: i64,
+}
+
+/// What apply tells the leader's duties. Sent to the I/O runtime; bounded by the changes of topics and groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Topics were made, changed or deleted.
+    Topics,
+    /// The members or subscriptions of a consumer group changed.
+    Members(Arc<str>),
+}
+
+/// The broker's replicated state machine.
+pub struct BrokerMachine {
+    pub tables: SharedTables,
+    pub views: Arc<ConsumeQueues>,
+    pub polls: Arc<LongPolls>,
+    pub changes: mpsc::UnboundedSender<Change>,
+}
+
+impl Machine for BrokerMachine {
+    type Answer = EntryAnswer;
+
+    fn apply(&mut self, entry: &Applied<'_>) -> EntryAnswer {
+        let context = EntryContext {
+            index: entry.index,
+            term: entry.term,
+            position: entry.position,
+            payload_position: entry.payload_position,
+            time_ms: entry.time_ms,
+        };
+        let applied = {
+            let mut tables = self.tables.write();
+            match entry.kind {
+                EntryKind::Application => tables.apply(&context, entry.payload),
+                EntryKind::Blank | EntryKind::Membership => {
+                    tables.skip(&context, entry.payload.len()).map(|()| Effects::default())
+                }
+            }
+        };
+        let effects = match applied {
+            Ok(effects) => effects,
+            // A committed entry that can't be applied is damage or a bug; going on would make the replicas differ.
+            Err(error) => {
+                panic!("log entry {} of term {} can't be applied: {error}", entry.index, entry.term)
+            }
+        };
+        self.views.extend(&context, entry.end_position, &effects);
+        for run in effects.runs() {
+            self.polls.arrived(
+                run.topic,
+                run.queue_id,
+                run.max,
+                run.messages.iter().map(|message| message.tags_code),
+            );
+        }
+        if !effects.topics_changed.is_empty() {
+            self.tell(Change::Topics);
+        }
+        for group in &effects.members_changed {
+            self.tell(Change::Members(group.clone()));
+        }
+        let appended = if entry.awaited {
+            effects
+                .appended
+                .iter()
+                .map(|m| Place { queue_offset: m.queue_offset, physical_offset: m.physical_offset })
+                .collect()
+        } else {
+            Vec::new()
+        };
+        EntryAnswer { appended, commands: effects.answers }
+    }
+
+    fn checkpoint(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
+        let tables: Tables = self.tables.read().clone();
+        Box::new(move || tables.encode())
+    }
+
+    fn install(&mut self, checkpoint: &[u8]) -> Result<(), InstallError> {
+        let tables = if checkpoint.is_empty() { Ok(Tables::blank()) } else { Tables::decode(checkpoint) };
+        let tables = tables.map_err(|error| InstallError(error.to_string()))?;
+        self.views.reset(&tables);
+        *self.tables.write() = tables;
+        self.tell(Change::Topics);
+        Ok(())
+    }
+}
+
+impl BrokerMachine {
+    fn tell(&self, change: Change) {
+        // The receiver is gone only while the node stops.
+        let _ = self.changes.send(change);
+    }
+}

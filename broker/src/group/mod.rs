@@ -1,0 +1,145 @@
+//! The broker group as the rest of the node sees it: propose something, ask where the group stands, read its tables.
+//!
+//! ```text
+//! handlers --Work--> proposer (raft thread) --entries--> raft-store: append, flush, replicate, commit
+//!                                                            |
+//! answers <-- done call-backs <-- machine.apply (raft thread): tables, views, long polls
+//! ```
+
+pub mod encoder;
+pub mod machine;
+pub mod proposer;
+pub mod stamper;
+pub mod transfer;
+pub mod work;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use flotilla_core::{Answer, Command, Tables};
+use flotilla_raft_store::raft::{Leadership, ProposeError, Replica, Role, Status};
+use parking_lot::{RwLock, RwLockReadGuard};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::machine::EntryAnswer;
+use self::work::{CommandWork, SendWork, Work};
+
+/// The replicated tables, written by apply alone.
+pub type SharedTables = Arc<RwLock<Tables>>;
+
+/// Handle on this node's replica of the group. Cheap to clone.
+#[derive(Clone)]
+pub struct Group {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    replica: Replica<EntryAnswer>,
+    tables: SharedTables,
+    queue: mpsc::Sender<Work>,
+    status: watch::Receiver<Status>,
+    leadership: watch::Receiver<Leadership>,
+    /// Set while leadership is being handed over: the proposer keeps its work until it is known who leads.
+    holding: Arc<AtomicBool>,
+}
+
+/// Where a request that needs the leader has to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// This replica leads, holds its lease, and has applied all that earlier leaders committed.
+    Leading { term: u64 },
+    /// The replica with this peer index leads, as far as is known here.
+    Following { leader: u64 },
+    /// An election is under way, or this replica has just won one and is catching up with itself.
+    Unsettled,
+}
+
+impl Group {
+    pub fn new(
+        replica: Replica<EntryAnswer>,
+        tables: SharedTables,
+        queue: mpsc::Sender<Work>,
+        holding: Arc<AtomicBool>,
+    ) -> Self {
+        let (status, leadership) = (replica.status(), replica.leadership());
+        Self { inner: Arc::new(Inner { replica, tables, queue, status, leadership, holding }) }
+    }
+
+    pub fn replica(&self) -> &Replica<EntryAnswer> {
+        &self.inner.replica
+    }
+
+    /// The replicated tables as far as this replica has applied the log.
+    pub fn tables(&self) -> RwLockReadGuard<'_, Tables> {
+        self.inner.tables.read()
+    }
+
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.inner.status.clone()
+    }
+
+    /// Changes only when someone's part does, unlike the status.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.inner.leadership.clone()
+    }
+
+    pub fn standing(&self) -> Standing {
+        let status = self.inner.status.borrow();
+        match status.role {
+            Role::Leader if status.leads_safely() => Standing::Leading { term: status.term },
+            Role::Leader => Standing::Unsettled,
+            Role::Follower | Role::Candidate | Role::Learner | Role::Blank | Role::Stopped => {
+                match status.leader {
+                    Some(leader) => Standing::Following { leader },
+                    None => Standing::Unsettled,
+                }
+            }
+        }
+    }
+
+    /// True while this replica is about to lead: it has won its election and applies what came before.
+    pub fn expects_to_lead(&self) -> bool {
+        self.inner.status.borrow().role == Role::Leader
+    }
+
+    pub fn leads(&self) -> bool {
+        matches!(self.standing(), Standing::Leading { .. })
+    }
+
+    /// Waits until the standing may have changed, or the deadline has passed. Cancel-safe.
+    pub async fn changed(&self, deadline: Instant) {
+        let mut leadership = self.inner.leadership.clone();
+        // A lease comes and goes without a change of status, so look again after a while in any case.
+        let limit = deadline.min(Instant::now() + std::time::Duration::from_millis(20));
+        let _ = tokio::time::timeout_at(limit.into(), leadership.changed()).await;
+    }
+
+    /// Puts messages up for the log. The answer goes to the caller when the entry is applied.
+    ///
+    /// # Errors
+    /// Gives the work back when the proposer's queue is full or the node is stopping.
+    pub fn send(&self, work: SendWork) -> Result<(), Box<SendWork>> {
+        self.inner.queue.try_send(Work::Send(work)).map_err(|error| match error.into_inner() {
+            Work::Send(work) => Box::new(work),
+            Work::Command(_) => unreachable!("a send was put in"),
+        })
+    }
+
+    /// Proposes one command here; the caller has seen that this replica leads.
+    ///
+    /// # Errors
+    /// [`ProposeError`] says whether the command may have taken effect. Dropping the future does not take the command back.
+    pub async fn propose(&self, command: Command) -> Result<Answer, ProposeError> {
+        let (answer, receiver) = oneshot::channel();
+        let work = CommandWork { command, answer: Box::new(move |result| drop(answer.send(result))) };
+        if self.inner.queue.try_send(Work::Command(work)).is_err() {
+            return Err(ProposeError::Busy);
+        }
+        receiver.await.unwrap_or(Err(ProposeError::Unknown))
+    }
+
+    fn hold(&self, holding: bool) {
+        self.inner.holding.store(holding, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,230 @@
+//! The one task that turns waiting work into log entries.
+//!
+//! It runs on the Raft thread. Each time it wakes it takes all that waits, packs it into entries of at most
+//! [`ENTRY_BYTES_MAX`] and submits them at once. With [`ENTRIES_IN_FLIGHT_MAX`] entries under way it waits, and what comes
+//! in meanwhile shares the next entry: one flush and one round serve many clients under load, and a lone client does not
+//! wait for company. Messages are encoded here, straight into the record: the only copy between frame and disk.
+//!
+//! Refusals that leave no trace in any log go back to the dispatcher, which finds the leader; unknown outcomes are answered
+//! as such and never proposed again (LOG-RULES.md 20).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use flotilla_core::{Answer, PayloadBuilder};
+use flotilla_raft_store::RECORD_HEADER_SIZE;
+use flotilla_raft_store::raft::{Committed, Proposal, ProposeError, Replica};
+use flotilla_remoting::code::ResponseCode;
+use tokio::sync::{Notify, mpsc};
+
+use super::encoder::Encoder;
+use super::machine::EntryAnswer;
+use super::work::{CommandWork, SendWork, Work};
+use crate::call::Call;
+use crate::handlers::send_answer::SendAnswers;
+use crate::limits::{ENTRIES_IN_FLIGHT_MAX, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX};
+
+/// What the proposer needs of the node.
+pub struct Proposer {
+    pub replica: Replica<EntryAnswer>,
+    pub receiver: mpsc::Receiver<Work>,
+    pub encoder: Encoder,
+    /// Writes the answers to sends.
+    pub answers: Arc<SendAnswers>,
+    /// Takes calls that were not proposed, to try them at the leader.
+    pub reroute: Arc<dyn Fn(Call) + Send + Sync>,
+    /// While set, work waits: leadership is being handed over.
+    pub holding: Arc<AtomicBool>,
+    pub in_flight: Arc<InFlight>,
+}
+
+/// Entries that were submitted and have no outcome yet.
+#[derive(Default)]
+pub struct InFlight {
+    count: AtomicUsize,
+    settled: Notify,
+}
+
+impl InFlight {
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
+
+    /// Waits until nothing is under way. Cancel-safe.
+    pub async fn empty(&self) {
+        self.below(1).await;
+    }
+
+    /// Wakes those who wait: after a change of what they wait for beside the count.
+    pub fn wake(&self) {
+        self.settled.notify_waiters();
+    }
+
+    async fn below(&self, limit: usize) {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if self.count() < limit {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    async fn settled_or(&self, done: impl Fn() -> bool) {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if done() {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    fn started(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn ended(&self) {
+        self.count.fetch_sub(1, Ordering::SeqCst);
+        self.settled.notify_waiters();
+    }
+}
+
+impl Proposer {
+    /// Runs until all handles of the queue are gone.
+    pub async fn run(mut self) {
+        let mut waiting: VecDeque<Work> = VecDeque::new();
+        let mut batch: Vec<Work> = Vec::new();
+        loop {
+            if waiting.is_empty() && self.receiver.recv_many(&mut batch, usize::MAX).await == 0 {
+                return;
+            }
+            let holding = self.holding.clone();
+            self.in_flight.settled_or(|| !holding.load(Ordering::SeqCst)).await;
+            self.in_flight.below(ENTRIES_IN_FLIGHT_MAX).await;
+            while let Ok(work) = self.receiver.try_recv() {
+                batch.push(work);
+            }
+            waiting.extend(batch.drain(..));
+            let room = ENTRIES_IN_FLIGHT_MAX.saturating_sub(self.in_flight.count());
+            let mut proposals = Vec::with_capacity(room);
+            while proposals.len() < room && !waiting.is_empty() {
+                proposals.extend(self.next_entry(&mut waiting));
+            }
+            if !proposals.is_empty() {
+                self.replica.submit(proposals).await;
+            }
+        }
+    }
+
+    /// Packs the front of the queue into one entry; `None` when all that was taken had expired.
+    fn next_entry(&self, waiting: &mut VecDeque<Work>) -> Option<Proposal<EntryAnswer>> {
+        let now = Instant::now();
+        let mut sends: Vec<SendWork> = Vec::new();
+        let mut commands: Vec<CommandWork> = Vec::new();
+        let mut bytes = 0;
+        while let Some(work) = waiting.front() {
+            let size = match work {
+                Work::Send(send) => send.messages.as_slice().iter().map(|message| message.size).sum(),
+                Work::Command(_) => 0,
+            };
+            let full = bytes + size > ENTRY_BYTES_MAX || commands.len() >= ENTRY_COMMANDS_MAX;
+            if full && !(sends.is_empty() && commands.is_empty()) {
+                break;
+            }
+            match waiting.pop_front() {
+                Some(Work::Send(send)) if send.call.deadline <= now => {
+                    send.call.refuse(
+                        ResponseCode::SystemBusy,
+                        "[TIMEOUT_CLEAN_QUEUE]broker busy, the request waited too long",
+                    );
+                }
+                Some(Work::Send(send)) => {
+                    bytes += size;
+                    sends.push(send);
+                }
+                Some(Work::Command(command)) => commands.push(command),
+                None => break,
+            }
+        }
+        if sends.is_empty() && commands.is_empty() {
+            return None;
+        }
+        Some(self.proposal(sends, commands, bytes))
+    }
+
+    fn proposal(
+        &self,
+        sends: Vec<SendWork>,
+        commands: Vec<CommandWork>,
+        bytes: usize,
+    ) -> Proposal<EntryAnswer> {
+        let mut builder = PayloadBuilder::new(RECORD_HEADER_SIZE, bytes + 64);
+        for work in &commands {
+            builder.push_command(&work.command);
+        }
+        for send in &sends {
+            self.encoder.encode(send, builder.messages());
+        }
+        let waiters = Waiters { sends, commands };
+        let (answers, reroute, in_flight) =
+            (self.answers.clone(), self.reroute.clone(), self.in_flight.clone());
+        in_flight.started();
+        Proposal {
+            payload: builder.finish().freeze(),
+            expected_term: None,
+            done: Box::new(move |outcome| {
+                in_flight.ended();
+                waiters.settle(outcome, &answers, &*reroute);
+            }),
+        }
+    }
+}
+
+/// Those who wait for one entry, in the order in which their parts stand in it.
+struct Waiters {
+    sends: Vec<SendWork>,
+    commands: Vec<CommandWork>,
+}
+
+impl Waiters {
+    fn settle(
+        self,
+        outcome: Result<Committed<EntryAnswer>, ProposeError>,
+        answers: &SendAnswers,
+        reroute: &(dyn Fn(Call) + Send + Sync),
+    ) {
+        match outcome {
+            Ok(committed) => {
+                answers.stored(self.sends, &committed.answer.appended);
+                answer_commands(self.commands, committed.answer.commands);
+            }
+            Err(error) => {
+                for work in self.commands {
+                    (work.answer)(Err(error));
+                }
+                for send in self.sends {
+                    match error {
+                        ProposeError::NotLeader { .. } => reroute(send.call),
+                        ProposeError::Busy => answers.busy(send.call),
+                        ProposeError::TooLarge => answers.too_large(send.call),
+                        ProposeError::Unknown | ProposeError::Stopped => answers.unknown(send.call),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn answer_commands(work: Vec<CommandWork>, answers: Vec<Answer>) {
+    assert_eq!(work.len(), answers.len(), "apply answers each command of its entry");
+    for (work, answer) in work.into_iter().zip(answers) {
+        (work.answer)(Ok(answer));
+    }
+}

@@ -1,0 +1,69 @@
+//! What waits for the proposer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flotilla_core::{Answer, Command};
+use flotilla_raft_store::raft::ProposeError;
+
+use crate::call::Call;
+use crate::metrics::TopicMetrics;
+
+/// One unit of work: it goes into one entry as a whole.
+pub enum Work {
+    Send(SendWork),
+    Command(CommandWork),
+}
+
+/// The messages of one send, checked and ready to be encoded.
+pub struct SendWork {
+    pub call: Call,
+    pub topic: Arc<str>,
+    pub queue_id: u32,
+    pub messages: Messages,
+    /// Unique client id that the answer repeats as `transactionId`.
+    pub unique_id: Option<String>,
+    /// Counters of the topic.
+    pub series: Arc<TopicMetrics>,
+}
+
+/// One message or the members of a batch.
+pub enum Messages {
+    One(NewMessage),
+    Batch(Vec<NewMessage>),
+}
+
+impl Messages {
+    pub fn as_slice(&self) -> &[NewMessage] {
+        match self {
+            Self::One(message) => std::slice::from_ref(message),
+            Self::Batch(messages) => messages,
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.as_slice().len()
+    }
+}
+
+/// A message before it has its place in the log. Offsets and store time are stamped when the entry is appended.
+pub struct NewMessage {
+    /// Bytes that it takes in the log.
+    pub size: usize,
+    pub flag: i32,
+    /// As the client sent it; the bits of the address families are set when it is encoded.
+    pub sys_flag: i32,
+    pub born_timestamp: i64,
+    pub born_host: SocketAddr,
+    pub reconsume_times: i32,
+    pub body: Bytes,
+    /// Properties in their text form, without those that the broker adds to every message.
+    pub properties: String,
+}
+
+/// A command and where its outcome goes.
+pub struct CommandWork {
+    pub command: Command,
+    pub answer: Box<dyn FnOnce(Result<Answer, ProposeError>) + Send>,
+}

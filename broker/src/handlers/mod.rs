@@ -1,0 +1,191 @@
+//! What each request code does. One file per subject; a handler holds the few capabilities that it needs.
+
+pub mod cluster;
+pub mod heartbeat;
+pub mod members;
+pub mod offsets;
+pub mod pull;
+pub mod queues;
+pub mod respond;
+pub mod send;
+pub mod send_answer;
+pub mod topics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flotilla_net::ClientPool;
+use flotilla_raft_store::log::LogReader;
+use flotilla_remoting::code::RequestCode as Code;
+use tokio::runtime::Handle;
+
+use crate::config::BrokerConfig;
+use crate::dispatch::table::{Access, Placement, Table};
+use crate::dispatch::{Dispatcher, Handler};
+use crate::group::Group;
+use crate::group::encoder::Encoder;
+use crate::leader::LeaderCalls;
+use crate::long_poll::LongPolls;
+use crate::metrics::Metrics;
+use crate::registration::Visibility;
+use crate::series::Series;
+use crate::sessions::Sessions;
+use crate::views::ConsumeQueues;
+
+/// All that handlers are made of.
+pub struct Parts {
+    pub group: Group,
+    pub dispatcher: Arc<Dispatcher>,
+    pub leader: Arc<LeaderCalls>,
+    pub sessions: Arc<Sessions>,
+    pub offsets: Arc<offsets::PendingOffsets>,
+    pub views: Arc<ConsumeQueues>,
+    pub polls: Arc<LongPolls>,
+    pub log: LogReader,
+    pub visibility: Arc<Visibility>,
+    pub joins: Arc<heartbeat::Joins>,
+    pub runtime: Handle,
+    pub metrics: Metrics,
+    pub series: Arc<Series>,
+    pub pool: ClientPool,
+    pub encoder: Encoder,
+    pub config: BrokerConfig,
+}
+
+/// The dispatch table of a node, and the handler that also runs the held pulls.
+///
+/// Hold budgets lie below what clients wait, retries included. Source: FAILOVER.md 8; DefaultMQProducer 5.3.3 (3 s for a
+/// send), MQClientAPIImpl (5 s for most calls), brokerSuspendMaxTimeMillis (30 s for a pull).
+pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
+    const SEND: Duration = Duration::from_millis(2300);
+    const QUICK: Duration = Duration::from_millis(2000);
+    const PULL: Duration = Duration::from_millis(28_000);
+    const ADMIN: Duration = Duration::from_millis(4000);
+    use Access::{Propose, Read, Session};
+    use Placement::{Leader, Local, LocalIfFound};
+
+    let pulls = pull_handler(&parts);
+    let send: Arc<dyn Handler> = Arc::new(send_handler(&parts));
+    let queues: Arc<dyn Handler> = Arc::new(queue_handler(&parts));
+    let offsets: Arc<dyn Handler> = Arc::new(offset_handler(&parts));
+    let heartbeat: Arc<dyn Handler> = Arc::new(heartbeat_handler(&parts));
+    let topics: Arc<dyn Handler> = Arc::new(topic_handler(&parts));
+    let mut table = Table::default();
+    for code in send::CODES {
+        table.add(code, Leader, Propose, SEND, send.clone());
+    }
+    table.add(Code::PullMessage, LocalIfFound, Read, PULL, Arc::new(pulls.clone()));
+    table.add(Code::QueryConsumerOffset, Leader, Read, QUICK, offsets.clone());
+    table.add(Code::UpdateConsumerOffset, Leader, Propose, QUICK, offsets);
+    table.add(Code::SearchOffsetByTimestamp, Leader, Read, QUICK, queues.clone());
+    table.add(Code::GetMaxOffset, Leader, Read, QUICK, queues.clone());
+    table.add(Code::GetMinOffset, Leader, Read, QUICK, queues.clone());
+    table.add(Code::GetEarliestMessageStoreTime, Leader, Read, QUICK, queues.clone());
+    table.add(Code::ViewMessageById, LocalIfFound, Read, QUICK, queues);
+    table.add(Code::Heartbeat, Local, Session, QUICK, heartbeat.clone());
+    table.add(Code::CheckClientConfig, Local, Session, QUICK, heartbeat);
+    table.add(Code::UnregisterClient, Local, Session, QUICK, Arc::new(unregister_handler(&parts)));
+    table.add(Code::GetConsumerListByGroup, LocalIfFound, Session, QUICK, Arc::new(list_handler(&parts)));
+    table.add(Code::UpdateAndCreateTopic, Leader, Propose, ADMIN, topics.clone());
+    table.add(Code::GetAllTopicConfig, Leader, Read, ADMIN, topics.clone());
+    table.add(Code::GetTopicConfig, Leader, Read, ADMIN, topics.clone());
+    table.add(Code::GetTopicStatsInfo, Leader, Read, ADMIN, topics);
+    table.add(Code::GetBrokerClusterInfo, Local, Read, ADMIN, Arc::new(cluster_handler(&parts)));
+    (table, pulls)
+}
+
+fn pull_handler(parts: &Parts) -> pull::PullHandler {
+    let inner = pull::Pulls {
+        group: parts.group.clone(),
+        views: parts.views.clone(),
+        log: parts.log.clone(),
+        polls: parts.polls.clone(),
+        offsets: parts.offsets.clone(),
+        dispatcher: parts.dispatcher.clone(),
+        runtime: parts.runtime.clone(),
+        metrics: parts.metrics.clone(),
+        series: parts.series.clone(),
+    };
+    pull::PullHandler { inner: Arc::new(inner) }
+}
+
+fn send_handler(parts: &Parts) -> send::SendHandler {
+    let inner = send::Sends {
+        group: parts.group.clone(),
+        dispatcher: parts.dispatcher.clone(),
+        leader: parts.leader.clone(),
+        visibility: parts.visibility.clone(),
+        runtime: parts.runtime.clone(),
+        broker_name: parts.config.identity.broker_name.clone(),
+        encoder: parts.encoder.clone(),
+        message_size_max: parts.config.topics.message_size_max,
+        metrics: parts.metrics.clone(),
+        series: parts.series.clone(),
+    };
+    send::SendHandler { inner: Arc::new(inner) }
+}
+
+fn queue_handler(parts: &Parts) -> queues::QueueHandler {
+    queues::QueueHandler {
+        group: parts.group.clone(),
+        views: parts.views.clone(),
+        log: parts.log.clone(),
+        dispatcher: parts.dispatcher.clone(),
+        runtime: parts.runtime.clone(),
+    }
+}
+
+fn offset_handler(parts: &Parts) -> offsets::OffsetHandler {
+    offsets::OffsetHandler {
+        group: parts.group.clone(),
+        pending: parts.offsets.clone(),
+        runtime: parts.runtime.clone(),
+    }
+}
+
+fn heartbeat_handler(parts: &Parts) -> heartbeat::HeartbeatHandler {
+    heartbeat::HeartbeatHandler {
+        group: parts.group.clone(),
+        sessions: parts.sessions.clone(),
+        joins: parts.joins.clone(),
+    }
+}
+
+fn unregister_handler(parts: &Parts) -> members::UnregisterHandler {
+    members::UnregisterHandler {
+        sessions: parts.sessions.clone(),
+        offsets: parts.offsets.clone(),
+        leader: parts.leader.clone(),
+        runtime: parts.runtime.clone(),
+    }
+}
+
+fn list_handler(parts: &Parts) -> members::ConsumerListEntry {
+    members::ConsumerListEntry {
+        dispatcher: parts.dispatcher.clone(),
+        sessions: parts.sessions.clone(),
+        group: parts.group.clone(),
+        leader_side: members::ConsumerListHandler {
+            group: parts.group.clone(),
+            runtime: parts.runtime.clone(),
+        },
+    }
+}
+
+fn topic_handler(parts: &Parts) -> topics::TopicHandler {
+    topics::TopicHandler {
+        group: parts.group.clone(),
+        leader: parts.leader.clone(),
+        visibility: parts.visibility.clone(),
+        runtime: parts.runtime.clone(),
+        broker_name: parts.config.identity.broker_name.clone(),
+    }
+}
+
+fn cluster_handler(parts: &Parts) -> cluster::ClusterHandler {
+    cluster::ClusterHandler {
+        name_servers: parts.config.registration.name_servers.clone(),
+        pool: parts.pool.clone(),
+        runtime: parts.runtime.clone(),
+    }
+}

@@ -1,0 +1,228 @@
+//! QUERY_CONSUMER_OFFSET (14) and UPDATE_CONSUMER_OFFSET (15), and the commits that wait for the log.
+//!
+//! Clients commit often and mostly one-way, so commits are gathered, newest per queue, and go into the log together after
+//! at most [`PENDING_OFFSETS_WAIT`]; a query sees them at once. Each replica gathers what it receives; one that does not
+//! lead sends its commits to the leader as a proposal. Commits older than [`STALE_COMMIT_AGE`] are dropped rather than
+//! proposed: by then the queue may have a new owner (FAILOVER.md 9 and 11).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flotilla_core::rules::{OffsetAnswer, query_consumer_offset};
+use flotilla_core::{Command, OffsetCommit};
+use flotilla_remoting::code::{RequestCode, ResponseCode};
+use flotilla_remoting::headers::{OffsetResponse, QueryConsumerOffsetRequest, UpdateConsumerOffsetRequest};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::respond::{bad_header, done, success};
+use crate::call::Call;
+use crate::dispatch::Handler;
+use crate::group::Group;
+use crate::leader::LeaderCalls;
+use crate::limits::{PENDING_OFFSETS_MAX, PENDING_OFFSETS_WAIT, STALE_COMMIT_AGE};
+
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    group: Arc<str>,
+    topic: Arc<str>,
+    queue_id: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Pending {
+    offset: i64,
+    ticket: u64,
+    since: Instant,
+}
+
+/// Consumer offsets that were committed by clients and are not in the log yet.
+pub struct PendingOffsets {
+    pending: Mutex<Tickets>,
+    wake: Notify,
+    settled: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Tickets {
+    last: u64,
+    offsets: HashMap<Key, Pending>,
+}
+
+impl Default for PendingOffsets {
+    fn default() -> Self {
+        Self { pending: Mutex::default(), wake: Notify::new(), settled: watch::Sender::new(0) }
+    }
+}
+
+impl PendingOffsets {
+    /// Takes a commit and gives its ticket, with which [`Self::settled`] can be awaited.
+    pub fn commit(&self, group: &str, topic: &str, queue_id: u32, offset: i64) -> u64 {
+        let mut pending = self.pending.lock();
+        pending.last += 1;
+        let ticket = pending.last;
+        let key = Key { group: Arc::from(group), topic: Arc::from(topic), queue_id };
+        pending.offsets.insert(key, Pending { offset, ticket, since: Instant::now() });
+        if pending.offsets.len() >= PENDING_OFFSETS_MAX {
+            self.wake.notify_one();
+        }
+        ticket
+    }
+
+    /// The newest commit that is not in the log yet.
+    pub fn get(&self, group: &str, topic: &str, queue_id: u32) -> Option<i64> {
+        let key = Key { group: Arc::from(group), topic: Arc::from(topic), queue_id };
+        self.pending.lock().offsets.get(&key).map(|pending| pending.offset)
+    }
+
+    /// Asks for the commits to be proposed now.
+    pub fn flush_soon(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until the commit with this ticket is in the log or was given up. Cancel-safe.
+    pub async fn settled(&self, ticket: u64) {
+        self.flush_soon();
+        let mut settled = self.settled.subscribe();
+        // The sender lives in self.
+        let _ = settled.wait_for(|through| *through >= ticket).await;
+    }
+
+    /// Proposes what is pending, again and again, until stopped; then once more.
+    pub async fn run(self: Arc<Self>, leader: Arc<LeaderCalls>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let waited = tokio::time::timeout(PENDING_OFFSETS_WAIT, self.wake.notified());
+            tokio::select! {
+                _ = waited => {}
+                () = stop.cancelled() => {}
+            }
+            self.flush(&leader).await;
+        }
+    }
+
+    /// Proposes what is pending.
+    pub async fn flush(&self, leader: &LeaderCalls) {
+        let (through, batch) = {
+            let mut pending = self.pending.lock();
+            let now = Instant::now();
+            pending.offsets.retain(|_, commit| now.duration_since(commit.since) < STALE_COMMIT_AGE);
+            let batch: Vec<(Key, Pending)> =
+                pending.offsets.iter().map(|(key, value)| (key.clone(), *value)).collect();
+            (pending.last, batch)
+        };
+        if !batch.is_empty() {
+            let commits = batch.iter().map(|(key, pending)| OffsetCommit {
+                group: key.group.clone(),
+                topic: key.topic.clone(),
+                queue_id: key.queue_id,
+                offset: pending.offset,
+            });
+            let command = Command::CommitOffsets(commits.collect());
+            if let Err(error) = leader.propose(command, Instant::now() + Duration::from_secs(1)).await {
+                // They stay pending and are tried again until they are too old.
+                warn!(count = batch.len(), %error, "consumer offsets are not committed yet");
+                return;
+            }
+            let mut pending = self.pending.lock();
+            for (key, done) in batch {
+                if pending.offsets.get(&key).is_some_and(|current| current.ticket == done.ticket) {
+                    pending.offsets.remove(&key);
+                }
+            }
+        }
+        self.settled.send_replace(through);
+    }
+}
+
+/// Answers 14 and 15. Runs on the leader only.
+pub struct OffsetHandler {
+    pub group: Group,
+    pub pending: Arc<PendingOffsets>,
+    pub runtime: Handle,
+}
+
+impl Handler for OffsetHandler {
+    fn handle(&self, call: Call) {
+        match call.code() {
+            RequestCode::QueryConsumerOffset => self.query(call),
+            _ => self.update(call),
+        }
+    }
+}
+
+impl OffsetHandler {
+    fn query(&self, call: Call) {
+        let (group, pending) = (self.group.clone(), self.pending.clone());
+        self.runtime.spawn(async move {
+            // The next owner of a queue reads here what the last one committed: a deposed leader must not answer.
+            if group.replica().read_index(call.deadline).await.is_err() {
+                call.refuse(ResponseCode::ServiceNotAvailable, "leadership could not be confirmed");
+                return;
+            }
+            answer_query(&group, &pending, call);
+        });
+    }
+
+    fn update(&self, call: Call) {
+        let ticket = match self.take_commit(&call) {
+            Ok(ticket) => ticket,
+            Err((code, remark)) => return call.refuse(code, remark),
+        };
+        if call.reply.is_oneway() {
+            return done(call);
+        }
+        let pending = self.pending.clone();
+        self.runtime.spawn(async move {
+            match tokio::time::timeout_at(call.deadline.into(), pending.settled(ticket)).await {
+                Ok(()) => done(call),
+                Err(_) => call
+                    .refuse(ResponseCode::ServiceNotAvailable, "the offset could not be committed in time"),
+            }
+        });
+    }
+
+    fn take_commit(&self, call: &Call) -> Result<u64, (ResponseCode, String)> {
+        let request = UpdateConsumerOffsetRequest::decode(&call.request.header.ext)
+            .map_err(|error| (ResponseCode::SystemError, error.to_string()))?;
+        let queue_id = u32::try_from(request.queue_id).map_err(|_| {
+            (ResponseCode::InvalidParameter, format!("queueId[{}] is illegal", request.queue_id))
+        })?;
+        let tables = self.group.tables();
+        if tables.group(request.consumer_group).is_none() && !tables.settings().auto_create_group {
+            let remark = format!("subscription group [{}] does not exist", request.consumer_group);
+            return Err((ResponseCode::SubscriptionGroupNotExist, remark));
+        }
+        if tables.topic(request.topic).is_none() {
+            return Err((ResponseCode::TopicNotExist, format!("topic [{}] not exist", request.topic)));
+        }
+        drop(tables);
+        Ok(self.pending.commit(request.consumer_group, request.topic, queue_id, request.commit_offset))
+    }
+}
+
+fn answer_query(group: &Group, pending: &PendingOffsets, call: Call) {
+    let request = match QueryConsumerOffsetRequest::decode(&call.request.header.ext) {
+        Ok(request) => request,
+        Err(error) => return bad_header(call, &error),
+    };
+    // Source: ConsumerManageProcessor.queryConsumerOffset 5.3.3: an absent flag means true.
+    let zero = request.set_zero_if_not_found.unwrap_or(true);
+    let answer = match u32::try_from(request.queue_id) {
+        Ok(queue_id) => {
+            let waiting = pending.get(request.consumer_group, request.topic, queue_id);
+            let tables = group.tables();
+            query_consumer_offset(&tables, request.consumer_group, request.topic, queue_id, zero, waiting)
+        }
+        Err(_) => OffsetAnswer::NotFound,
+    };
+    match answer {
+        OffsetAnswer::Offset(offset) => success(call, OffsetResponse { offset }.encode()),
+        OffsetAnswer::NotFound => {
+            call.refuse(ResponseCode::QueryNotFound, "not found, maybe this group consumer boot first");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! PULL_MESSAGE (11): messages of a queue from an offset on, at once or when they come.
+//!
+//! Any replica answers with messages that it has applied. What depends on where the queue ends (codes 19, 20 and 21 make a
+//! client move or persist an offset) is said by the leader alone, after it has applied its own term's first entry; another
+//! replica holds such a pull until the messages come, or forwards it (FAILOVER.md 2 and 18).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use flotilla_core::QueueRange;
+use flotilla_core::rules::{OffsetDecision, TagFilter, decide_pull_offset};
+use flotilla_raft_store::log::LogReader;
+use flotilla_remoting::code::ResponseCode;
+use flotilla_remoting::headers::{PullMessageRequest, PullMessageResponse};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tracing::error;
+
+use super::offsets::PendingOffsets;
+use super::respond::bad_header;
+use crate::call::Call;
+use crate::dispatch::{Dispatcher, Handler};
+use crate::group::Group;
+use crate::limits::{PULL_BYTES_MAX, PULL_HOLD_MAX, PULL_MESSAGES_MAX, PULL_SCAN_MAX};
+use crate::long_poll::{HeldPull, LongPolls, Wake};
+use crate::metrics::{Cause, GroupMetrics, Metrics};
+use crate::series::Series;
+use crate::views::{ConsumeQueues, QueueView, Unit};
+
+/// Serves pulls.
+#[derive(Clone)]
+pub struct PullHandler {
+    pub inner: Arc<Pulls>,
+}
+
+pub struct Pulls {
+    pub group: Group,
+    pub views: Arc<ConsumeQueues>,
+    pub log: LogReader,
+    pub polls: Arc<LongPolls>,
+    pub offsets: Arc<PendingOffsets>,
+    pub dispatcher: Arc<Dispatcher>,
+    pub runtime: Handle,
+    pub metrics: Metrics,
+    pub series: Arc<Series>,
+}
+
+/// A pull after its checks.
+struct Pull {
+    call: Call,
+    topic: Arc<str>,
+    queue_id: u32,
+    offset: i64,
+    messages_max: usize,
+    bytes_max: usize,
+    filter: TagFilter,
+    series: Arc<GroupMetrics>,
+    /// How long it may wait for messages; `None` when it may not.
+    hold: Option<Duration>,
+}
+
+/// What the checks found out.
+struct Checked {
+    topic: Arc<str>,
+    queue_id: u32,
+    filter: TagFilter,
+    series: Arc<GroupMetrics>,
+}
+
+/// A refused pull: the code and what is wrong.
+type Refusal = (ResponseCode, String);
+
+impl Handler for PullHandler {
+    fn handle(&self, call: Call) {
+        let request = match PullMessageRequest::decode(&call.request.header.ext) {
+            Ok(request) => request,
+            Err(error) => return bad_header(call, &error),
+        };
+        match self.inner.check(&request) {
+            Ok(checked) => {
+                if request.flags().commits_offset() {
+                    let (group, offset) = (request.consumer_group, request.commit_offset);
+                    self.inner.offsets.commit(group, &checked.topic, checked.queue_id, offset);
+                }
+                let hold = request.flags().may_suspend().then(|| {
+                    Duration::from_millis(u64::try_from(request.suspend_timeout_ms).unwrap_or(0))
+                        .min(PULL_HOLD_MAX)
+                });
+                let pull = Pull {
+                    topic: checked.topic,
+                    queue_id: checked.queue_id,
+                    offset: request.queue_offset,
+                    messages_max: usize::try_from(request.max_message_nums)
+                        .unwrap_or(1)
+                        .clamp(1, PULL_MESSAGES_MAX),
+                    bytes_max: bytes_max(request.max_message_bytes),
+                    filter: checked.filter,
+                    series: checked.series,
+                    hold,
+                    call,
+                };
+                self.inner.serve(pull);
+            }
+            // Another replica may know better: a topic or group that was just made may not be applied here yet.
+            Err(_) if !self.inner.group.leads() => self.inner.dispatcher.to_leader(call),
+            Err((code, remark)) => call.refuse(code, remark),
+        }
+    }
+}
+
+fn bytes_max(asked: Option<i32>) -> usize {
+    match asked.and_then(|bytes| usize::try_from(bytes).ok()) {
+        Some(bytes) if bytes > 0 => bytes.min(PULL_BYTES_MAX),
+        _ => PULL_BYTES_MAX,
+    }
+}
+
+impl PullHandler {
+    /// Runs held pulls when they are woken, until the channel closes.
+    pub async fn serve_woken(self, mut woken: mpsc::UnboundedReceiver<(HeldPull, Wake)>) {
+        while let Some((held, wake)) = woken.recv().await {
+            if held.call.reply.is_closed() {
+                continue;
+            }
+            let until = held.until;
+            let pull = Pull {
+                call: held.call,
+                topic: held.topic,
+                queue_id: held.queue_id,
+                offset: held.offset,
+                messages_max: held.messages_max,
+                bytes_max: held.bytes_max,
+                filter: held.filter,
+                series: held.series,
+                hold: match wake {
+                    Wake::Arrived => Some(until.saturating_duration_since(Instant::now())),
+                    Wake::TimedOut => None,
+                },
+            };
+            match wake {
+                Wake::Arrived => self.inner.serve(pull),
+                Wake::TimedOut => self.inner.time_out(pull),
+            }
+        }
+    }
+}
+
+impl Pulls {
+    /// The checks of a pull, in the order of RocketMQ. Source: PullMessageProcessor 5.3.3.
+    fn check(&self, request: &PullMessageRequest<'_>) -> Result<Checked, Refusal> {
+        let (group_name, topic_name) = (request.consumer_group, request.topic);
+        let tables = self.group.tables();
+        if !tables.settings().broker_permission.is_readable() {
+            return Err((ResponseCode::NoPermission, "the broker pulling message is forbidden".to_owned()));
+        }
+        match tables.group(group_name) {
+            Some(group) if !group.consume_enable => {
+                return Err((
+                    ResponseCode::NoPermission,
+                    format!("subscription group no permission, {group_name}"),
+                ));
+            }
+            None if !tables.settings().auto_create_group => {
+                let remark = format!("subscription group [{group_name}] does not exist");
+                return Err((ResponseCode::SubscriptionGroupNotExist, remark));
+            }
+            Some(_) | None => {}
+        }
+        let Some(topic) = tables.topic(topic_name) else {
+            return Err((
+                ResponseCode::TopicNotExist,
+                format!("topic[{topic_name}] not exist, apply first please!"),
+            ));
+        };
+        if !topic.perm.is_readable() {
+            return Err((
+                ResponseCode::NoPermission,
+                format!("the topic[{topic_name}] pulling message is forbidden"),
+            ));
+        }
+        let queue_id = match u32::try_from(request.queue_id) {
+            Ok(queue_id) if queue_id < topic.read_queue_count => queue_id,
+            _ => {
+                let remark = format!(
+                    "queueId[{}] is illegal, topic:[{topic_name}] topicConfig.readQueueNums:[{}] consumer:[{}]",
+                    request.queue_id, topic.read_queue_count, group_name
+                );
+                return Err((ResponseCode::InvalidParameter, remark));
+            }
+        };
+        let filter = if request.flags().has_subscription() {
+            filter(request.expression_type.unwrap_or("TAG"), request.subscription.unwrap_or("*"))?
+        } else {
+            let subscription =
+                tables.members(group_name).and_then(|members| members.subscription(topic_name));
+            let Some(subscription) = subscription else {
+                let remark = format!(
+                    "the consumer's subscription not exist, group: {group_name}, topic: {topic_name}"
+                );
+                return Err((ResponseCode::SubscriptionNotExist, remark));
+            };
+            filter(&subscription.expression_type, &subscription.expression)?
+        };
+        let series = self.series.group(topic_name, group_name);
+        Ok(Checked { topic: topic.name.clone(), queue_id, filter, series })
+    }
+
+    fn range(&self, topic: &str, queue_id: u32) -> (Option<Arc<QueueView>>, QueueRange) {
+        let view = self.views.queue(topic, queue_id);
+        let range = view.as_ref().map_or_else(QueueRange::default, |view| view.range());
+        (view, range)
+    }
+
+    /// Answers, holds or forwards.
+    fn serve(self: &Arc<Self>, pull: Pull) {
+        let leads = self.group.leads();
+        let (view, range) = self.range(&pull.topic, pull.queue_id);
+        match (decide_pull_offset(view.is_some().then_some(range), pull.offset), view) {
+            (OffsetDecision::Read, Some(view)) => self.find(pull, &view, range, leads),
+            (OffsetDecision::Read, None) => self.elsewhere(pull),
+            (decision @ OffsetDecision::Answer { code, next_begin_offset, .. }, _) => match pull.hold {
+                Some(time) if decision.may_wait() && !time.is_zero() => self.hold(pull, time),
+                _ if leads => self.answer_empty(pull, ResponseCode::from_i32(code), next_begin_offset, range),
+                _ => self.elsewhere(pull),
+            },
+        }
+    }
+
+    fn find(self: &Arc<Self>, pull: Pull, view: &QueueView, range: QueueRange, leads: bool) {
+        let mut units = Vec::new();
+        let scan_max = if matches!(pull.filter, TagFilter::All) { pull.messages_max } else { PULL_SCAN_MAX };
+        if let Err(error) = view.units(pull.offset, scan_max, &mut units) {
+            error!(topic = %pull.topic, queue_id = pull.queue_id, %error, "consume queue can't be read");
+            return pull
+                .call
+                .refuse(ResponseCode::SystemError, format!("consume queue can't be read: {error}"));
+        }
+        let (picked, next) = pick(&units, &pull);
+        if !picked.is_empty() {
+            self.read(pull, picked, next, range);
+        } else if leads {
+            self.answer_empty(pull, ResponseCode::PullRetryImmediately, next, range);
+        } else {
+            self.elsewhere(pull);
+        }
+    }
+
+    /// What only the leader may say. A call that the leader forwarded comes back to it as not proposed.
+    fn elsewhere(&self, pull: Pull) {
+        self.dispatcher.to_leader(pull.call);
+    }
+
+    /// Ends a wait: with what has come meanwhile, else with "nothing found" and an unmoved offset.
+    fn time_out(self: &Arc<Self>, pull: Pull) {
+        let (_, range) = self.range(&pull.topic, pull.queue_id);
+        if self.group.leads() || (range.min..range.max).contains(&pull.offset) {
+            self.serve(pull);
+        } else {
+            let offset = pull.offset;
+            self.answer_empty(pull, ResponseCode::PullNotFound, offset, range);
+        }
+    }
+
+    fn hold(&self, pull: Pull, time: Duration) {
+        let (topic, queue_id) = (pull.topic.clone(), pull.queue_id);
+        let held = HeldPull {
+            call: pull.call,
+            topic: pull.topic,
+            queue_id,
+            offset: pull.offset,
+            messages_max: pull.messages_max,
+            bytes_max: pull.bytes_max,
+            filter: pull.filter,
+            series: pull.series,
+            until: Instant::now() + time,
+        };
+        match self.polls.hold(held) {
+            Ok(()) => {
+                // A message that was applied between the look and the hold has woken nobody.
+                let max = self.views.queue(&topic, queue_id).map_or(0, |view| view.range().max);
+                self.polls.recheck(&topic, queue_id, max);
+            }
+            Err(refused) => {
+                self.metrics.rejected(Cause::Busy);
+                refused
+                    .call
+                    .refuse(ResponseCode::SystemBusy, "[OVERLOAD]system busy, too many pulls are held");
+            }
+        }
+    }
+
+    /// Reads the picked messages and answers: from memory here, from disk on a thread that may block.
+    fn read(self: &Arc<Self>, pull: Pull, picked: Vec<Unit>, next: i64, range: QueueRange) {
+        let mut parts = Vec::with_capacity(picked.len());
+        for unit in &picked {
+            match self.log.read_recent(unit.physical_offset as u64, unit.size) {
+                Some(bytes) => parts.push(bytes),
+                None => break,
+            }
+        }
+        if parts.len() == picked.len() {
+            self.answer_found(pull, parts, next, range);
+            return;
+        }
+        let this = self.clone();
+        self.runtime.spawn_blocking(move || {
+            for unit in &picked[parts.len()..] {
+                match this.log.read(unit.physical_offset as u64, unit.size) {
+                    Ok(bytes) => parts.push(bytes),
+                    Err(error) => {
+                        error!(position = unit.physical_offset, size = unit.size, %error, "stored message can't be read");
+                        let remark = format!("message at {} can't be read", unit.physical_offset);
+                        pull.call.refuse(ResponseCode::SystemError, remark);
+                        return;
+                    }
+                }
+            }
+            this.answer_found(pull, parts, next, range);
+        });
+    }
+
+    fn answer_found(&self, pull: Pull, parts: Vec<Bytes>, next: i64, range: QueueRange) {
+        pull.series.delivered(parts.len() as u64, parts.iter().map(|part| part.len() as u64).sum());
+        let mut response = pull.call.request.reply(ResponseCode::Success, None);
+        response.header.ext = header(next, range).encode();
+        pull.call.reply.send_parts(response, parts);
+    }
+
+    fn answer_empty(&self, pull: Pull, code: ResponseCode, next: i64, range: QueueRange) {
+        let mut response = pull.call.request.reply(code, None);
+        response.header.ext = header(next, range).encode();
+        pull.call.reply.send(response);
+    }
+}
+
+fn header(next: i64, range: QueueRange) -> PullMessageResponse {
+    PullMessageResponse {
+        suggest_which_broker_id: 0,
+        next_begin_offset: next,
+        min_offset: range.min,
+        max_offset: range.max,
+        offset_delta: None,
+        topic_sys_flag: None,
+        group_sys_flag: None,
+        forbidden_type: None,
+    }
+}
+
+fn filter(expression_type: &str, expression: &str) -> Result<TagFilter, Refusal> {
+    if !expression_type.is_empty() && expression_type != "TAG" {
+        let remark = "the broker does not support consumer to filter message by SQL92".to_owned();
+        return Err((ResponseCode::SystemError, remark));
+    }
+    TagFilter::parse(expression).map_err(|error| {
+        (ResponseCode::SubscriptionParseFailed, format!("parse the consumer's subscription failed: {error}"))
+    })
+}
+
+/// Chooses messages among the units that start at the pull's offset; also gives the offset behind the last one examined.
+fn pick(units: &[Unit], pull: &Pull) -> (Vec<Unit>, i64) {
+    let mut picked = Vec::new();
+    let mut next = pull.offset;
+    let mut bytes = 0;
+    for unit in units {
+        if pull.filter.matches(unit.tags_code) {
+            let size = unit.size as usize;
+            if picked.len() == pull.messages_max || (!picked.is_empty() && bytes + size > pull.bytes_max) {
+                break;
+            }
+            bytes += size;
+            picked.push(*unit);
+        }
+        next += 1;
+    }
+    (picked, next)
+}

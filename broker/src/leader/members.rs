@@ -1,0 +1,62 @@
+//! The leader takes members out of their groups when no replica holds a connection of them any more.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flotilla_core::{Command, LeaveReason};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::calls::LeaderCalls;
+use super::reports::Reports;
+use crate::group::{Group, Standing};
+use crate::sessions::Sessions;
+
+/// Time between two looks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What the duty needs.
+pub struct MemberDuty {
+    pub group: Group,
+    pub reports: Arc<Reports>,
+    pub sessions: Arc<Sessions>,
+    pub leader: Arc<LeaderCalls>,
+    pub self_index: u64,
+    pub peers: Vec<u64>,
+}
+
+impl MemberDuty {
+    /// Runs until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut changes = self.sessions.watch();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            }
+            match self.group.standing() {
+                Standing::Leading { term } => self.look(term).await,
+                Standing::Following { .. } => self.reports.deposed(),
+                Standing::Unsettled => {}
+            }
+        }
+    }
+
+    async fn look(&self, term: u64) {
+        let all: Vec<_> = {
+            let tables = self.group.tables();
+            let groups = tables.groups_with_members().into_iter();
+            groups
+                .flat_map(|(group, members)| members.client_ids().map(|id| (group.clone(), id.clone())))
+                .collect()
+        };
+        let own = (self.self_index, self.sessions.consumers());
+        for (group, client_id) in self.reports.gone(term, own, all, &self.peers, Instant::now()) {
+            info!(group = %group, client = %client_id, "consumer has left: no replica holds a connection of it");
+            let command = Command::Leave { group, client_id, reason: LeaveReason::ChannelsClosed };
+            // What fails here is seen as missing again at the next look.
+            let _ = self.leader.propose(command, Instant::now() + LOOK_INTERVAL).await;
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What only the leader does, and how any replica reaches it.
+
+pub mod bootstrap;
+pub mod calls;
+pub mod members;
+pub mod notices;
+pub mod reports;
+
+pub use calls::LeaderCalls;
+pub use reports::Reports;

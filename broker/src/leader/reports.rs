@@ -1,0 +1,118 @@
+//! Who is connected where: each replica reports to the leader, the leader keeps the reports of its term.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::group::{Group, Standing};
+use crate::limits::PRESENCE_GRACE;
+use crate::peers::links::Links;
+use crate::peers::wire;
+use crate::sessions::Sessions;
+use crate::sessions::presence::Presence;
+
+type Member = (Arc<str>, Arc<str>);
+
+/// A report is repeated after this time although nothing has changed, so that a lost one is made good.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The reports that reached this replica while it leads.
+#[derive(Default)]
+pub struct Reports {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    term: u64,
+    presence: Option<Presence>,
+    /// Reports that came before this replica knew that it leads; the first look of the new term takes them in.
+    early: HashMap<u64, Vec<Member>>,
+}
+
+impl Reports {
+    /// Takes a replica's whole list.
+    pub fn report(&self, replica: u64, members: Vec<Member>) {
+        let mut state = self.state.lock();
+        match &mut state.presence {
+            Some(presence) => presence.report(replica, members),
+            None => drop(state.early.insert(replica, members)),
+        }
+    }
+
+    /// A replica's stream has ended.
+    pub fn replica_lost(&self, replica: u64) {
+        let mut state = self.state.lock();
+        state.early.remove(&replica);
+        if let Some(presence) = &mut state.presence {
+            presence.replica_lost(replica);
+        }
+    }
+
+    /// Replicas that hold a connection of the member.
+    pub fn holders(&self, group: &Arc<str>, client_id: &Arc<str>) -> Vec<u64> {
+        self.state
+            .lock()
+            .presence
+            .as_ref()
+            .map_or_else(Vec::new, |presence| presence.holders(group, client_id))
+    }
+
+    /// Members among `all` that are gone; called by the leader of `term`, which adds its own connections.
+    pub fn gone(
+        &self,
+        term: u64,
+        own: (u64, Vec<Member>),
+        all: Vec<Member>,
+        peers: &[u64],
+        now: Instant,
+    ) -> Vec<Member> {
+        let mut state = self.state.lock();
+        if state.term != term || state.presence.is_none() {
+            state.term = term;
+            let mut presence = Presence::new(now, PRESENCE_GRACE);
+            for (replica, members) in state.early.drain() {
+                presence.report(replica, members);
+            }
+            state.presence = Some(presence);
+        }
+        let Some(presence) = &mut state.presence else { return Vec::new() };
+        presence.report(own.0, own.1);
+        presence.gone(all, peers, now)
+    }
+
+    /// This replica does not lead: what it knew of others is stale.
+    pub fn deposed(&self) {
+        let mut state = self.state.lock();
+        state.presence = None;
+    }
+}
+
+/// Tells the leader who is connected here: on each change, on each new leader, and once a second. Runs until stopped.
+pub async fn report_to_leader(
+    group: Group,
+    links: Arc<Links>,
+    sessions: Arc<Sessions>,
+    stop: CancellationToken,
+) {
+    let mut changes = sessions.watch();
+    let mut status = group.leadership();
+    loop {
+        if let Standing::Following { leader } = group.standing() {
+            let report = wire::presence(&sessions.consumers());
+            // A report that did not arrive is repeated within a second.
+            let _ = links.tell(leader, report, REPORT_INTERVAL).await;
+        }
+        let known = status.borrow_and_update().leader;
+        let new_leader = status.wait_for(|status| status.leader != known);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = changes.changed() => {}
+            _ = new_leader => {}
+            () = tokio::time::sleep(REPORT_INTERVAL) => {}
+        }
+    }
+}

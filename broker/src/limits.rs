@@ -1,0 +1,55 @@
+//! The bounds of a broker node: each queue, buffer and wait has its limit here, with its unit and the reason for it.
+
+use std::time::Duration;
+
+/// Work items (sends and commands) that wait for the proposer. Full means SYSTEM_BUSY. Their bytes are bounded by
+/// the listener's in-flight limit, so this only bounds the bookkeeping.
+pub const PROPOSER_QUEUE_MAX: usize = 65_536;
+
+/// Bytes of one log entry's payload at which the proposer starts the next entry. One entry is one write, one frame to
+/// each follower and one step of apply: beyond this size latency grows and nothing is gained.
+pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Entries that the proposer keeps in flight. Few, so that sends gather into large entries while a flush is under way.
+pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
+
+/// Commands in one entry: each is small, the bound keeps one step of apply short.
+pub const ENTRY_COMMANDS_MAX: usize = 1024;
+
+/// Pulls held at one replica. Beyond it a pull is answered at once, as if its time had run out.
+pub const HELD_PULLS_MAX: usize = 100_000;
+
+/// Longest time that a pull is held, whatever its client asks for: clients give up at 30 s.
+pub const PULL_HOLD_MAX: Duration = Duration::from_secs(25);
+
+/// Messages in one pull answer. RocketMQ's own broker stops at 32; clients take what they asked for.
+pub const PULL_MESSAGES_MAX: usize = 1024;
+
+/// Bytes in one pull answer, unless one message alone is larger.
+pub const PULL_BYTES_MAX: usize = 1 << 20;
+
+/// Queue units examined by one pull: a filter that matches nothing must not hold a thread.
+pub const PULL_SCAN_MAX: usize = 16_000;
+
+/// Consumer offsets in one entry and kept pending; a commit beyond it forces a flush.
+pub const PENDING_OFFSETS_MAX: usize = 16_384;
+
+/// Longest time that a committed offset waits before it is proposed. Clients themselves commit every 5 s.
+pub const PENDING_OFFSETS_WAIT: Duration = Duration::from_millis(200);
+
+/// Age at which a held one-way commit is dropped: later it could override the offset of the queue's new owner.
+/// Source: the hand-over of queues between consumers, which takes milliseconds.
+pub const STALE_COMMIT_AGE: Duration = Duration::from_secs(2);
+
+/// Time after a leader change in which replicas that have not reported their connections count as unknown, so that
+/// nobody is dropped from a consumer group for the leader's ignorance.
+pub const PRESENCE_GRACE: Duration = Duration::from_secs(45);
+
+/// At most one notice "consumer ids changed" per group in this time.
+pub const NOTICE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A topic that was just made is answered for after the name servers know it, or after this time.
+pub const VISIBLE_WAIT: Duration = Duration::from_secs(1);
+
+/// Bytes that wait to be written to one peer's stream of forwarded calls.
+pub const PEER_WRITE_BYTES_MAX: usize = 64 << 20;

@@ -1,0 +1,432 @@
+//! The composition root: puts a broker node together and forgets about it.
+
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use flotilla_core::Tables;
+use flotilla_net::{ByteBudget, ClientPool, ConnectionOptions, ListenOptions, Listener, PoolOptions};
+use flotilla_raft_store::raft::{Replica, ReplicaOptions, Status};
+use flotilla_raft_store::vfs::RealVfs;
+use parking_lot::RwLock;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::admin;
+use crate::admin_source::NodeSource;
+use crate::config::BrokerConfig;
+use crate::dispatch::Dispatcher;
+use crate::dispatch::service::{ClientService, Traffic};
+use crate::group::Group;
+use crate::group::encoder::Encoder;
+use crate::group::machine::{BrokerMachine, Change};
+use crate::group::proposer::{InFlight, Proposer};
+use crate::group::stamper::TailStamper;
+use crate::handlers::heartbeat::Joins;
+use crate::handlers::offsets::PendingOffsets;
+use crate::handlers::send_answer::SendAnswers;
+use crate::handlers::{Parts, table};
+use crate::leader::{LeaderCalls, Reports, bootstrap, members, notices, reports};
+use crate::limits::{PEER_WRITE_BYTES_MAX, PROPOSER_QUEUE_MAX};
+use crate::log_segments::LogSegments;
+use crate::long_poll::LongPolls;
+use crate::metrics::Metrics;
+use crate::peers::links::Links;
+use crate::peers::service::{Acceptor, Peers};
+use crate::registration::{Identity, Registrar, Visibility};
+use crate::series::Series;
+use crate::sessions::Sessions;
+use crate::stop::{self, StopParts};
+use crate::views::ConsumeQueues;
+
+/// What a broker is started with.
+pub struct BrokerOptions {
+    pub config: BrokerConfig,
+    /// A bound socket for clients, instead of binding `config.identity.listen`.
+    pub listener: Option<StdListener>,
+    /// A bound socket for the admin server, instead of binding `config.admin.listen`.
+    pub admin_listener: Option<StdListener>,
+}
+
+impl BrokerOptions {
+    pub fn new(config: BrokerConfig) -> Self {
+        Self { config, listener: None, admin_listener: None }
+    }
+}
+
+/// A running broker.
+pub struct BrokerHandle {
+    listen: SocketAddr,
+    admin: Option<SocketAddr>,
+    group: Group,
+    visibility: Arc<Visibility>,
+    parts: StopParts,
+}
+
+impl BrokerHandle {
+    /// Address of the client port.
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Address of the admin server, when there is one.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Waits until the node takes part in its group, a leader is known, and a name server knows this node. Cancel-safe.
+    pub async fn ready(&self) {
+        let mut status = self.group.leadership();
+        // The sender lives as long as the replica does.
+        let _ = status.wait_for(|status| status.leader.is_some()).await;
+        self.visibility.wait_registered().await;
+    }
+
+    /// Where the replica stands, as it changes.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.group.status()
+    }
+
+    /// Stops the node. Graceful: hands leadership over, forwards until clients have gone elsewhere, unregisters. Otherwise
+    /// at once; nothing is lost either way.
+    pub async fn stop(self, graceful: bool) {
+        stop::run(self.parts, graceful).await;
+    }
+}
+
+/// A broker node.
+pub struct Broker;
+
+impl Broker {
+    /// Starts a node within the current tokio runtime, which runs its client connections and duties.
+    ///
+    /// # Errors
+    /// A port can't be bound, or the data folder can't be used; the message names which.
+    pub async fn start(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
+        build(options).await
+    }
+}
+
+async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
+    let config = options.config;
+    let runtime = Handle::current();
+    let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
+
+    // One budget for what clients send here and what peers forward: it is the node's memory either way.
+    let budget = ByteBudget::new(config.limits.in_flight_bytes_max);
+    let listen_options = listen_options(&config, budget.clone());
+    let listener = match options.listener {
+        Some(listener) => Listener::from_std(listener, listen_options),
+        None => Listener::bind(config.identity.listen, listen_options),
+    }
+    .with_context(|| format!("can't listen for clients on {}", config.identity.listen))?;
+    let listen = listener.local_addr();
+    let address = config.identity.advertised(listen.port());
+    let store_host = store_host(&address, listen).await;
+
+    let encoder =
+        Encoder::new(store_host, &config.identity.region, config.identity.trace_on, &config.identity.cluster);
+
+    let metrics =
+        Metrics::new(&config.identity.cluster, &config.identity.broker_name, config.raft.self_index);
+    let series = Series::new(metrics.clone());
+    let tables = Arc::new(RwLock::new(Tables::blank()));
+    let (polls, woken) = LongPolls::new();
+    let (changes, change_feed) = mpsc::unbounded_channel();
+    let segments = Arc::new(LogSegments::default());
+    let views = ConsumeQueues::open(&config.disk.root.join("views"), segments.clone())
+        .with_context(|| format!("can't use the views in {}", config.disk.root.display()))?;
+    let machine =
+        BrokerMachine { tables: tables.clone(), views: views.clone(), polls: polls.clone(), changes };
+
+    let peers_slot = Arc::new(OnceLock::new());
+    let acceptor = Arc::new(Acceptor { runtime: runtime.clone(), peers: peers_slot.clone() });
+    let replica_options = replica_options(&config);
+    let replica = tokio::task::spawn_blocking(move || {
+        Replica::start(
+            replica_options,
+            Arc::new(RealVfs::default()),
+            machine,
+            Box::new(TailStamper::default()),
+            acceptor,
+        )
+    })
+    .await?
+    .with_context(|| format!("can't start the replica in {}", config.disk.root.display()))?;
+    segments.attach(replica.log());
+
+    let (queue, receiver) = mpsc::channel(PROPOSER_QUEUE_MAX);
+    let holding = Arc::default();
+    let group = Group::new(replica.clone(), tables, queue, Arc::clone(&holding));
+    let peer_options =
+        ConnectionOptions { write_queue_bytes_max: PEER_WRITE_BYTES_MAX, ..ConnectionOptions::default() };
+    let links = Links::new(replica.clone(), peer_options.clone());
+    let dispatcher = Dispatcher::new(group.clone(), links.clone(), runtime.clone(), metrics.clone());
+    let leader = LeaderCalls::new(group.clone(), links.clone());
+    let sessions = Arc::new(Sessions::default());
+    let reports = Arc::new(Reports::default());
+    let offsets = Arc::new(PendingOffsets::default());
+    let traffic = Arc::new(Traffic::default());
+    let in_flight = Arc::new(InFlight::default());
+    let visibility = Visibility::new(group.clone(), config.registration.name_servers.len());
+    let pool = ClientPool::new(PoolOptions::default(), Arc::new(crate::registration::NoRequests));
+
+    let parts = Parts {
+        group: group.clone(),
+        dispatcher: dispatcher.clone(),
+        leader: leader.clone(),
+        sessions: sessions.clone(),
+        offsets: offsets.clone(),
+        views: views.clone(),
+        polls: polls.clone(),
+        log: replica.log(),
+        visibility: visibility.clone(),
+        joins: Joins::new(leader.clone(), runtime.clone()),
+        runtime: runtime.clone(),
+        metrics: metrics.clone(),
+        series,
+        pool: pool.clone(),
+        encoder: encoder.clone(),
+        config: config.clone(),
+    };
+    let (rows, pulls) = table(parts);
+    dispatcher.set_table(rows);
+
+    let reroute = dispatcher.clone();
+    let proposer = Proposer {
+        replica: replica.clone(),
+        receiver,
+        encoder,
+        answers: Arc::new(SendAnswers {
+            store_host,
+            region: config.identity.region.clone(),
+            trace_on: config.identity.trace_on,
+            metrics: metrics.clone(),
+        }),
+        reroute: Arc::new(move |call| reroute.to_leader(call)),
+        holding,
+        in_flight: in_flight.clone(),
+    };
+    replica.raft_runtime().spawn(proposer.run());
+
+    let peers = Peers {
+        group: group.clone(),
+        dispatcher: dispatcher.clone(),
+        sessions: sessions.clone(),
+        reports: reports.clone(),
+        in_flight: in_flight.clone(),
+        budget: budget.clone(),
+        options: peer_options,
+        runtime: runtime.clone(),
+    };
+    assert!(peers_slot.set(Arc::new(peers)).is_ok(), "the slot is filled once");
+
+    let service = ClientService {
+        dispatcher: dispatcher.clone(),
+        sessions: sessions.clone(),
+        offsets: offsets.clone(),
+        traffic: traffic.clone(),
+    };
+    let serving_stop = CancellationToken::new();
+    let serving = listener.serve(Arc::new(service), serving_stop.clone());
+
+    let (members_changed, notice_feed) = mpsc::unbounded_channel();
+    tasks.spawn(until(stop.clone(), pulls.serve_woken(woken)));
+    tasks.spawn(expire_polls(polls.clone(), stop.clone()));
+    tasks.spawn(offsets.clone().run(leader.clone(), stop.clone()));
+    tasks.spawn(fan_out(change_feed, members_changed, visibility.clone(), group.clone(), stop.clone()));
+    tasks.spawn(reports::report_to_leader(group.clone(), links.clone(), sessions.clone(), stop.clone()));
+    tasks.spawn(bootstrap::run(group.clone(), bootstrap::command(&config), stop.clone()));
+    let duty = members::MemberDuty {
+        group: group.clone(),
+        reports: reports.clone(),
+        sessions: sessions.clone(),
+        leader: leader.clone(),
+        self_index: config.raft.self_index,
+        peers: config.raft.peers.iter().map(|peer| peer.index.into()).collect(),
+    };
+    tasks.spawn(duty.run(stop.clone()));
+    let notices =
+        notices::Notices { group: group.clone(), sessions: sessions.clone(), reports, links: links.clone() };
+    tasks.spawn(until(stop.clone(), notices.run(notice_feed)));
+
+    let identity = Identity {
+        cluster: config.identity.cluster.clone(),
+        broker_name: config.identity.broker_name.clone(),
+        address,
+        peer_index: config.raft.self_index,
+    };
+    let registrars = registrars(&config, identity, &group, &pool, &visibility);
+    for registrar in &registrars {
+        tasks.spawn(registrar.clone().run(stop.clone()));
+    }
+
+    let source = Arc::new(NodeSource {
+        config: config.clone(),
+        group: group.clone(),
+        in_flight: in_flight.clone(),
+        links: links.clone(),
+        sessions,
+        polls: polls.clone(),
+        metrics,
+        visibility: visibility.clone(),
+        budget,
+        listen,
+    });
+    let admin = start_admin(config.admin.listen, options.admin_listener, source, &tasks, stop.clone())?;
+
+    info!(broker = %config.identity.broker_name, replica = config.raft.self_index, %listen, "serving clients");
+    let parts = StopParts {
+        group: group.clone(),
+        in_flight,
+        polls,
+        offsets,
+        leader,
+        traffic,
+        registrars,
+        serving_stop,
+        serving,
+        tasks,
+        stop,
+        drain: config.serving.drain,
+        drain_idle: config.serving.drain_idle,
+    };
+    Ok(BrokerHandle { listen, admin, group, visibility, parts })
+}
+
+fn listen_options(config: &BrokerConfig, budget: ByteBudget) -> ListenOptions {
+    ListenOptions {
+        connections_max: config.limits.connections_max,
+        in_flight_bytes_max: config.limits.in_flight_bytes_max,
+        budget: Some(budget),
+        connection: ConnectionOptions {
+            frame_size_max: config.limits.frame_size_max,
+            idle: config.limits.idle,
+            ..ConnectionOptions::default()
+        },
+    }
+}
+
+fn replica_options(config: &BrokerConfig) -> ReplicaOptions {
+    let raft = &config.raft;
+    let mut options = ReplicaOptions::new(
+        config.disk.root.join("store"),
+        config.identity.cluster.as_str(),
+        raft.group.as_str(),
+        raft.peers.clone(),
+        u16::try_from(raft.self_index).expect("peer indexes have 16 bits"),
+    );
+    options.listen = Some(raft.listen.clone());
+    options.flush = config.disk.flush;
+    options.segment_size = config.disk.segment_size;
+    options.ring_bytes_max = config.disk.memory_bytes_max;
+    options.heartbeat_ms = raft.heartbeat_ms;
+    options.election_ms = raft.election_ms;
+    options.window = raft.window;
+    options.append_bytes_max = raft.append_bytes_max;
+    options.in_flight_bytes_max = raft.in_flight_bytes_max;
+    options
+}
+
+/// Serves the administration when an address or a socket is given, and tells where.
+fn start_admin(
+    address: Option<SocketAddr>,
+    socket: Option<StdListener>,
+    source: Arc<NodeSource>,
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+) -> anyhow::Result<Option<SocketAddr>> {
+    let socket = match (socket, address) {
+        (Some(socket), _) => socket,
+        (None, Some(address)) => StdListener::bind(address)
+            .with_context(|| format!("can't listen for administration on {address}"))?,
+        (None, None) => return Ok(None),
+    };
+    socket.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(socket)?;
+    let address = listener.local_addr()?;
+    tasks.spawn(async move {
+        if let Err(error) = admin::serve(listener, source, stop).await {
+            tracing::error!(%error, "administration has stopped");
+        }
+    });
+    Ok(Some(address))
+}
+
+/// The address that goes into messages: what clients connect to, as numbers.
+async fn store_host(address: &str, listen: SocketAddr) -> SocketAddr {
+    match tokio::net::lookup_host(address).await {
+        Ok(mut found) => found.next().unwrap_or(listen),
+        Err(error) => {
+            tracing::warn!(%address, %error, "advertised address has no numbers yet, messages carry the listening one");
+            listen
+        }
+    }
+}
+
+fn registrars(
+    config: &BrokerConfig,
+    identity: Identity,
+    group: &Group,
+    pool: &ClientPool,
+    visibility: &Arc<Visibility>,
+) -> Vec<Arc<Registrar>> {
+    let name_servers = config.registration.name_servers.iter().enumerate();
+    name_servers
+        .map(|(index, name_server)| {
+            Arc::new(Registrar {
+                index,
+                name_server: name_server.clone(),
+                identity: identity.clone(),
+                group: group.clone(),
+                pool: pool.clone(),
+                visibility: visibility.clone(),
+            })
+        })
+        .collect()
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+/// Looks for pulls whose time is over.
+async fn expire_polls(polls: Arc<LongPolls>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            now = tick.tick() => polls.expire(now.into_std()),
+        }
+    }
+}
+
+/// Passes on what apply reports: topics to the name servers, members to the notices, while this replica leads.
+async fn fan_out(
+    mut changes: mpsc::UnboundedReceiver<Change>,
+    members: mpsc::UnboundedSender<Arc<str>>,
+    visibility: Arc<Visibility>,
+    group: Group,
+    stop: CancellationToken,
+) {
+    loop {
+        let change = tokio::select! {
+            () = stop.cancelled() => return,
+            change = changes.recv() => change,
+        };
+        match change {
+            None => return,
+            Some(_) if !group.leads() => {}
+            Some(Change::Topics) => visibility.wake(),
+            Some(Change::Members(name)) => drop(members.send(name)),
+        }
+    }
+}

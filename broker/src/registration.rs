@@ -1,0 +1,287 @@
+//! Keeps the name servers informed: one task per name server.
+//!
+//! The leader registers as broker 0 as soon as it has applied its own term's first entry and holds its lease; the others as
+//! peer index + 1, for ever. The Raft term travels as `stateVersion`, so that a deposed leader's entry never replaces its
+//! successor's (FAILOVER.md 3 to 5, 15). A deposed leader keeps its entry as broker 0, under which it forwards, until the
+//! name server shows another broker 0, or for 5 s. One registration is under way per name server, the newest state wins.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use flotilla_net::{BytesPermit, ClientPool, Connection, Service};
+use flotilla_remoting::bodies::{self, BrokerMemberGroupBody};
+use flotilla_remoting::code::{RequestCode, ResponseCode};
+use flotilla_remoting::frame::Frame;
+use flotilla_remoting::headers::{BrokerRequest, GetBrokerMemberGroupRequest, RegisterBrokerRequest};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::group::{Group, Standing};
+use crate::limits::VISIBLE_WAIT;
+use crate::registration_body::register_body;
+
+/// Registrations are repeated after this time. Our name server forgets a broker after [`SILENCE_MS`].
+const INTERVAL: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Silence after which the registration says that this broker is gone.
+const SILENCE_MS: i64 = 30_000;
+/// How long a replica that does not lead waits for the name server to show a leader before it registers all the same.
+const LEADER_WAIT: Duration = Duration::from_secs(5);
+
+/// Who this node is to a name server.
+#[derive(Clone)]
+pub struct Identity {
+    pub cluster: String,
+    pub broker_name: String,
+    /// `host:port` that clients connect to.
+    pub address: String,
+    pub peer_index: u64,
+}
+
+/// What is registered where.
+pub struct Visibility {
+    group: Group,
+    name_servers: Vec<Mutex<Seen>>,
+    changed: watch::Sender<u64>,
+    wake: Vec<Notify>,
+}
+
+#[derive(Clone, Default)]
+struct Seen {
+    /// Counter of the topics' data version in the last registration that the name server took from this node as leader.
+    topics: Option<i64>,
+    registered: bool,
+    reachable: bool,
+}
+
+impl Visibility {
+    pub fn new(group: Group, name_server_count: usize) -> Arc<Self> {
+        Arc::new(Self {
+            group,
+            name_servers: (0..name_server_count).map(|_| Mutex::default()).collect(),
+            changed: watch::Sender::new(0),
+            wake: (0..name_server_count).map(|_| Notify::new()).collect(),
+        })
+    }
+
+    /// Asks for a registration now.
+    pub fn wake(&self) {
+        for wake in &self.wake {
+            wake.notify_one();
+        }
+    }
+
+    /// True once one name server knows this node, or when there is none to know it.
+    pub fn registered(&self) -> bool {
+        self.name_servers.is_empty() || self.name_servers.iter().any(|seen| seen.lock().registered)
+    }
+
+    /// Waits until all name servers that can be reached know the topics as they are applied here, at most
+    /// [`VISIBLE_WAIT`]. Cancel-safe.
+    pub async fn topics_visible(&self) {
+        let wanted = self.group.tables().topic_version().counter;
+        let mut changed = self.changed.subscribe();
+        self.wake();
+        let all = changed.wait_for(|_| {
+            self.name_servers.iter().all(|seen| {
+                let seen = seen.lock();
+                !seen.reachable || seen.topics.is_some_and(|topics| topics >= wanted)
+            })
+        });
+        let _ = tokio::time::timeout(VISIBLE_WAIT, all).await;
+    }
+
+    /// Waits until a name server knows this node. Cancel-safe.
+    pub async fn wait_registered(&self) {
+        let mut changed = self.changed.subscribe();
+        // The sender lives in self.
+        let _ = changed.wait_for(|_| self.registered()).await;
+    }
+
+    fn set(&self, index: usize, seen: Seen) {
+        *self.name_servers[index].lock() = seen;
+        self.changed.send_modify(|count| *count += 1);
+    }
+}
+
+/// Name servers ask nothing of us; what they send all the same (NOTIFY_MIN_BROKER_ID_CHANGE, 905) is not answered.
+pub struct NoRequests;
+
+impl Service for NoRequests {
+    fn call(&self, _connection: &Arc<Connection>, request: Frame, _permit: BytesPermit) {
+        tracing::debug!(code = request.header.code, "request of a name server ignored");
+    }
+}
+
+/// Registers at one name server.
+pub struct Registrar {
+    pub index: usize,
+    pub name_server: String,
+    pub identity: Identity,
+    pub group: Group,
+    pub pool: ClientPool,
+    pub visibility: Arc<Visibility>,
+}
+
+/// The part that this replica plays for name servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Leader {
+        term: u64,
+    },
+    Follower {
+        term: u64,
+    },
+    /// No leader is known: nothing is said until there is one.
+    None,
+}
+
+impl Registrar {
+    /// Runs until stopped; the entry stays, [`Registrar::unregister`] removes it.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut status = self.group.leadership();
+        let mut was_leader = false;
+        let mut following_since = None;
+        loop {
+            let part = self.part();
+            let pause = match part {
+                Part::None => RETRY,
+                Part::Leader { term } => {
+                    was_leader = true;
+                    following_since = None;
+                    self.register(0, 2 * term + 1, true).await
+                }
+                Part::Follower { term } => {
+                    let since = *following_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() < LEADER_WAIT && !self.shows_another_leader().await {
+                        Duration::from_millis(100)
+                    } else {
+                        if was_leader {
+                            info!(name_server = %self.name_server, "handed over the entry of broker 0");
+                            was_leader = false;
+                        }
+                        let id = i64::try_from(self.identity.peer_index).unwrap_or(i64::MAX - 1) + 1;
+                        self.register(id, 2 * term, false).await
+                    }
+                }
+            };
+            let known = (status.borrow_and_update().leader, part);
+            let role_changed = async {
+                while status.changed().await.is_ok() {
+                    let leader = status.borrow_and_update().leader;
+                    if (leader, self.part()) != known {
+                        return;
+                    }
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.visibility.wake[self.index].notified() => {}
+                () = role_changed => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Takes this node's entry away, when the node goes for good.
+    pub async fn unregister(&self) {
+        let leads = matches!(self.part(), Part::Leader { .. });
+        let id = if leads { 0 } else { i64::try_from(self.identity.peer_index).unwrap_or(i64::MAX - 1) + 1 };
+        let header = BrokerRequest {
+            broker_name: &self.identity.broker_name,
+            broker_addr: &self.identity.address,
+            cluster_name: &self.identity.cluster,
+            broker_id: id,
+        };
+        let frame = Frame::request(RequestCode::UnregisterBroker, header.encode(), Bytes::new());
+        if let Err(error) = self.pool.request(&self.name_server, frame, TIMEOUT).await {
+            warn!(name_server = %self.name_server, %error, "could not unregister, the entry expires by itself");
+        }
+    }
+
+    fn part(&self) -> Part {
+        match self.group.standing() {
+            Standing::Leading { term } => Part::Leader { term },
+            Standing::Following { .. } => Part::Follower { term: self.group.leadership().borrow().term },
+            Standing::Unsettled => Part::None,
+        }
+    }
+
+    async fn shows_another_leader(&self) -> bool {
+        let header = GetBrokerMemberGroupRequest {
+            cluster_name: &self.identity.cluster,
+            broker_name: &self.identity.broker_name,
+        };
+        let frame = Frame::request(RequestCode::GetBrokerMemberGroup, header.encode(), Bytes::new());
+        let Ok(answer) = self.pool.request(&self.name_server, frame, TIMEOUT).await else { return false };
+        let Ok(members) = bodies::decode::<BrokerMemberGroupBody>(&answer.body) else { return false };
+        members
+            .broker_member_group
+            .broker_addrs
+            .get(&0)
+            .is_some_and(|address| *address != self.identity.address)
+    }
+
+    /// Sends one registration and gives the time until the next.
+    async fn register(&self, broker_id: i64, state_version: u64, leads: bool) -> Duration {
+        let (body, topics, applied) = {
+            let tables = self.group.tables();
+            let state_version = i64::try_from(state_version).unwrap_or(i64::MAX);
+            (
+                register_body(&tables, state_version).encode(),
+                tables.topic_version().counter,
+                tables.applied().index,
+            )
+        };
+        let frame = self.registration(broker_id, body, applied);
+        let outcome = self.pool.request(&self.name_server, frame, TIMEOUT).await;
+        match outcome {
+            Ok(answer) if answer.header.response_code() == ResponseCode::Success => {
+                let seen = Seen { topics: leads.then_some(topics), registered: true, reachable: true };
+                if !self.visibility.name_servers[self.index].lock().registered {
+                    info!(name_server = %self.name_server, broker_id, "registered");
+                }
+                self.visibility.set(self.index, seen);
+                INTERVAL
+            }
+            Ok(answer) => {
+                let code = answer.header.code;
+                warn!(name_server = %self.name_server, code, remark = ?answer.header.remark, "registration refused");
+                self.visibility.set(self.index, Seen { reachable: false, ..Seen::default() });
+                RETRY
+            }
+            Err(error) => {
+                if self.visibility.name_servers[self.index].lock().reachable {
+                    warn!(name_server = %self.name_server, %error, "registration failed, trying again");
+                }
+                self.visibility.set(self.index, Seen::default());
+                RETRY
+            }
+        }
+    }
+
+    fn registration(&self, broker_id: i64, body: Bytes, applied: u64) -> Frame {
+        let header = RegisterBrokerRequest {
+            broker_name: &self.identity.broker_name,
+            broker_addr: &self.identity.address,
+            cluster_name: &self.identity.cluster,
+            ha_server_addr: &self.identity.address,
+            broker_id,
+            heartbeat_timeout_ms: Some(SILENCE_MS),
+            enable_acting_master: Some(false),
+            compressed: false,
+            body_crc32: flotilla_remoting::message::body_crc(&body) as i32,
+        };
+        let mut ext = header.encode();
+        // Our own name server keeps the entries of Flotilla's brokers beyond a closed connection, and lets the replica
+        // that has applied most stand for a missing leader. Apache's ignores fields that it does not know.
+        ext.insert("flotilla", "1");
+        ext.insert_display("maxOffset", applied);
+        Frame::request(RequestCode::RegisterBroker, ext, body)
+    }
+}
