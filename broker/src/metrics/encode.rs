@@ -475,6 +475,34 @@ mod tests {
     }
 
     #[test]
+    fn operating_md_names_every_metric_and_no_other() {
+        let document = include_str!("../../../docs/operating.md");
+        let section =
+            document.split_once("<!-- metrics -->").unwrap().1.split_once("<!-- /metrics -->").unwrap().0;
+        let mut told: Vec<&str> =
+            section.split('`').skip(1).step_by(2).filter(|code| is_metric(code)).collect();
+        let metrics = node();
+        metrics.topic("t").stored(1);
+        metrics.group("t", "g").delivered(1, 1);
+        metrics.rpc("PULL_MESSAGE").answered(0, Duration::ZERO);
+        let gauges = Gauges {
+            raft: RaftGauges { replicas: vec![(0, None)], ..RaftGauges::default() },
+            lags: vec![ConsumerLag { topic: "t".into(), group: "g".into(), messages: 1 }],
+            ..Gauges::default()
+        };
+        let text = metrics.expose(gauges, Format::Prometheus);
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let mut shown: Vec<&str> = types.filter_map(|line| line.split(' ').next()).collect();
+        told.sort_unstable();
+        shown.sort_unstable();
+        assert_eq!(told, shown);
+    }
+
+    fn is_metric(code: &str) -> bool {
+        code.starts_with("rocketmq_") || code.starts_with("flotilla_")
+    }
+
+    #[test]
     fn every_family_is_told_once_and_openmetrics_ends_with_its_mark() {
         let metrics = node();
         let text = metrics.expose(Gauges::default(), Format::OpenMetrics);
