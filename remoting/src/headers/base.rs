@@ -46,7 +46,7 @@ header! {
     }
 }
 
-/// Which of several equal times a search by time means.
+/// Which of several equal times a search by time means. Read in any case: Java writes `LOWER`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum BoundaryType {
     /// `lower`: the first message with a store time at or after the one asked for. The default.
