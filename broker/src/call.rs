@@ -90,8 +90,9 @@ impl Reply {
         self.connection.is_closed()
     }
 
-    pub fn connection_id(&self) -> u64 {
-        self.connection.id()
+    /// Gives the request's bytes back before the answer: a pull that waits for messages does no work meanwhile.
+    pub fn release_bytes(&mut self) {
+        self.permit = BytesPermit::none();
     }
 
     /// Sends the answer.

@@ -70,10 +70,11 @@ impl LongPolls {
     ///
     /// # Errors
     /// Gives the pull back when the node holds as many as it may.
-    pub fn hold(&self, pull: HeldPull) -> Result<(), Box<HeldPull>> {
+    pub fn hold(&self, mut pull: HeldPull) -> Result<(), Box<HeldPull>> {
         if self.len() >= HELD_PULLS_MAX {
             return Err(Box::new(pull));
         }
+        pull.call.reply.release_bytes();
         let mut held = self.held.lock();
         held.entry(pull.topic.clone()).or_default().entry(pull.queue_id).or_default().push(pull);
         self.count.fetch_add(1, Ordering::SeqCst);
@@ -130,15 +131,19 @@ impl LongPolls {
 
     /// Wakes what has waited long enough and drops what nobody waits for any more. Called several times a second.
     pub fn expire(&self, now: Instant) {
-        self.take(|pull| pull.until <= now || pull.call.reply.is_closed(), Wake::TimedOut);
+        self.wake_where(|pull| pull.until <= now || pull.call.reply.is_closed());
     }
 
-    /// Wakes everything: the node is going.
-    pub fn release_all(&self) {
-        self.take(|_| true, Wake::TimedOut);
+    /// Hands out everything that is held.
+    pub fn take_all(&self) -> Vec<HeldPull> {
+        let held = std::mem::take(&mut *self.held.lock());
+        let pulls: Vec<HeldPull> =
+            held.into_values().flat_map(|queues| queues.into_values().flatten().collect::<Vec<_>>()).collect();
+        self.count.fetch_sub(pulls.len(), Ordering::SeqCst);
+        pulls
     }
 
-    fn take(&self, due: impl Fn(&HeldPull) -> bool, wake: Wake) {
+    fn wake_where(&self, due: impl Fn(&HeldPull) -> bool) {
         if self.is_empty() {
             return;
         }
@@ -148,7 +153,7 @@ impl LongPolls {
                 let mut index = 0;
                 while index < pulls.len() {
                     if due(&pulls[index]) {
-                        self.wake(pulls.swap_remove(index), wake);
+                        self.wake(pulls.swap_remove(index), Wake::TimedOut);
                     } else {
                         index += 1;
                     }

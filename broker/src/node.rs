@@ -165,7 +165,8 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let group = Group::new(replica.clone(), tables, queue, Arc::clone(&holding));
     let peer_options =
         ConnectionOptions { write_queue_bytes_max: PEER_WRITE_BYTES_MAX, ..ConnectionOptions::default() };
-    let links = Links::new(replica.clone(), peer_options.clone());
+    let peer_indexes: Vec<u64> = config.raft.peers.iter().map(|peer| peer.index.into()).collect();
+    let links = Links::new(replica.clone(), &peer_indexes, peer_options.clone());
     let dispatcher = Dispatcher::new(group.clone(), links.clone(), runtime.clone(), metrics.clone());
     let leader = LeaderCalls::new(group.clone(), links.clone());
     let sessions = Arc::new(Sessions::default());
@@ -236,7 +237,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let serving = listener.serve(Arc::new(service), serving_stop.clone());
 
     let (members_changed, notice_feed) = mpsc::unbounded_channel();
-    tasks.spawn(until(stop.clone(), pulls.serve_woken(woken)));
+    tasks.spawn(until(stop.clone(), pulls.clone().serve_woken(woken)));
     tasks.spawn(expire_polls(polls.clone(), stop.clone()));
     tasks.spawn(offsets.clone().run(leader.clone(), stop.clone()));
     tasks.spawn(fan_out(change_feed, members_changed, visibility.clone(), group.clone(), stop.clone()));
@@ -248,7 +249,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         sessions: sessions.clone(),
         leader: leader.clone(),
         self_index: config.raft.self_index,
-        peers: config.raft.peers.iter().map(|peer| peer.index.into()).collect(),
+        peers: peer_indexes,
     };
     tasks.spawn(duty.run(stop.clone()));
     let notices =
@@ -284,7 +285,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let parts = StopParts {
         group: group.clone(),
         in_flight,
-        polls,
+        pulls,
         offsets,
         leader,
         traffic,

@@ -149,7 +149,7 @@ impl Registrar {
         loop {
             let part = self.part();
             let pause = match part {
-                Part::None => RETRY,
+                Part::None => Duration::from_millis(50),
                 Part::Leader { term } => {
                     was_leader = true;
                     following_since = None;
@@ -179,8 +179,10 @@ impl Registrar {
                 }
                 std::future::pending::<()>().await;
             };
+            let lost = self.connection_lost();
             tokio::select! {
                 () = stop.cancelled() => return,
+                () = lost => {}
                 () = self.visibility.wake[self.index].notified() => {}
                 () = role_changed => {}
                 () = tokio::time::sleep(pause) => {}
@@ -204,8 +206,19 @@ impl Registrar {
         }
     }
 
+    /// Waits for the end of the connection to the name server: Apache's forgets a broker with its connection, and any that
+    /// was restarted knows nothing (FAILOVER.md 7, 16). Waits for ever when there is no connection now.
+    async fn connection_lost(&self) {
+        match self.pool.open_connection(&self.name_server) {
+            Some(connection) => connection.closed().cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
     fn part(&self) -> Part {
         match self.group.standing() {
+            // Without the group's names and system topics there is nothing to say yet (FAILOVER.md 23).
+            _ if self.group.tables().identity().is_none() => Part::None,
             Standing::Leading { term } => Part::Leader { term },
             Standing::Following { .. } => Part::Follower { term: self.group.leadership().borrow().term },
             Standing::Unsettled => Part::None,

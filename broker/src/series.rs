@@ -36,13 +36,4 @@ impl Series {
         self.groups.write().entry(group.to_owned()).or_default().insert(topic.to_owned(), series.clone());
         series
     }
-
-    /// Drops what belongs to a deleted topic.
-    pub fn forget_topic(&self, topic: &str) {
-        self.metrics.forget_topic(topic);
-        self.topics.write().remove(topic);
-        for topics in self.groups.write().values_mut() {
-            topics.remove(topic);
-        }
-    }
 }

@@ -17,15 +17,15 @@ use crate::dispatch::service::Traffic;
 use crate::group::proposer::InFlight;
 use crate::group::{Group, transfer};
 use crate::handlers::offsets::PendingOffsets;
+use crate::handlers::pull::PullHandler;
 use crate::leader::LeaderCalls;
-use crate::long_poll::LongPolls;
 use crate::registration::Registrar;
 
 /// What has to be stopped, and how long it may take.
 pub struct StopParts {
     pub group: Group,
     pub in_flight: Arc<InFlight>,
-    pub polls: Arc<LongPolls>,
+    pub pulls: PullHandler,
     pub offsets: Arc<PendingOffsets>,
     pub leader: Arc<LeaderCalls>,
     pub traffic: Arc<Traffic>,
@@ -49,7 +49,7 @@ pub async fn run(parts: StopParts, graceful: bool) {
             registrar.unregister().await;
         }
     }
-    parts.polls.release_all();
+    parts.pulls.release();
     parts.serving_stop.cancel();
     let _ = parts.serving.await;
     parts.stop.cancel();

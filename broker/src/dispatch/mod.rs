@@ -4,13 +4,14 @@
 //! the leader waits here while none is known, is handled here when this replica leads, and is forwarded otherwise; its
 //! client never sees which replica answered (FAILOVER.md 8 to 10, 19).
 
+pub mod refused;
 pub mod service;
 pub mod table;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use flotilla_remoting::code::ResponseCode;
+use flotilla_remoting::code::{RequestCode, ResponseCode};
 use tokio::runtime::Handle;
 use tracing::debug;
 
@@ -55,7 +56,7 @@ impl Dispatcher {
         let code = call.code().as_i32();
         let Some(row) = self.row(code) else {
             self.metrics.rejected(Cause::Unsupported);
-            call.refuse(ResponseCode::RequestCodeNotSupported, format!(" request type {code} not supported"));
+            call.refuse(ResponseCode::RequestCodeNotSupported, refused::remark(RequestCode::from_i32(code)));
             return;
         };
         match row.placement {

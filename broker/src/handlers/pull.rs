@@ -82,6 +82,10 @@ impl Handler for PullHandler {
                 if request.flags().commits_offset() {
                     let (group, offset) = (request.consumer_group, request.commit_offset);
                     self.inner.offsets.commit(group, &checked.topic, checked.queue_id, offset);
+                    if !self.inner.group.leads() {
+                        // The leader answers queries of this offset: it should not wait here longer than it must.
+                        self.inner.offsets.flush_soon();
+                    }
                 }
                 let hold = request.flags().may_suspend().then(|| {
                     Duration::from_millis(u64::try_from(request.suspend_timeout_ms).unwrap_or(0))
@@ -117,6 +121,16 @@ fn bytes_max(asked: Option<i32>) -> usize {
 }
 
 impl PullHandler {
+    /// Lets all held pulls go, each to try again at once from where it was: the node is going (FAILOVER.md 18).
+    pub fn release(&self) {
+        for held in self.inner.polls.take_all() {
+            let range = self.inner.range(&held.topic, held.queue_id).1.unwrap_or_default();
+            let mut response = held.call.request.reply(ResponseCode::PullRetryImmediately, None);
+            response.header.ext = header(held.offset, range).encode();
+            held.call.reply.send(response);
+        }
+    }
+
     /// Runs held pulls when they are woken, until the channel closes.
     pub async fn serve_woken(self, mut woken: mpsc::UnboundedReceiver<(HeldPull, Wake)>) {
         while let Some((held, wake)) = woken.recv().await {
@@ -206,17 +220,24 @@ impl Pulls {
         Ok(Checked { topic: topic.name.clone(), queue_id, filter, series })
     }
 
-    fn range(&self, topic: &str, queue_id: u32) -> (Option<Arc<QueueView>>, QueueRange) {
+    /// The queue's view and what of it can be read here. The tables say where it begins; its end is the view's, which is
+    /// extended just after the tables.
+    fn range(&self, topic: &str, queue_id: u32) -> (Option<Arc<QueueView>>, Option<QueueRange>) {
+        let applied = self.group.tables().queue(topic, queue_id);
         let view = self.views.queue(topic, queue_id);
-        let range = view.as_ref().map_or_else(QueueRange::default, |view| view.range());
+        let range = applied.map(|applied| match &view {
+            Some(view) => QueueRange { min: applied.min, max: applied.max.min(view.range().max).max(applied.min) },
+            None => QueueRange { min: applied.min, max: applied.min },
+        });
         (view, range)
     }
 
     /// Answers, holds or forwards.
     fn serve(self: &Arc<Self>, pull: Pull) {
         let leads = self.group.leads();
-        let (view, range) = self.range(&pull.topic, pull.queue_id);
-        match (decide_pull_offset(view.is_some().then_some(range), pull.offset), view) {
+        let (view, known) = self.range(&pull.topic, pull.queue_id);
+        let range = known.unwrap_or_default();
+        match (decide_pull_offset(known, pull.offset), view) {
             (OffsetDecision::Read, Some(view)) => self.find(pull, &view, range, leads),
             (OffsetDecision::Read, None) => self.elsewhere(pull),
             (decision @ OffsetDecision::Answer { code, next_begin_offset, .. }, _) => match pull.hold {
@@ -253,7 +274,7 @@ impl Pulls {
 
     /// Ends a wait: with what has come meanwhile, else with "nothing found" and an unmoved offset.
     fn time_out(self: &Arc<Self>, pull: Pull) {
-        let (_, range) = self.range(&pull.topic, pull.queue_id);
+        let range = self.range(&pull.topic, pull.queue_id).1.unwrap_or_default();
         if self.group.leads() || (range.min..range.max).contains(&pull.offset) {
             self.serve(pull);
         } else {

@@ -45,7 +45,10 @@ impl QueueHandler {
     /// Unknown queues answer 0. Source: AdminBrokerProcessor.getMaxOffset 5.3.3.
     fn bound(&self, call: Call, side: impl FnOnce(QueueRange) -> i64) {
         let offset = match QueueRequest::decode(&call.request.header.ext) {
-            Ok(request) => self.queue(request.topic, request.queue_id).map_or(0, |view| side(view.range())),
+            Ok(request) => u32::try_from(request.queue_id)
+                .ok()
+                .and_then(|queue_id| self.group.tables().queue(request.topic, queue_id))
+                .map_or(0, side),
             Err(error) => return bad_header(call, &error),
         };
         success(call, OffsetResponse { offset }.encode());

@@ -32,7 +32,8 @@ pub enum ForwardError {
 /// Outgoing peer streams.
 pub struct Links {
     replica: Replica<EntryAnswer>,
-    links: Mutex<HashMap<u64, Arc<Connection>>>,
+    /// One lock per peer, so that an unreachable one holds up nobody else.
+    links: HashMap<u64, Mutex<Option<Arc<Connection>>>>,
     options: ConnectionOptions,
 }
 
@@ -46,8 +47,9 @@ impl Service for NoRequests {
 }
 
 impl Links {
-    pub fn new(replica: Replica<EntryAnswer>, options: ConnectionOptions) -> Arc<Self> {
-        Arc::new(Self { replica, links: Mutex::default(), options })
+    pub fn new(replica: Replica<EntryAnswer>, peers: &[u64], options: ConnectionOptions) -> Arc<Self> {
+        let links = peers.iter().map(|peer| (*peer, Mutex::new(None))).collect();
+        Arc::new(Self { replica, links, options })
     }
 
     /// Forwards a client's call and gives the answer for the client. Dropping the future leaves the outcome unknown.
@@ -58,8 +60,7 @@ impl Links {
         let remaining = call.deadline.saturating_duration_since(Instant::now());
         let client_id = call.caller.client_id.as_deref();
         // One-way requests travel as two-way ones, so that a lost one can be sent again (FAILOVER.md 9).
-        let envelope =
-            wire::forward(&call.request, call.caller.address, client_id, remaining, call.reply.is_oneway());
+        let envelope = wire::forward(&call.request, call.caller.address, client_id, remaining);
         let answer = self.request(peer, envelope, remaining).await?;
         match answer.header.code {
             wire::ANSWERED => {
@@ -116,19 +117,20 @@ impl Links {
     }
 
     async fn connection(&self, peer: u64) -> std::io::Result<Arc<Connection>> {
-        let mut links = self.links.lock().await;
-        if let Some(connection) = links.get(&peer)
+        let slot = self.links.get(&peer).ok_or(std::io::ErrorKind::NotFound)?;
+        let mut link = slot.lock().await;
+        if let Some(connection) = &*link
             && !connection.is_closed()
         {
             return Ok(connection.clone());
         }
-        links.remove(&peer);
+        *link = None;
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, self.replica.connect_peer(peer))
             .await
             .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
         let connection =
             Connection::over(stream, self.options.clone(), ByteBudget::new(1 << 20), Arc::new(NoRequests))?;
-        links.insert(peer, connection.clone());
+        *link = Some(connection.clone());
         Ok(connection)
     }
 }

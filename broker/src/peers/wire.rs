@@ -10,7 +10,6 @@
 //! |    n | the client's address as `ip:port`                         |
 //! |    2 | length of the client id, 0 when the client has not said   |
 //! |    n | client id                                                 |
-//! |    1 | 1 when the client wants no answer                         |
 //! |  4+n | the client's frame with its length, as it came            |
 //!
 //! Adding a field to the client's own header instead would break its signature and hide its address (FAILOVER.md 10).
@@ -61,7 +60,6 @@ pub struct Forwarded {
     pub address: SocketAddr,
     pub client_id: Option<Arc<str>>,
     pub deadline: Instant,
-    pub oneway: bool,
     pub request: Frame,
 }
 
@@ -71,14 +69,12 @@ pub fn forward(
     address: SocketAddr,
     client_id: Option<&str>,
     remaining: Duration,
-    oneway: bool,
 ) -> Frame {
     let mut body = BytesMut::with_capacity(256 + inner.body.len());
     body.put_u8(VERSION);
     body.put_u32_le(u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX));
     put_text(&mut body, &address.to_string());
     put_text(&mut body, client_id.unwrap_or(""));
-    body.put_u8(u8::from(oneway));
     body.extend_from_slice(&inner.encode());
     request(FORWARD, body.freeze())
 }
@@ -91,14 +87,13 @@ pub fn forwarded(mut body: Bytes, now: Instant) -> Result<Forwarded, WireError> 
     ));
     let address = text(&mut body, "address")?.parse().map_err(|_| WireError::Bad { what: "address" })?;
     let client_id = text(&mut body, "client id")?;
-    let oneway = body.try_get_u8().map_err(|_| WireError::Short { what: "one-way flag" })? == 1;
     let mut rest = BytesMut::from(body);
     let inner = split_frame(&mut rest)
         .map_err(|_| WireError::Bad { what: "frame" })?
         .ok_or(WireError::Short { what: "frame" })?;
     let request = Frame::decode(inner).map_err(|_| WireError::Bad { what: "frame" })?;
     let client_id = (!client_id.is_empty()).then(|| Arc::from(client_id.as_str()));
-    Ok(Forwarded { address, client_id, deadline: now + remaining, oneway, request })
+    Ok(Forwarded { address, client_id, deadline: now + remaining, request })
 }
 
 /// The members that a replica holds connections of: (group, client id), in any order.
@@ -217,4 +212,56 @@ fn text(body: &mut Bytes, what: &'static str) -> Result<String, WireError> {
         return Err(WireError::Short { what });
     }
     String::from_utf8(body.split_to(size).to_vec()).map_err(|_| WireError::Bad { what })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use flotilla_remoting::code::RequestCode;
+
+    use super::*;
+
+    fn client_frame() -> Frame {
+        let mut ext = ExtFields::default();
+        ext.insert("topic", "TopicTest");
+        ext.insert("Signature", "abc=");
+        let mut frame = Frame::request(RequestCode::SendMessage, ext, Bytes::from_static(b"body"));
+        frame.header.opaque = 77;
+        frame
+    }
+
+    #[test]
+    fn a_forwarded_call_arrives_as_it_was() {
+        let address: SocketAddr = "10.1.2.3:40000".parse().unwrap();
+        let wrapped = forward(&client_frame(), address, Some("client@1"), Duration::from_millis(1500));
+        let now = Instant::now();
+        let unwrapped = forwarded(wrapped.body, now).unwrap();
+        assert_eq!(unwrapped.address, address);
+        assert_eq!(unwrapped.client_id.as_deref(), Some("client@1"));
+        assert_eq!(unwrapped.deadline, now + Duration::from_millis(1500));
+        assert_eq!(unwrapped.request, client_frame());
+    }
+
+    #[test]
+    fn reports_deliveries_and_targets_arrive_as_they_were() {
+        let members = vec![(Arc::from("group"), Arc::from("client"))];
+        assert_eq!(present(presence(&members).body).unwrap(), members);
+        assert_eq!(delivery(deliver("client", &client_frame()).body).unwrap(), ("client".to_owned(), client_frame()));
+        assert_eq!(transfer_target(transfer(Some(2)).body).unwrap(), Some(2));
+        assert_eq!(transfer_target(transfer(None).body).unwrap(), None);
+    }
+
+    #[test]
+    fn a_cut_message_is_an_error_wherever_it_is_cut() {
+        let address: SocketAddr = "[::1]:40000".parse().unwrap();
+        let whole = forward(&client_frame(), address, None, Duration::from_secs(1)).body;
+        for size in 0..whole.len() {
+            assert!(forwarded(whole.slice(..size), Instant::now()).is_err(), "cut at {size}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        assert_eq!(present(Bytes::from_static(&[9])).unwrap_err(), WireError::Version { found: 9 });
+    }
 }
