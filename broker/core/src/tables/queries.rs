@@ -66,6 +66,14 @@ impl Tables {
         all
     }
 
+    /// Heads of all queues that ever held a message, those of deleted topics too, in no particular order.
+    pub fn queue_heads(&self) -> impl Iterator<Item = (&Arc<str>, u32, &QueueHead)> {
+        self.topics.iter().flat_map(|(name, topic)| {
+            let numbered = (0u32..).zip(&topic.queues).filter(|(_, head)| head.max > 0);
+            numbered.map(move |(queue_id, head)| (name, queue_id, head))
+        })
+    }
+
     pub fn group(&self, group: &str) -> Option<&GroupConfig> {
         self.groups.get(group)
     }
