@@ -159,6 +159,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     .await?
     .with_context(|| format!("can't start the replica in {}", config.disk.root.display()))?;
     segments.attach(replica.log());
+    views.wake();
 
     let (queue, receiver) = mpsc::channel(PROPOSER_QUEUE_MAX);
     let holding = Arc::default();

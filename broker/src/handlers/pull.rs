@@ -4,6 +4,7 @@
 //! client move or persist an offset) is said by the leader alone, after it has applied its own term's first entry; another
 //! replica holds such a pull until the messages come, or forwards it (FAILOVER.md 2 and 18).
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,9 @@ use crate::long_poll::{HeldPull, LongPolls, Wake};
 use crate::metrics::{Cause, GroupMetrics, Metrics};
 use crate::series::Series;
 use crate::views::{ConsumeQueues, QueueView, Unit};
+
+/// Pause before a pull looks again at a view that is being rebuilt.
+const REBUILD_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves pulls.
 #[derive(Clone)]
@@ -238,7 +242,11 @@ impl Pulls {
         let (view, known) = self.range(&pull.topic, pull.queue_id);
         let range = known.unwrap_or_default();
         match (decide_pull_offset(known, pull.offset), view) {
-            (OffsetDecision::Read, Some(view)) => self.find(pull, &view, range, leads),
+            (OffsetDecision::Read, Some(view)) if view.in_memory(pull.offset) => self.find(pull, &view, range),
+            (OffsetDecision::Read, Some(view)) => {
+                let this = self.clone();
+                self.runtime.spawn_blocking(move || this.find(pull, &view, range));
+            }
             (OffsetDecision::Read, None) => self.elsewhere(pull),
             (decision @ OffsetDecision::Answer { code, next_begin_offset, .. }, _) => match pull.hold {
                 Some(time) if decision.may_wait() && !time.is_zero() => self.hold(pull, time),
@@ -248,23 +256,38 @@ impl Pulls {
         }
     }
 
-    fn find(self: &Arc<Self>, pull: Pull, view: &QueueView, range: QueueRange, leads: bool) {
+    /// Looks for messages that pass the filter. May read a file unless the offset's unit is in memory.
+    fn find(self: &Arc<Self>, pull: Pull, view: &QueueView, range: QueueRange) {
         let mut units = Vec::new();
         let scan_max = if matches!(pull.filter, TagFilter::All) { pull.messages_max } else { PULL_SCAN_MAX };
-        if let Err(error) = view.units(pull.offset, scan_max, &mut units) {
-            error!(topic = %pull.topic, queue_id = pull.queue_id, %error, "consume queue can't be read");
-            return pull
-                .call
-                .refuse(ResponseCode::SystemError, format!("consume queue can't be read: {error}"));
+        match view.units(pull.offset, scan_max, &mut units) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.serve_again(pull),
+            Err(error) => {
+                error!(topic = %pull.topic, queue_id = pull.queue_id, %error, "consume queue can't be read");
+                return pull.call.refuse(ResponseCode::SystemError, format!("consume queue can't be read: {error}"));
+            }
         }
         let (picked, next) = pick(&units, &pull);
         if !picked.is_empty() {
             self.read(pull, picked, next, range);
-        } else if leads {
+        } else if self.group.leads() {
             self.answer_empty(pull, ResponseCode::PullRetryImmediately, next, range);
         } else {
             self.elsewhere(pull);
         }
+    }
+
+    /// Tries a pull again in a moment: the view of what it asks for is being rebuilt.
+    fn serve_again(self: &Arc<Self>, pull: Pull) {
+        if Instant::now() >= pull.call.deadline {
+            return pull.call.refuse(ResponseCode::SystemBusy, "the consume queue is being rebuilt");
+        }
+        let this = self.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(REBUILD_PAUSE).await;
+            this.serve(pull);
+        });
     }
 
     /// What only the leader may say. A call that the leader forwarded comes back to it as not proposed.
