@@ -1,6 +1,29 @@
 //! A broker node: server, dispatch, handlers, group, views, admin.
+//!
+//! [`node`] puts it together. A client's frame enters at [`dispatch::service`], finds its row in [`dispatch::table`], is
+//! answered by one of [`handlers`], and goes into the log through [`group`]. What leads and what follows differs in
+//! [`leader`] and [`peers`] only.
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod admin_source;
+mod call;
 pub mod config;
+pub mod dispatch;
+mod group;
+mod handlers;
+mod leader;
+mod limits;
+mod log_segments;
+mod long_poll;
 pub mod metrics;
+mod node;
+mod peers;
+mod registration;
+mod registration_body;
+mod series;
+mod sessions;
+mod stop;
+pub mod views;
+
+pub use node::{Broker, BrokerHandle, BrokerOptions};

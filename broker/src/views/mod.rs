@@ -39,7 +39,7 @@ use parking_lot::Mutex;
 
 use keeper::Keeper;
 pub use queue::QueueView;
-pub use segment::{Segment, SegmentSource};
+pub use segment::{Segment, SegmentSource, Visit};
 pub use unit::{UNIT_SIZE, Unit};
 
 /// All consume queues of a node. `extend` and `reset` come from the one thread that applies the log; everything else from
