@@ -10,7 +10,7 @@
 //! that loses its disk in between has another id, is in no token and no membership, and waits.
 //!
 //! Dialogue, little endian: question `len u32 | kind u8 (1 look, 2 promise) | token`, answer
-//! `len u32 | standing u8 (0 blank, 1 member, 2 refused) | nodes u32 | ids u64...`.
+//! `len u32 | standing u8 (0 blank, 1 member, 2 refused, 3 member in quarantine) | nodes u32 | ids u64...`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -88,6 +88,8 @@ enum Answer {
     Member(BTreeSet<u64>),
     /// Can't promise now.
     Refused,
+    /// Takes part in a group of these nodes, but may have lost acknowledged entries.
+    Unsure(BTreeSet<u64>),
 }
 
 async fn write_message(stream: &mut TcpStream, kind: u8, body: &[u8]) -> io::Result<()> {
@@ -163,7 +165,11 @@ impl Desk {
     }
 
     fn standing(&self) -> Answer {
-        if self.gate.is_member() { Answer::Member(self.members.lock().clone()) } else { Answer::Blank }
+        match (self.gate.is_member(), self.gate.came_back_unsure()) {
+            (false, _) => Answer::Blank,
+            (true, false) => Answer::Member(self.members.lock().clone()),
+            (true, true) => Answer::Unsure(self.members.lock().clone()),
+        }
     }
 
     /// Answers one question of a peer.
@@ -185,6 +191,7 @@ impl Desk {
                 Answer::Blank => (0, BTreeSet::new()),
                 Answer::Member(nodes) => (1, nodes),
                 Answer::Refused => (2, BTreeSet::new()),
+                Answer::Unsure(nodes) => (3, nodes),
             };
             let mut body = BytesMut::new();
             put_nodes(&mut body, &nodes);
@@ -270,6 +277,7 @@ impl Former {
                 0 => Answer::Blank,
                 1 => Answer::Member(nodes),
                 2 => Answer::Refused,
+                3 => Answer::Unsure(nodes),
                 _ => return Err(malformed("forming answer")),
             };
             Ok((node, answer))
@@ -291,11 +299,21 @@ impl Former {
         }
     }
 
+    /// True when every other peer answers that it, too, may have lost acknowledged entries. Then nobody is left who
+    /// could know better, and the longest log may lead.
+    pub(crate) async fn all_are_unsure(&self) -> bool {
+        let looks = self.others().map(|peer| self.ask(peer, None, LOOK, &[]));
+        let answers = futures::future::join_all(looks).await;
+        answers.iter().all(|answer| matches!(answer, Ok((_, Answer::Unsure(_)))))
+    }
+
     async fn collect_promises(&self, nodes: BTreeSet<u64>, seen: &[Seen]) -> Outlook {
         let token = Token { group: self.caller.group.clone(), nodes: nodes.clone() };
         match self.desk.promise(token.clone()).await {
             Ok(Answer::Blank) => {}
-            Ok(Answer::Member(_) | Answer::Refused) => return Outlook::Wait("calls of peers to end".into()),
+            Ok(Answer::Member(_) | Answer::Unsure(_) | Answer::Refused) => {
+                return Outlook::Wait("calls of peers to end".into());
+            }
             Err(error) => {
                 warn!(%error, "the promise to form the group could not be written");
                 return Outlook::Wait(format!("the own disk: {error}"));
@@ -306,7 +324,7 @@ impl Former {
             let target = answer.as_ref().ok().map(|(node, _)| *node);
             match self.ask(peer, target, PROMISE, &body).await {
                 Ok((_, Answer::Blank)) => {}
-                Ok((_, Answer::Member(_) | Answer::Refused)) => {
+                Ok((_, Answer::Member(_) | Answer::Unsure(_) | Answer::Refused)) => {
                     return Outlook::Wait(format!("peer {peer} to promise to join"));
                 }
                 Err(error) => return Outlook::Wait(format!("peer {peer} to promise to join: {error}")),
@@ -343,7 +361,7 @@ impl Former {
 /// The decision alone. `forms`: this node has the lowest index.
 fn judge(own: NodeId, forms: bool, seen: &[Seen]) -> Outlook {
     let member = seen.iter().find_map(|seen| match &seen.answer {
-        Ok((_, Answer::Member(nodes))) => Some((&seen.peer, nodes)),
+        Ok((_, Answer::Member(nodes) | Answer::Unsure(nodes))) => Some((&seen.peer, nodes)),
         Ok((_, Answer::Blank | Answer::Refused)) | Err(_) => None,
     });
     if let Some((peer, nodes)) = member {

@@ -24,8 +24,23 @@ enum Standing {
     Member,
 }
 
+/// Whether this node's log can be trusted to hold all that it has acknowledged. It can't after the machine went down
+/// uncleanly while acknowledgements did not wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Full,
+    /// Votes for nobody until it holds what the group had committed when it came back.
+    Quarantined {
+        /// That commit, once a leader was heard.
+        joining_commit: Option<u64>,
+    },
+    /// All members were quarantined, so the longest log may lead. Ends when somebody does.
+    ReleasedByAll,
+}
+
 struct State {
     standing: Standing,
+    trust: Trust,
     /// Calls of peers being carried out; the promise can't change meanwhile.
     admitted: usize,
     /// Last refusal per peer index, so that a peer that tries again and again is logged once.
@@ -52,8 +67,12 @@ impl Drop for Admission {
 
 impl Gate {
     pub(crate) fn new(cluster: String, group: String, own: NodeId, peers: Vec<u16>) -> Gate {
-        let state =
-            State { standing: Standing::Blank { promised: None }, admitted: 0, refused: HashMap::new() };
+        let state = State {
+            standing: Standing::Blank { promised: None },
+            trust: Trust::Full,
+            admitted: 0,
+            refused: HashMap::new(),
+        };
         Gate { cluster, group, own, peers, state: Mutex::new(state) }
     }
 
@@ -90,6 +109,62 @@ impl Gate {
         }
         state.standing = Standing::Blank { promised: None };
         true
+    }
+
+    /// The log may have lost acknowledged entries.
+    pub(crate) fn quarantine(&self) {
+        self.state.lock().trust = Trust::Quarantined { joining_commit: None };
+    }
+
+    pub(crate) fn quarantined(&self) -> bool {
+        matches!(self.state.lock().trust, Trust::Quarantined { .. })
+    }
+
+    /// Came back quarantined and has not heard of a leader since it was released together with all others, or still is.
+    pub(crate) fn came_back_unsure(&self) -> bool {
+        match self.state.lock().trust {
+            Trust::Full => false,
+            Trust::Quarantined { .. } | Trust::ReleasedByAll => true,
+        }
+    }
+
+    /// A leader was heard, and what it named as committed.
+    pub(crate) fn heard_leader(&self, commit: Option<u64>) {
+        let mut state = self.state.lock();
+        match &mut state.trust {
+            Trust::Full => {}
+            Trust::ReleasedByAll => state.trust = Trust::Full,
+            Trust::Quarantined { joining_commit } => *joining_commit = joining_commit.or(commit),
+        }
+    }
+
+    /// This node leads.
+    pub(crate) fn leads(&self) {
+        self.state.lock().trust = Trust::Full;
+    }
+
+    /// Ends the quarantine when the state has reached the commit seen at joining. True when it ends now.
+    pub(crate) fn caught_up(&self, applied: Option<u64>) -> bool {
+        let mut state = self.state.lock();
+        match state.trust {
+            Trust::Quarantined { joining_commit: Some(commit) } if applied >= Some(commit) => {
+                state.trust = Trust::Full;
+                true
+            }
+            Trust::Quarantined { .. } | Trust::Full | Trust::ReleasedByAll => false,
+        }
+    }
+
+    /// Ends the quarantine because all members are quarantined. True when it ends now.
+    pub(crate) fn release_by_all(&self) -> bool {
+        let mut state = self.state.lock();
+        match state.trust {
+            Trust::Quarantined { joining_commit: None } => {
+                state.trust = Trust::ReleasedByAll;
+                true
+            }
+            Trust::Quarantined { joining_commit: Some(_) } | Trust::Full | Trust::ReleasedByAll => false,
+        }
     }
 
     pub(crate) fn promised(&self) -> Option<Token> {
@@ -198,6 +273,28 @@ mod tests {
             gate.check(&Hello { from: NodeId(1 << 48 | 1), ..call }).is_err(),
             "the own index from elsewhere"
         );
+    }
+
+    #[test]
+    fn quarantine_ends_with_the_commit_seen_at_joining() {
+        let gate = gate();
+        gate.quarantine();
+        assert!(gate.quarantined() && !gate.caught_up(Some(1000)), "no leader was heard yet");
+        gate.heard_leader(Some(50));
+        gate.heard_leader(Some(90));
+        assert!(!gate.caught_up(Some(49)) && !gate.caught_up(None));
+        assert!(!gate.release_by_all(), "a leader is there");
+        assert!(gate.caught_up(Some(50)) && !gate.quarantined() && !gate.came_back_unsure());
+        assert!(!gate.caught_up(Some(60)), "it ends once");
+    }
+
+    #[test]
+    fn released_by_all_counts_as_unsure_until_a_leader_is_heard() {
+        let gate = gate();
+        gate.quarantine();
+        assert!(gate.release_by_all() && !gate.quarantined() && gate.came_back_unsure());
+        gate.heard_leader(None);
+        assert!(!gate.came_back_unsure());
     }
 
     #[test]

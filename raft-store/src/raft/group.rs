@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::{Config, Raft, SnapshotPolicy};
 use parking_lot::Mutex;
 use rand::Rng;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -21,15 +21,15 @@ use super::api::{Machine, PeerService};
 use super::forming::{Desk, Former, Token};
 use super::gate::Gate;
 use super::machine::{Adapter, State, save};
-use super::network::Caller;
 use super::network::client::Clients;
 use super::network::entries::Pace;
 use super::network::server::Server;
+use super::network::{Caller, Revert};
 use super::options::ReplicaOptions;
 use super::permits::Permits;
 use super::recovery::Replay;
 use super::replica::StartError;
-use super::runtime::{Timed, count_slow_polls};
+use super::runtime::{Timed, count_slow_polls, spawn};
 use super::status::Counters;
 use super::storage::{SharedLog, Storage};
 use super::types::{StoredMembers, Types};
@@ -223,11 +223,13 @@ impl<M: Machine> Group<M> {
             gate.set_promise(token);
         }
 
+        let (reverts, asked) = mpsc::channel(16);
         let caller = Arc::new(Caller {
             cluster: options.cluster.clone(),
             group: options.group.clone(),
             own,
             connect_timeout: options.connect_timeout,
+            reverts,
         });
         let addresses: HashMap<u16, String> =
             options.peers.iter().map(|peer| (peer.index, peer.address())).collect();
@@ -282,6 +284,10 @@ impl<M: Machine> Group<M> {
             tasks: group.tasks.clone(),
         });
         group.tasks.spawn(Timed::new(server.run(listener)));
+        spawn(allow_reverts(group.raft.clone(), asked));
+        if recovered.quarantined && gate.is_member() {
+            group.spawn_quarantine(options.peers.clone(), &gate);
+        }
         let forming_waits = Arc::new(Mutex::new(None));
         group.spawn_watcher(own, &options, &gate, &forming_waits, saved_vote.map_or(0, |vote| vote.term));
         if !gate.is_member() {
@@ -312,6 +318,10 @@ impl<M: Machine> Group<M> {
             desk: Arc::clone(&self.desk),
             forming_waits: Arc::clone(forming_waits),
             election_term,
+            enable_elections: {
+                let raft = self.raft.clone();
+                Box::new(move || raft.runtime_config().elect(true))
+            },
         };
         let (metrics, boards, stop) = (self.raft.metrics(), Arc::clone(&self.boards), self.stop.clone());
         self.tasks.spawn(Timed::new(async move {
@@ -319,6 +329,34 @@ impl<M: Machine> Group<M> {
                 boards.stopped(failure);
                 // A replica whose core has failed answers nobody any more, so that its peers notice at once.
                 stop.cancel();
+            }
+        }));
+    }
+
+    /// Keeps a node whose log may miss acknowledged entries from electing anybody.
+    fn spawn_quarantine(&self, peers: Vec<crate::peers::Peer>, gate: &Arc<Gate>) {
+        gate.quarantine();
+        self.raft.runtime_config().elect(false);
+        let (group, own) = (self.caller.group.clone(), self.caller.own);
+        warn!(%group, node = %own, "the machine went down uncleanly with unsynced acknowledgements: quarantined");
+        let former = Former { caller: Arc::clone(&self.caller), peers, desk: Arc::clone(&self.desk) };
+        let (gate, raft, stop) = (Arc::clone(gate), self.raft.clone(), self.stop.clone());
+        let counters = Arc::clone(&self.counters);
+        self.tasks.spawn(Timed::new(async move {
+            while gate.quarantined() {
+                let unsure = tokio::select! {
+                    () = stop.cancelled() => return,
+                    unsure = former.all_are_unsure() => unsure,
+                };
+                if unsure && gate.release_by_all() {
+                    counters.possible_losses.fetch_add(1, Ordering::Relaxed);
+                    warn!(%group, node = %own, "all members came back with possible losses: the longest log may lead");
+                    raft.runtime_config().elect(true);
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(Duration::from_millis(200)) => {}
+                }
             }
         }));
     }
@@ -359,6 +397,19 @@ impl<M: Machine> Group<M> {
             Some(_) | None => "the replica was stopped".to_owned(),
         };
         self.boards.stopped(reason);
+    }
+}
+
+/// Lets a leader's view of a node go back when the node says that it may have lost entries; without this the library
+/// takes what was once acknowledged for granted.
+async fn allow_reverts<M: Machine>(raft: RaftOf<M>, mut asked: mpsc::Receiver<Revert>) {
+    while let Some(Revert { node, taken }) = asked.recv().await {
+        match raft.trigger().allow_next_revert(&node.0, true).await {
+            Ok(Ok(())) => info!(%node, "a quarantined node's progress may go back"),
+            // Not leading (a candidate calls as well), or not a member: there is no progress to protect.
+            Ok(Err(_)) | Err(_) => {}
+        }
+        taken.send(()).ok();
     }
 }
 

@@ -16,6 +16,7 @@ use super::storage::SharedLog;
 use super::types::{Entry, RaftLogId, RaftVote, Types, plain_log_id, raft_log_id, raft_vote};
 use crate::log::LogReader;
 use crate::record::Record;
+use crate::types::LogId;
 
 /// Entries applied between two looks at other work of the thread.
 const APPLY_SLICE: usize = 256;
@@ -140,15 +141,38 @@ impl RaftLogReader<Types> for Reader {
         })
     }
 
+    /// The last entry of each leader in the range.
     async fn get_key_log_ids(&mut self, range: RangeInclusive<RaftLogId>) -> io::Result<Vec<RaftLogId>> {
         let (first, last) = (plain_log_id(range.start()), plain_log_id(range.end()));
-        let mut ids = self.log.term_starts(first.index, last.index);
-        if ids.first() != Some(&first) {
-            ids.insert(0, first);
-        }
-        if ids.last() != Some(&last) {
-            ids.push(last);
-        }
-        Ok(ids.into_iter().map(raft_log_id).collect())
+        Ok(last_of_each_term(first, last, self.log.term_starts(first.index, last.index)))
+    }
+}
+
+/// `starts` are the first entries of terms in `first..=last`, with or without `first` itself.
+fn last_of_each_term(first: LogId, last: LogId, starts: Vec<LogId>) -> Vec<RaftLogId> {
+    let mut term = first.term;
+    let mut ids = Vec::new();
+    for start in starts.into_iter().filter(|start| start.index > first.index) {
+        ids.push(raft_log_id(LogId { term, index: start.index - 1 }));
+        term = start.term;
+    }
+    assert_eq!(term, last.term, "the terms of the log end with that of its last entry");
+    ids.push(raft_log_id(last));
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_log_ids_are_the_last_of_each_term() {
+        let id = |term, index| LogId { term, index };
+        let plain = |ids: Vec<RaftLogId>| ids.iter().map(plain_log_id).collect::<Vec<_>>();
+        let starts = vec![id(1, 5), id(2, 7), id(4, 9)];
+        let expected = [id(1, 6), id(2, 8), id(4, 9)];
+        assert_eq!(plain(last_of_each_term(id(1, 5), id(4, 9), starts.clone())), expected);
+        assert_eq!(plain(last_of_each_term(id(1, 6), id(4, 9), starts)), expected);
+        assert_eq!(plain(last_of_each_term(id(3, 3), id(3, 3), vec![id(3, 3)])), [id(3, 3)]);
     }
 }

@@ -106,6 +106,8 @@ struct Inner<A> {
     address: SocketAddr,
     reads: mpsc::Sender<oneshot::Sender<Result<u64, ReadError>>>,
     stop: CancellationToken,
+    /// Leave the log as a kill of the process would.
+    abandon: Arc<AtomicBool>,
     finished: watch::Receiver<bool>,
 }
 
@@ -129,6 +131,8 @@ impl<A: Send + 'static> Replica<A> {
         peer_service: Arc<dyn PeerService>,
     ) -> Result<Replica<A>, StartError> {
         let stop = CancellationToken::new();
+        let abandon = Arc::new(AtomicBool::new(false));
+        let abandoned = Arc::clone(&abandon);
         let peers = options.peers.clone();
         let name = format!("raft-{}", options.group);
         let setup = Setup { options, vfs, machine, stamper, peer_service, stop: stop.clone() };
@@ -136,7 +140,7 @@ impl<A: Send + 'static> Replica<A> {
         let (finish, finished) = watch::channel(false);
         thread::Builder::new()
             .name(name)
-            .spawn(move || live(setup, &started, &finish))
+            .spawn(move || live(setup, &started, &finish, &abandoned))
             .map_err(|error| StartError::Thread(error.to_string()))?;
         let parts = outcome.recv().map_err(|_| StartError::Thread("it ended at its start".into()))??;
         let Parts { ops, runtime, boards, counters, reader, desk, caller, address, reads } = parts;
@@ -152,6 +156,7 @@ impl<A: Send + 'static> Replica<A> {
             address,
             reads,
             stop,
+            abandon,
             finished,
         };
         Ok(Replica { inner: Arc::new(inner) })
@@ -256,6 +261,14 @@ impl<A: Send + 'static> Replica<A> {
         route.connect(Purpose::Application).await
     }
 
+    /// Ends the replica as a kill of its process would: nothing is finished, the log is not marked as cleanly left.
+    /// For tests of what a start makes of that.
+    #[doc(hidden)]
+    pub async fn abandon(&self) {
+        self.inner.abandon.store(true, Ordering::Release);
+        self.stop().await;
+    }
+
     /// Stops the replica and waits until its files are closed. Proposals on their way are answered as unknown.
     pub async fn stop(&self) {
         self.inner.stop.cancel();
@@ -280,7 +293,12 @@ struct Parts<A> {
 type Started<A> = std::sync::mpsc::Sender<Result<Parts<A>, StartError>>;
 
 /// The life of a replica's thread.
-fn live<M: Machine>(setup: Setup<M>, started: &Started<M::Answer>, finish: &watch::Sender<bool>) {
+fn live<M: Machine>(
+    setup: Setup<M>,
+    started: &Started<M::Answer>,
+    finish: &watch::Sender<bool>,
+    abandoned: &AtomicBool,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -322,7 +340,9 @@ fn live<M: Machine>(setup: Setup<M>, started: &Started<M::Answer>, finish: &watc
     }));
     // Ends every task, the library's too; what they hold of the log goes with them.
     runtime.shutdown_timeout(Duration::from_secs(10));
-    if let Err(error) = close_log(shared) {
+    if abandoned.load(Ordering::Acquire) {
+        drop(shared);
+    } else if let Err(error) = close_log(shared) {
         error!(%error, "the log was not closed cleanly");
     }
     finish.send(true).ok();
@@ -403,7 +423,7 @@ impl<M: Machine> GroupOps<M> {
         if self.holding.load(Ordering::Acquire) {
             return Some(ProposeError::NotLeader { leader: None });
         }
-        let shared = self.shared.upgrade()?;
+        let Some(shared) = self.shared.upgrade() else { return Some(ProposeError::Stopped) };
         match shared.log.lock().space() {
             Space::Ready => None,
             Space::NoSpare => Some(ProposeError::Busy),

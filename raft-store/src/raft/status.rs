@@ -179,6 +179,8 @@ pub struct Counters {
     pub in_flight_bytes: AtomicU64,
     /// Polls of the group's thread that took longer than 20 ms.
     pub slow_polls: AtomicU64,
+    /// Times that all members came back with possible losses and went on with the longest log.
+    pub possible_losses: AtomicU64,
     /// Checkpoints written.
     pub checkpoints: AtomicU64,
     /// Checkpoints installed from a leader.

@@ -80,6 +80,8 @@ pub(crate) struct Watcher {
     /// What the forming of the group waits for.
     pub(crate) forming_waits: Arc<Mutex<Option<String>>>,
     pub(crate) election_term: u64,
+    /// Lets this node campaign again.
+    pub(crate) enable_elections: Box<dyn Fn() + Send>,
 }
 
 impl Watcher {
@@ -116,6 +118,13 @@ impl Watcher {
         if metrics.last_log_index.is_some() || metrics.current_term > 0 {
             self.gate.become_member();
             self.desk.mark_formed();
+        }
+        if metrics.state == ServerState::Leader {
+            self.gate.leads();
+        }
+        if self.gate.caught_up(metrics.last_applied.as_ref().map(RaftLogId::index)) {
+            info!(group = %self.group, node = %self.own, "caught up with the group, quarantine ends");
+            (self.enable_elections)();
         }
         let status = self.status(metrics, &nodes);
         self.log_role(&status);
@@ -173,6 +182,11 @@ impl Watcher {
     fn waiting_for(&self, nodes: &BTreeSet<u64>, in_group: bool) -> Option<String> {
         match (nodes.is_empty(), in_group) {
             (true, _) => self.forming_waits.lock().clone().or_else(|| Some("a look at its peers".to_owned())),
+            (false, true) if self.gate.quarantined() => Some(
+                "the group's committed entries: the machine went down while acknowledgements did not wait for the disk, so \
+                 this node votes for nobody until it has caught up"
+                    .to_owned(),
+            ),
             (false, true) => None,
             (false, false) => Some(format!(
                 "admission by a membership change: this node {} is not one of the group's",

@@ -5,7 +5,8 @@
 //! the old address), a wrong port or another cluster never take part by accident.
 //!
 //! Hello: `len u32 | magic 8 | version u16 | purpose u8 | from u64 | to u64 | cluster | group`.
-//! Welcome: `len u32 | verdict u8 | node u64 | reason`. Strings are `len u16 | UTF-8`. Little endian.
+//! Welcome: `len u32 | verdict u8 (0 come in, 1 refused, 2 come in, quarantined) | node u64 | reason`. Strings are
+//! `len u16 | UTF-8`. Little endian.
 
 use std::io;
 use std::time::Duration;
@@ -127,29 +128,49 @@ pub(crate) async fn read_hello(stream: &mut TcpStream) -> io::Result<Hello> {
     Hello::decode(read_framed(stream).await?)
 }
 
-/// Answers a hello. `refusal` says why the connection will be closed.
+/// What the called node answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Welcome<'a> {
+    /// Go on.
+    ComeIn,
+    /// Go on, and know that this node may have lost acknowledged entries of its log.
+    Quarantined,
+    /// The connection will be closed; a sentence for the caller's log.
+    Refused(&'a str),
+}
+
+/// Answers a hello.
 pub(crate) async fn write_welcome(
     stream: &mut TcpStream,
     own: NodeId,
-    refusal: Option<&str>,
+    welcome: Welcome<'_>,
 ) -> io::Result<()> {
+    let (verdict, reason) = match welcome {
+        Welcome::ComeIn => (0, ""),
+        Welcome::Refused(reason) => (1, reason),
+        Welcome::Quarantined => (2, ""),
+    };
     let mut body = BytesMut::new();
-    body.put_u8(u8::from(refusal.is_some()));
+    body.put_u8(verdict);
     body.put_u64_le(own.0);
-    put_text(&mut body, refusal.unwrap_or(""));
+    put_text(&mut body, reason);
     stream.write_all(&framed(&body)).await
 }
 
-/// Connects and shakes hands. Gives the stream and the id of the node that answered.
+/// A connection whose other side is known.
+pub(crate) struct Met {
+    pub(crate) stream: TcpStream,
+    pub(crate) node: NodeId,
+    /// The node may have lost acknowledged entries.
+    pub(crate) quarantined: bool,
+}
+
+/// Connects and shakes hands.
 ///
 /// # Errors
 /// `ConnectionRefused` with the other side's reason when it isn't the node or the group that was called; any other
 /// kind for the network's failures; `TimedOut` after `within`.
-pub(crate) async fn connect(
-    address: &str,
-    hello: &Hello,
-    within: Duration,
-) -> io::Result<(TcpStream, NodeId)> {
+pub(crate) async fn connect(address: &str, hello: &Hello, within: Duration) -> io::Result<Met> {
     let dialogue = async {
         let mut stream = TcpStream::connect(address).await?;
         super::tune(&stream)?;
@@ -159,7 +180,7 @@ pub(crate) async fn connect(
         let node = NodeId(welcome.try_get_u64_le().map_err(|_| malformed("welcome"))?);
         let reason = get_text(&mut welcome)?;
         match verdict {
-            0 => Ok((stream, node)),
+            0 | 2 => Ok(Met { stream, node, quarantined: verdict == 2 }),
             _ => Err(io::Error::new(io::ErrorKind::ConnectionRefused, reason)),
         }
     };

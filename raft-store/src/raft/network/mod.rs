@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) mod checkpoint;
 pub(crate) mod client;
@@ -21,7 +22,7 @@ pub(crate) mod handshake;
 pub(crate) mod server;
 pub(crate) mod wire;
 
-use handshake::{Hello, Purpose};
+use handshake::{Hello, Met, Purpose};
 
 use crate::identity::NodeId;
 
@@ -36,6 +37,16 @@ pub(crate) struct Caller {
     pub(crate) group: String,
     pub(crate) own: NodeId,
     pub(crate) connect_timeout: Duration,
+    /// Told, and waited for, when the node called says that it may have lost acknowledged entries: a leader must allow
+    /// its progress to go back before anything is sent.
+    pub(crate) reverts: mpsc::Sender<Revert>,
+}
+
+/// A node may have lost acknowledged entries; the sender is released once this is taken into account.
+#[derive(Debug)]
+pub(crate) struct Revert {
+    pub(crate) node: NodeId,
+    pub(crate) taken: oneshot::Sender<()>,
 }
 
 /// The way to one node.
@@ -62,12 +73,18 @@ impl Route {
             from: self.caller.own,
             to: self.target,
         };
-        let (stream, node) = handshake::connect(&self.address, &hello, self.caller.connect_timeout).await?;
+        let Met { stream, node, quarantined } =
+            handshake::connect(&self.address, &hello, self.caller.connect_timeout).await?;
         if self.target.is_some_and(|target| target != node) {
             return Err(io::Error::new(
                 io::ErrorKind::ConnectionRefused,
                 format!("{} is node {node}", self.address),
             ));
+        }
+        if quarantined && matches!(purpose, Purpose::Control | Purpose::Entries) {
+            let (taken, waited) = oneshot::channel();
+            self.caller.reverts.send(Revert { node, taken }).await.map_err(io::Error::other)?;
+            waited.await.map_err(io::Error::other)?;
         }
         Ok((stream, node))
     }

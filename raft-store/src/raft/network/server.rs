@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::handshake::{Hello, Purpose, read_hello, write_welcome};
+use super::handshake::{Hello, Purpose, Welcome, read_hello, write_welcome};
 use super::wire::{self, APPEND_FRAME_MAX, APPEND_HEAD_SIZE, Control, malformed};
 use super::{checkpoint, control, tune};
 use crate::identity::NodeId;
@@ -30,7 +30,7 @@ use crate::raft::group::RaftOf;
 use crate::raft::machine::snapshot_meta;
 use crate::raft::runtime::{Timed, spawn};
 use crate::raft::storage::SharedLog;
-use crate::raft::types::{Types, raft_log_id};
+use crate::raft::types::{RaftLogId, Types, raft_log_id};
 use crate::types::LogId;
 
 /// Connections open at once; peers need about five each.
@@ -90,10 +90,11 @@ impl<M: Machine> Server<M> {
         tune(&stream)?;
         let hello = tokio::time::timeout(HELLO_MAX, read_hello(&mut stream)).await??;
         if let Err(refusal) = self.gate.check(&hello) {
-            write_welcome(&mut stream, self.gate.own(), Some(&refusal)).await?;
+            write_welcome(&mut stream, self.gate.own(), Welcome::Refused(&refusal)).await?;
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, refusal));
         }
-        write_welcome(&mut stream, self.gate.own(), None).await?;
+        let welcome = if self.gate.quarantined() { Welcome::Quarantined } else { Welcome::ComeIn };
+        write_welcome(&mut stream, self.gate.own(), welcome).await?;
         let Hello { purpose, from, .. } = hello;
         match purpose {
             Purpose::Control => self.serve_control(stream, from).await,
@@ -157,6 +158,10 @@ impl<M: Machine> Server<M> {
                 let answer = self.heartbeat(request).await?;
                 wire::put_append_answer(&mut out, &answer);
             }
+            Control::Vote | Control::PreVote if self.gate.quarantined() => {
+                // Its log may miss entries that it has acknowledged: it must not help to elect a leader without them.
+                return Err(io::Error::other("this node is quarantined and votes for nobody"));
+            }
             Control::Vote => {
                 let answer = self.raft.vote(wire::get_vote_request(body)?).await.map_err(io::Error::other)?;
                 wire::put_vote_answer(&mut out, &answer);
@@ -187,7 +192,11 @@ impl<M: Machine> Server<M> {
         request: AppendEntriesRequest<Types>,
     ) -> io::Result<openraft::raft::StreamAppendResult<Types>> {
         let previous = request.prev_log_id;
+        let leader_commit = request.leader_commit.as_ref().map(RaftLogId::index);
         let answer = self.raft.append_entries(request).await.map_err(io::Error::other)?;
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.gate.heard_leader(leader_commit);
+        }
         Ok(match answer {
             AppendEntriesResponse::Success => Ok(previous),
             AppendEntriesResponse::PartialSuccess(matched) => Ok(matched),

@@ -1,1 +1,16 @@
-//! Tests of whole groups.
+//! Whole groups in one process: real ports, real files, a small machine whose state is a function of all it has seen.
+
+#![allow(clippy::unwrap_used)]
+
+mod bench_like;
+mod catch_up;
+mod cluster;
+mod elections;
+mod faults;
+mod forming;
+mod links;
+mod machine;
+mod partitions;
+mod proposals;
+mod suite;
+mod transfer;

@@ -1,0 +1,221 @@
+//! Slow and failing disks.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::cluster::Cluster;
+use crate::raft::status::{Role, Status};
+use crate::types::FlushMode;
+use crate::vfs::{DiskSpace, Mapping, OpenMode, RealVfs, Vfs, VfsFile};
+
+/// What a disk does wrong.
+#[derive(Debug, Default)]
+struct Mood {
+    /// Syncs take this much longer.
+    sync_delay_ms: AtomicU64,
+    sync_fails: AtomicBool,
+    /// Counts the starts of the machine.
+    boots: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Moody {
+    real: RealVfs,
+    mood: Arc<Mood>,
+}
+
+#[derive(Debug)]
+struct MoodyFile {
+    real: Arc<dyn VfsFile>,
+    mood: Arc<Mood>,
+}
+
+impl Vfs for Moody {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.real.create_dir_all(dir)
+    }
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
+        let real = self.real.open(path, mode)?;
+        Ok(Arc::new(MoodyFile { real, mood: Arc::clone(&self.mood) }))
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.real.list(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.real.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.real.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.real.sync_dir(dir)
+    }
+    fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
+        self.real.space(dir)
+    }
+    fn boot_id(&self) -> [u8; 16] {
+        u128::from(self.mood.boots.load(Ordering::Relaxed)).to_le_bytes()
+    }
+}
+
+impl VfsFile for MoodyFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.real.read_at(buffer, offset)
+    }
+    fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.real.write_vectored_at(slices, offset)
+    }
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        self.real.allocate(size)
+    }
+    fn zero_range(&self, offset: u64, size: u64) -> io::Result<()> {
+        self.real.zero_range(offset, size)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        std::thread::sleep(Duration::from_millis(self.mood.sync_delay_ms.load(Ordering::Relaxed)));
+        if self.mood.sync_fails.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the disk does not answer"));
+        }
+        self.real.sync_data()
+    }
+    fn size(&self) -> io::Result<u64> {
+        self.real.size()
+    }
+    fn map(&self) -> io::Result<Option<Mapping>> {
+        self.real.map()
+    }
+}
+
+async fn moody_cluster() -> (Cluster, Vec<Arc<Mood>>) {
+    moody_cluster_with(FlushMode::Sync).await
+}
+
+async fn moody_cluster_with(flush: FlushMode) -> (Cluster, Vec<Arc<Mood>>) {
+    let moods: Vec<Arc<Mood>> = (0..3).map(|_| Arc::default()).collect();
+    let mut cluster = Cluster::prepare(3);
+    let handed = moods.clone();
+    cluster.vfs_of =
+        Box::new(move |index| Arc::new(Moody { real: RealVfs, mood: Arc::clone(&handed[index]) }));
+    cluster.tweak = Box::new(move |options| options.flush = flush);
+    cluster.start_all().await;
+    cluster.leader().await;
+    (cluster, moods)
+}
+
+/// Both followers' disks hang for 1.5 s: heartbeats that wait for a flush go unanswered, the lease may run out and
+/// writes wait, but nobody starts an election, for heartbeats still arrive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_sync_on_both_followers_is_no_election() {
+    let (cluster, moods) = moody_cluster().await;
+    let leader = cluster.leader().await;
+    cluster.commit(1).await;
+    let term = cluster.status(leader).term;
+    for follower in [(leader + 1) % 3, (leader + 2) % 3] {
+        moods[follower].sync_delay_ms.store(1500, Ordering::Relaxed);
+    }
+    let slow = cluster.commit(2);
+    let heal = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        moods.iter().for_each(|mood| mood.sync_delay_ms.store(0, Ordering::Relaxed));
+    };
+    let (committed, ()) = tokio::join!(slow, heal);
+    assert_eq!(committed.term, term, "written in the same term");
+    cluster.commit(3).await;
+    assert_eq!(cluster.status(leader).term, term, "no election");
+    assert_eq!(cluster.leader().await, leader);
+}
+
+/// A failed fdatasync is never tried again: the replica ends with the reason, its peers elect.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_disk_ends_the_replica_and_the_others_go_on() {
+    let (mut cluster, moods) = moody_cluster().await;
+    cluster.commit_many(0..10, 64).await;
+    let sick = cluster.leader().await;
+    moods[sick].sync_fails.store(true, Ordering::Relaxed);
+    let replica = cluster.node(sick).replica.clone();
+    let outcome = super::cluster::submit(&replica, vec![super::machine::payload(10, 64)], None).await;
+    let status = cluster.until("the replica ends", sick, |status| status.role == Role::Stopped).await;
+    let reason = status.waiting_for.unwrap();
+    assert!(reason.contains("the disk does not answer"), "{reason}");
+    // The entry had reached the others or not; if it was acknowledged it must be there.
+    let acknowledged = outcome[0].is_ok();
+    cluster.nodes[sick] = None;
+    let leader = cluster.leader().await;
+    let last = cluster.commit(11).await;
+    let tags = cluster.node(leader).view.lock().tags.clone();
+    assert!(!acknowledged || tags.contains(&10));
+    cluster.agree_at(last.index).await;
+}
+
+fn in_quarantine(status: &Status) -> bool {
+    status.waiting_for.as_ref().is_some_and(|reason| reason.contains("votes for nobody"))
+}
+
+/// A machine that went down while acknowledgements did not wait for the disk may have forgotten some of them: the node
+/// keeps its id but helps to elect nobody until it has caught up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_power_cut_a_node_with_unsynced_acknowledgements_is_quarantined() {
+    let (mut cluster, moods) = moody_cluster_with(FlushMode::Async).await;
+    cluster.commit_many(0..10, 64).await;
+    let leader = cluster.leader().await;
+    let cut = (leader + 1) % 3;
+    let id = cluster.node(cut).replica.node_id();
+    // A killed process alone loses nothing: no quarantine.
+    cluster.nodes[cut].take().unwrap().replica.abandon().await;
+    cluster.start_node(cut).await;
+    assert!(!in_quarantine(&cluster.status(cut)));
+    cluster.commit(10).await;
+
+    cluster.nodes[cut].take().unwrap().replica.abandon().await;
+    moods[cut].boots.fetch_add(1, Ordering::Relaxed);
+    // Without a leader it can't catch up, and the one that is left gets no vote from it.
+    cluster.stop_node(leader).await;
+    cluster.start_node(cut).await;
+    assert_eq!(cluster.node(cut).replica.node_id(), id);
+    cluster.until("it is quarantined", cut, in_quarantine).await;
+    let rest = (leader + 2) % 3;
+    let mut watched = cluster.node(rest).replica.status();
+    let elected = tokio::time::timeout(
+        Duration::from_millis(2500),
+        watched.wait_for(|status| status.role == Role::Leader),
+    );
+    assert!(elected.await.is_err(), "elected by a node that may have lost acknowledged entries");
+    cluster.start_node(leader).await;
+    let last = cluster.commit(11).await;
+    cluster.agree_at(last.index).await;
+    cluster.until("the quarantine ends", cut, |status| status.waiting_for.is_none()).await;
+    // Now its vote counts again.
+    let leader = cluster.leader().await;
+    let gone = (0..3).find(|index| *index != leader && *index != cut).unwrap();
+    cluster.stop_node(gone).await;
+    if leader != cut {
+        cluster.stop_node(leader).await;
+        cluster.start_node(leader).await;
+    }
+    cluster.commit(12).await;
+}
+
+/// The whole group loses power: nobody is left who could know better.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_all_are_quarantined_the_longest_log_leads_and_it_is_counted() {
+    let (mut cluster, moods) = moody_cluster_with(FlushMode::Async).await;
+    cluster.commit_many(0..10, 64).await;
+    for index in 0..3 {
+        cluster.nodes[index].take().unwrap().replica.abandon().await;
+        moods[index].boots.fetch_add(1, Ordering::Relaxed);
+    }
+    cluster.start_node(0).await;
+    cluster.start_node(1).await;
+    cluster.until("it is quarantined", 0, in_quarantine).await;
+    cluster.start_node(2).await;
+    let leader = cluster.leader().await;
+    let last = cluster.commit(10).await;
+    cluster.agree_at(last.index).await;
+    let losses =
+        |index: usize| cluster.node(index).replica.counters().possible_losses.load(Ordering::Relaxed);
+    assert!((0..3).map(losses).sum::<u64>() >= 1);
+    assert_eq!(cluster.status(leader).waiting_for, None);
+}

@@ -1,0 +1,168 @@
+//! Cut and one-way networks, by a relay between each pair of replicas.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::cluster::{Cluster, submit};
+use super::machine::payload;
+use crate::peers::Peer;
+use crate::raft::api::ProposeError;
+use crate::raft::status::Role;
+
+/// Which of a pair's directions swallow everything: (from, to) is cut when true. Nothing is closed, as with a real cut.
+struct Wires(HashMap<(usize, usize), watch::Sender<bool>>);
+
+impl Wires {
+    fn cut(&self, from: usize, to: usize) {
+        self.0[&(from, to)].send_replace(true);
+    }
+
+    fn heal_all(&self) {
+        self.0.values().for_each(|wire| {
+            wire.send_replace(false);
+        });
+    }
+
+    fn isolate(&self, node: usize) {
+        for (from, to) in self.0.keys() {
+            if *from == node || *to == node {
+                self.cut(*from, *to);
+            }
+        }
+    }
+}
+
+async fn pump(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mut cut: watch::Receiver<bool>,
+) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(read) = from.read(&mut buffer).await {
+        // Bytes on a cut wire arrive when it heals, as TCP would repeat them.
+        if read == 0
+            || cut.wait_for(|cut| !*cut).await.is_err()
+            || to.write_all(&buffer[..read]).await.is_err()
+        {
+            break;
+        }
+    }
+}
+
+async fn relay(
+    listener: TcpListener,
+    target: u16,
+    there: watch::Receiver<bool>,
+    back: watch::Receiver<bool>,
+) {
+    while let Ok((near, _)) = listener.accept().await {
+        let (mut there, back) = (there.clone(), back.clone());
+        tokio::spawn(async move {
+            if there.wait_for(|cut| !*cut).await.is_err() {
+                return;
+            }
+            let Ok(far) = TcpStream::connect(("127.0.0.1", target)).await else { return };
+            let (near_read, near_write) = near.into_split();
+            let (far_read, far_write) = far.into_split();
+            tokio::join!(pump(near_read, far_write, there), pump(far_read, near_write, back));
+        });
+    }
+}
+
+/// A group whose replicas reach each other through relays.
+async fn relayed(size: usize) -> (Cluster, Wires) {
+    let mut cluster = Cluster::prepare(size);
+    let mut wires = HashMap::new();
+    for from in 0..size {
+        for to in (0..size).filter(|to| *to != from) {
+            wires.insert((from, to), watch::Sender::new(false));
+        }
+    }
+    let mut routes: Vec<Vec<Peer>> = vec![cluster.peers.clone(); size];
+    for from in 0..size {
+        for to in (0..size).filter(|to| *to != from) {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            routes[from][to].port = listener.local_addr().unwrap().port();
+            let (there, back) = (wires[&(from, to)].subscribe(), wires[&(to, from)].subscribe());
+            tokio::spawn(relay(listener, cluster.peers[to].port, there, back));
+        }
+    }
+    cluster.tweak = Box::new(move |options| options.peers = routes[usize::from(options.self_index)].clone());
+    cluster.start_all().await;
+    cluster.leader().await;
+    (cluster, Wires(wires))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_off_leader_stops_acknowledging_and_gives_way() {
+    let (cluster, wires) = relayed(3).await;
+    cluster.commit_many(0..10, 64).await;
+    let old = cluster.leader().await;
+    let term = cluster.status(old).term;
+    wires.isolate(old);
+    // Appended under the lease, never committed.
+    let replica = cluster.node(old).replica.clone();
+    let lost =
+        tokio::spawn(async move { submit(&replica, vec![payload(1000, 64), payload(1001, 64)], None).await });
+    let mut waits = Vec::new();
+    for other in [(old + 1) % 3, (old + 2) % 3] {
+        let mut status = cluster.node(other).replica.status();
+        waits.push(Box::pin(async move {
+            status.wait_for(|status| status.leads_safely() && status.term > term).await.unwrap();
+            other
+        }));
+    }
+    let (new, _, _) = super::cluster::soon("a new leader", futures::future::select_all(waits)).await;
+    assert!(!cluster.status(old).lease_valid(), "two leases at one time");
+    let committed = cluster.submit(new, vec![payload(10, 64)], None).await.remove(0).unwrap();
+    assert_eq!(committed.answer.0, 10);
+    let refused = cluster.submit(old, vec![payload(1002, 64)], None).await;
+    assert!(matches!(refused[0], Err(ProposeError::NotLeader { .. })), "{refused:?}");
+    wires.heal_all();
+    let outcomes = lost.await.unwrap();
+    assert!(outcomes.iter().all(|outcome| *outcome == Err(ProposeError::Unknown)), "{outcomes:?}");
+    let last = cluster.commit(11).await;
+    cluster.agree_at(last.index).await;
+    assert_eq!(cluster.node(old).view.lock().tags, (0..12).collect::<Vec<_>>());
+}
+
+/// A follower that hears nobody but is heard keeps asking whether it would be elected; the others, who hear the leader,
+/// say no, and no term is spent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deaf_follower_disturbs_nobody() {
+    let (cluster, wires) = relayed(3).await;
+    let leader = cluster.leader().await;
+    let deaf = (leader + 1) % 3;
+    let term = cluster.status(leader).term;
+    cluster.commit(0).await;
+    wires.cut(leader, deaf);
+    // Three times the longest patience.
+    tokio::time::sleep(Duration::from_millis(3600)).await;
+    cluster.commit(1).await;
+    assert_eq!((cluster.status(leader).term, cluster.role(leader)), (term, Role::Leader));
+    wires.heal_all();
+    let last = cluster.commit(2).await;
+    cluster.agree_at(last.index).await;
+    assert_eq!(cluster.status(deaf).term, term);
+}
+
+/// Connections that hang in a cut are used again or replaced when it heals, and the follower gets what it missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_cut_off_for_a_while_gets_what_it_missed() {
+    let (cluster, wires) = relayed(3).await;
+    let leader = cluster.leader().await;
+    let lost = (leader + 1) % 3;
+    cluster.commit_many(0..10, 64).await;
+    wires.isolate(lost);
+    cluster.commit_many(10..300, 4000).await;
+    wires.heal_all();
+    let last = cluster.commit(300).await;
+    cluster.agree_at(last.index).await;
+    let count = Arc::clone(&cluster.node(lost).view).lock().count;
+    assert_eq!(count, 301);
+}
