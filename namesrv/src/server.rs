@@ -76,15 +76,14 @@ impl NameServer {
     ///
     /// # Errors
     /// See `StartError`; nothing runs then.
-    pub async fn start(options: NameServerOptions) -> Result<NameServerHandle, StartError> {
-        let state = load_state(&options)?;
+    pub async fn start(mut options: NameServerOptions) -> Result<NameServerHandle, StartError> {
         let listen_error = |address| move |error| StartError::Listen { address, error };
         let limits = ListenOptions {
             connections_max: CONNECTIONS_MAX,
             in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
             ..ListenOptions::default()
         };
-        let listener = match options.listener {
+        let listener = match options.listener.take() {
             Some(socket) => Listener::from_std(socket, limits),
             None => Listener::bind(options.listen, limits),
         };
@@ -95,6 +94,7 @@ impl NameServer {
             }
             None => None,
         };
+        let state = load_state(&options, listener.local_addr())?;
         let admin = admin_listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let (local, stop, mut tasks) = (listener.local_addr(), CancellationToken::new(), JoinSet::new());
         if let Some(admin_listener) = admin_listener {
@@ -139,7 +139,7 @@ impl Drop for NameServerHandle {
     }
 }
 
-fn load_state(options: &NameServerOptions) -> Result<Arc<State>, StartError> {
+fn load_state(options: &NameServerOptions, local: SocketAddr) -> Result<Arc<State>, StartError> {
     let kv_file = KvFile::new(options.kv_path.clone());
     let kv =
         kv_file.load().map_err(|error| StartError::KeyValues { path: options.kv_path.clone(), error })?;
@@ -156,8 +156,8 @@ fn load_state(options: &NameServerOptions) -> Result<Arc<State>, StartError> {
     if let Some(path) = &options.kv_path {
         config.set("kvConfigPath", path.display());
     }
-    config.set("bindAddress", options.listen.ip());
-    config.set("listenPort", options.listen.port());
+    config.set("bindAddress", local.ip());
+    config.set("listenPort", local.port());
     Ok(Arc::new(State::new(config, options.config_path.clone(), kv, kv_file)))
 }
 

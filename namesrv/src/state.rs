@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub(crate) struct State {
     /// Topic, route as JSON.
     routes: RwLock<HashMap<String, Bytes>>,
     warm_up: Mutex<WarmUp>,
+    /// The warm-up is over; spares the lock from then on.
+    warm: AtomicBool,
     kv: RwLock<KvTable>,
     kv_file: KvFile,
     config_path: Option<PathBuf>,
@@ -47,6 +50,7 @@ impl State {
             registry: RwLock::new(registry),
             routes: RwLock::default(),
             warm_up: Mutex::default(),
+            warm: AtomicBool::new(false),
             kv: RwLock::new(kv),
             kv_file,
             config_path,
@@ -69,6 +73,10 @@ impl State {
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Registry) -> T) -> T {
         let mut registry = self.registry.write();
         let result = change(&mut registry);
+        if !self.warm.load(Ordering::Acquire) {
+            // Here too: a leader that came and went between two queries has ended the warm-up.
+            self.look_warm_up(&registry);
+        }
         if registry.take_changed() {
             self.routes.write().clear();
         }
@@ -102,8 +110,17 @@ impl State {
 
     /// Claims that route queries may be answered.
     pub(crate) fn is_ready(&self) -> bool {
-        let mut warm_up = self.warm_up.lock();
-        warm_up.is_over() || warm_up.look(self.now_ms(), &self.registry.read())
+        if self.warm.load(Ordering::Acquire) {
+            return true;
+        }
+        self.look_warm_up(&self.registry.read())
+    }
+
+    /// Locks in the order registry, warm-up.
+    fn look_warm_up(&self, registry: &Registry) -> bool {
+        let is_over = self.warm_up.lock().look(self.now_ms(), registry);
+        self.warm.store(is_over, Ordering::Release);
+        is_over
     }
 
     pub(crate) fn with_config<T>(&self, look: impl FnOnce(&Config) -> T) -> T {

@@ -23,9 +23,32 @@ impl WarmUp {
         self.over |= complete || u128::from(now_ms) >= WARM_UP_MAX.as_millis();
         self.over
     }
+}
 
-    /// Claims that routes may be given, as of the last look.
-    pub fn is_over(&self) -> bool {
-        self.over
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::registry::testing::registration;
+
+    #[test]
+    fn it_ends_when_each_group_heard_of_has_a_leader() {
+        let (mut warm_up, mut registry) = (WarmUp::default(), Registry::new());
+        assert!(!warm_up.look(0, &registry), "nothing was heard yet");
+        registry.register(10, registration("a", 1)).unwrap();
+        assert!(!warm_up.look(10, &registry));
+        registry.register(20, registration("b", 0)).unwrap();
+        assert!(!warm_up.look(20, &registry), "a has no leader");
+        registry.register(30, registration("a", 0)).unwrap();
+        assert!(warm_up.look(30, &registry));
+        registry.register(40, registration("c", 1)).unwrap();
+        assert!(warm_up.look(40, &registry), "once over, it stays over");
+    }
+
+    #[test]
+    fn it_ends_after_fifteen_seconds_in_any_case() {
+        let (mut warm_up, registry) = (WarmUp::default(), Registry::new());
+        assert!(!warm_up.look(14_999, &registry));
+        assert!(warm_up.look(15_000, &registry));
     }
 }

@@ -20,6 +20,11 @@ mod register;
 mod routes;
 mod topics;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use flotilla_remoting::bodies::DataVersion;

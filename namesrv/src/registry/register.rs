@@ -152,8 +152,9 @@ impl Registry {
             applied: registration.applied,
         };
         let key = ReplicaKey { cluster: registration.cluster, address: registration.address };
-        self.changed |= replica.ours && self.is_leaderless(&replica.broker_name);
-        self.live.insert(key, replica);
+        let (ours, leaderless) = (replica.ours, self.is_leaderless(&replica.broker_name));
+        let before = self.live.insert(key, replica);
+        self.changed |= leaderless && (ours || before.is_some_and(|before| before.ours));
     }
 
     fn master_for(&self, registration: &Registration) -> Option<Master> {

@@ -52,7 +52,7 @@ impl Registry {
         let differs = group_is_new || before.is_none_or(|before| before.version != registration.version);
         for (topic, queues) in &registration.topics {
             let mut queues = *queues;
-            if table == Table::ActingMaster || self.wiped.contains(name) {
+            if table == Table::ActingMaster {
                 queues.perm &= !PERM_WRITE;
             }
             let known = self.topics.get(topic).is_some_and(|brokers| brokers.contains_key(name));
@@ -68,7 +68,10 @@ impl Registry {
         }
     }
 
-    fn put_queues(&mut self, topic: &str, broker_name: &str, queues: TopicQueues) {
+    fn put_queues(&mut self, topic: &str, broker_name: &str, mut queues: TopicQueues) {
+        if self.wiped.contains(broker_name) {
+            queues.perm &= !PERM_WRITE;
+        }
         let brokers = self.topics.entry(topic.to_owned()).or_default();
         self.changed |= brokers.insert(broker_name.to_owned(), queues) != Some(queues);
     }
