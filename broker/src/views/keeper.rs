@@ -3,17 +3,17 @@
 //! One pass looks at all segments and does what is due; the thread runs a pass whenever it is woken and every few seconds. What a
 //! pass finds decides, not what it was woken for, so no notice can be lost.
 //!
-//! | the segment is …                        | and …                     | then                                       |
-//! |-----------------------------------------|---------------------------|--------------------------------------------|
-//! | gone                                    | has a file                | the file goes, and the parts of the queues |
-//! | sealed and applied, units in memory     | has a whole file          | the file takes their place                 |
-//! |                                         | else                      | it is written from memory                  |
-//! | sealed and applied, before memory       | has a whole file          | it is loaded                               |
-//! |                                         | else                      | it is rebuilt by scanning the segment      |
-//! | not that, and begins before memory does |                           | its head is scanned into memory            |
+//! | the segment is …                            | and …            | then                                        |
+//! |---------------------------------------------|------------------|---------------------------------------------|
+//! | gone                                        | has a file       | the file goes, and the parts of the queues  |
+//! | sealed and applied, its units in memory     | has a whole file | the file takes their place                  |
+//! |                                             | else             | it is written from memory                   |
+//! | sealed and applied, begins before memory    | has a whole file | it is loaded                                |
+//! |                                             | else             | it is rebuilt by scanning the segment       |
+//! | not sealed and applied, begins before memory |                 | its head is scanned into memory             |
 //!
-//! Segments in memory go first, oldest first, because memory shrinks from its front; the others follow newest first, because most
-//! consumers read near the end.
+//! Segments that reach into memory go first, oldest first, because memory shrinks from its front; the others follow newest first,
+//! because most consumers read near the end.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -130,21 +130,13 @@ impl Keeper {
         let Some(segments) = self.source.segments() else { return false };
         self.drop_damaged();
         self.drop_purged(&segments);
-        let mut failed = false;
-        for (segment, duty) in self.due(&segments) {
-            let done = match duty {
-                Duty::Seal => {
-                    self.take_over(&segment, generation, |path| self.write_from_memory(path, &segment))
-                }
-                Duty::Load => {
-                    self.take_over(&segment, generation, |path| self.write_from_log(path, &segment))
-                }
-                Duty::Head => self.scan_head(&segment, generation),
-            };
-            match done {
-                Ok(()) => return true,
+        let (front, behind) = self.due(&segments);
+        // Memory shrinks from its front only, so nothing may overtake the first of these.
+        let (first, mut failed) = (front.first(), false);
+        for (segment, duty) in first.into_iter().chain(&behind) {
+            match self.perform(segment, *duty, generation) {
+                Ok(()) | Err(KeepError::Overtaken) => return true,
                 Err(KeepError::Scan(ScanError::Stopped)) => return false,
-                Err(KeepError::Overtaken) => return true,
                 Err(error) => {
                     error!(base = segment.base, %error, "consume queue view of a segment can't be kept");
                     failed = true;
@@ -158,25 +150,32 @@ impl Keeper {
         false
     }
 
-    /// What there is to do, in order of urgency.
-    fn due(&self, segments: &[Segment]) -> Vec<(Segment, Duty)> {
+    fn perform(&self, segment: &Segment, duty: Duty, generation: u64) -> Result<(), KeepError> {
+        match duty {
+            Duty::Seal => self.take_over(segment, generation, |path| self.write_from_memory(path, segment)),
+            Duty::Load => self.take_over(segment, generation, |path| self.write_from_log(path, segment)),
+            Duty::Head => self.scan_head(segment, generation),
+        }
+    }
+
+    /// What there is to do: with the units at the front of memory, in order, and with segments before memory.
+    fn due(&self, segments: &[Segment]) -> (Vec<Due>, Vec<Due>) {
         let state = self.state.lock();
         let applied_end = self.applied_end.load(Ordering::Acquire);
-        let mut seals = Vec::new();
-        let mut loads = Vec::new();
+        let memory_from = state.memory_from;
+        let (mut front, mut behind) = (Vec::new(), Vec::new());
         for segment in segments.iter().filter(|segment| !state.loaded.contains_key(&segment.base)) {
-            if segment.sealed && segment.end <= applied_end {
-                if segment.base >= state.memory_from {
-                    seals.push((*segment, Duty::Seal));
-                } else {
-                    loads.push((*segment, Duty::Load));
-                }
-            } else if segment.base < state.memory_from {
-                loads.push((*segment, Duty::Head));
+            let whole = segment.sealed && segment.end <= applied_end;
+            match whole {
+                true if segment.base >= memory_from => front.push((*segment, Duty::Seal)),
+                true if segment.end > memory_from => front.push((*segment, Duty::Load)),
+                true => behind.push((*segment, Duty::Load)),
+                false if segment.base < memory_from => front.push((*segment, Duty::Head)),
+                false => {}
             }
         }
-        seals.extend(loads.into_iter().rev());
-        seals
+        behind.reverse();
+        (front, behind)
     }
 
     fn path_of(&self, base: u64) -> PathBuf {
@@ -307,8 +306,13 @@ impl Keeper {
         let mut directory = Directory::new();
         let mut views = Vec::new();
         for (topic, queue_id, queue) in queues {
-            let (first, count) = queue.memory_below(segment.end);
-            if count > 0 {
+            let (first, range) = queue.memory_of(segment);
+            if range.start > 0 {
+                let end = first + range.start as i64;
+                return Err(KeepError::Misfit { topic, queue_id, first, end });
+            }
+            if !range.is_empty() {
+                let count = u32::try_from(range.end).expect("a segment holds less than 2^32 messages");
                 directory.push(Entry { topic, queue_id, first, count });
                 views.push(queue);
             }
@@ -367,6 +371,8 @@ impl Keeper {
         Ok(())
     }
 }
+
+type Due = (Segment, Duty);
 
 /// What is due for a segment, see the table above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

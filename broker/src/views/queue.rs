@@ -1,6 +1,7 @@
 //! One queue: sealed parts in files, the rest in memory.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use flotilla_core::{Appended, QueueRange};
@@ -8,6 +9,7 @@ use parking_lot::RwLock;
 
 use super::file::ViewFile;
 use super::list::UnitList;
+use super::segment::Segment;
 use super::signal::Signal;
 use super::unit::Unit;
 
@@ -154,11 +156,11 @@ impl QueueView {
         inner.range.min = min.min(inner.range.max).max(inner.range.min);
     }
 
-    /// First number and count of the units in memory that lie below a log position.
-    pub(super) fn memory_below(&self, position: u64) -> (i64, u32) {
+    /// Number of the first unit in memory, and which units, counted from it, lie in a segment.
+    pub(super) fn memory_of(&self, segment: &Segment) -> (i64, Range<usize>) {
         let inner = self.inner.read();
-        let count = inner.tail.count_below(position);
-        (inner.tail_first(), u32::try_from(count).expect("a segment holds less than 2^32 messages"))
+        let range = inner.tail.count_below(segment.base)..inner.tail.count_below(segment.end);
+        (inner.tail_first(), range)
     }
 
     /// Appends encoded units from memory; true when all `count` were there.
