@@ -13,9 +13,9 @@ pub mod types;
 pub mod vfs;
 
 pub use log::{
-    AppendError, Body, Checkpoint, CheckpointInfo, Checkpoints, Clock, Damage, Draft, Fault, Installed, Log,
-    LogOptions, LogReader, OpenError, Recovered, RecoveredVote, RecoveryVisitor, SegmentInfo, Space,
-    SystemClock, TornTail, WriterMode,
+    AppendError, Body, Checkpoint, CheckpointInfo, Checkpoints, Clock, Damage, Draft, Fault, GroupDone,
+    Installed, Log, LogObserver, LogOptions, LogReader, OpenError, Recovered, RecoveredVote, RecoveryVisitor,
+    SegmentInfo, Space, StateSource, SystemClock, TornTail, WriterMode,
 };
 pub use record::{RECORD_HEADER_SIZE, Record, RecordError, RecordHeader};
 pub use types::{ChainPoint, Done, EntryKind, FlushMode, LogId, NoStamper, StampError, Stamper, Vote};

@@ -5,23 +5,70 @@
 //! [`Checkpoints`] keeps the tables of the state machine beside the log. The bytes on disk are described in
 //! `docs/storage.md`.
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::types::{EntryKind, FlushMode, LogId};
 
+mod append;
+mod background;
+mod bounds;
+mod change;
 mod checkpoint;
+mod engine;
 mod error;
+mod files;
+mod folder;
+mod index;
+mod jobs;
+mod marks;
+mod queue;
 mod reader;
 mod recovery;
+mod ring;
+mod scan;
+mod segment;
+mod shared;
+mod slots;
+mod start;
 mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod time;
+mod walk;
+mod writer;
 
+pub use change::Installed;
 pub use checkpoint::{Checkpoint, CheckpointInfo, Checkpoints, StateSource};
 pub use error::{AppendError, Damage, Fault, OpenError};
 pub use reader::{LogReader, SegmentInfo};
 pub use recovery::{Recovered, RecoveredVote, RecoveryVisitor, TornTail};
-pub use store::{Installed, Log, Space};
+pub use store::{Log, Space};
 pub use time::{Clock, SystemClock};
+
+/// What one group of writes came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupDone {
+    /// Bytes written.
+    pub bytes: u64,
+    /// Records written.
+    pub records: u64,
+    /// Time until the operating system had them.
+    pub write_took: Duration,
+    /// Time until the group was done, with its sync if it had one.
+    pub took: Duration,
+}
+
+/// Is told about the writer's work, on the writer's thread; for metrics.
+pub trait LogObserver: fmt::Debug + Send + Sync + 'static {
+    /// A group is done; its call-backs run next.
+    fn group_done(&self, group: &GroupDone);
+}
 
 /// Who runs the writer and the background work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +106,8 @@ pub struct LogOptions {
     pub writer: WriterMode,
     /// For conformance suites only: the first entry of an empty log may have any index.
     pub first_index_free: bool,
+    /// Is told about the writer's work.
+    pub observer: Option<Arc<dyn LogObserver>>,
 }
 
 impl LogOptions {
@@ -76,6 +125,7 @@ impl LogOptions {
             segment_age_ms_max: None,
             writer: WriterMode::Thread,
             first_index_free: false,
+            observer: None,
         }
     }
 }

@@ -1,10 +1,26 @@
-//! Skeleton of the log's face.
-use super::*;
-use crate::record::Record;
-use crate::types::{ChainPoint, Done, Stamper, Vote};
-use crate::vfs::Vfs;
+//! The log as its owner, the group's thread, sees it.
+//!
+//! Nothing here waits for the disk, except `open`, `close`, and the reading back of old entries in `truncate_after` and
+//! `install`, both rare.
+
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+
+use super::background::Task;
+use super::checkpoint::Checkpoints;
+use super::engine::Engine;
+use super::jobs::Job;
+use super::reader::LogReader;
+use super::recovery::{Opened, Recovered, RecoveryVisitor, recover};
+use super::shared::Shared;
+use super::time::{Clock, LeaderTime};
+use super::{Fault, LogOptions, OpenError, WriterMode};
+use crate::types::{ChainPoint, Done, LogId, Stamper, Vote};
+use crate::vfs::{DiskSpace, Vfs};
 
 /// Whether the log has room for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,136 +31,194 @@ pub enum Space {
     NoSpare,
 }
 
-/// What an installation made of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Installed {
-    /// The log holds the checkpoint's entry: everything above it stays.
-    Kept,
-    /// The log did not hold it: all entries went, the next one follows the checkpoint.
-    Replaced,
+/// The log. One owner appends; [`LogReader`] and [`Checkpoints`] serve everyone else.
+pub struct Log {
+    pub(super) engine: Arc<Engine>,
+    pub(super) shared: Arc<Shared>,
+    /// Only this owner uses it; the lock makes the log shareable.
+    pub(super) stamper: Mutex<Box<dyn Stamper>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) time: LeaderTime,
+    pub(super) reader: LogReader,
+    vote: Option<Vote>,
+    stopped: bool,
 }
 
-/// The log, as its one writer's owner sees it. All methods return without waiting for the disk, except `open`, `close`
-/// and the reading back of old entries in `truncate_after` and `install`.
-#[derive(Debug)]
-pub struct Log;
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Log({}, last {:?})", self.shared.folder.root.display(), self.last())
+    }
+}
 
 impl Log {
     /// Opens the log in a folder, creating it when there is none: loads the newest usable checkpoint, verifies every
     /// record above it and shows both to `visitor`, cuts a torn tail. Blocks.
     ///
     /// # Errors
-    /// See [`OpenError`].
+    /// [`OpenError::Damage`]: synced bytes are gone, the node must not vote with this log. The others: see there.
     pub fn open(
         vfs: Arc<dyn Vfs>,
         dir: &Path,
         options: LogOptions,
         clock: Arc<dyn Clock>,
-        stamper: Box<dyn Stamper>,
+        mut stamper: Box<dyn Stamper>,
         visitor: &mut dyn RecoveryVisitor,
     ) -> Result<(Self, Recovered), OpenError> {
-        drop((vfs, dir, options, clock, stamper));
-        let _ = visitor;
-        Err(OpenError::Options("not there yet"))
+        options.check().map_err(OpenError::Options)?;
+        let Opened { shared, vote_file, recovered, last_time_ms } =
+            recover(vfs, dir, options, &mut *stamper, visitor)?;
+        let engine = Engine::start(Arc::clone(&shared), vote_file)
+            .map_err(OpenError::io("starting the log's threads"))?;
+        let log = Self {
+            time: LeaderTime::new(&*clock, last_time_ms),
+            reader: LogReader::new(Arc::clone(&shared)),
+            vote: recovered.vote.saved(),
+            engine,
+            shared,
+            stamper: Mutex::new(stamper),
+            clock,
+            stopped: false,
+        };
+        Ok((log, recovered))
     }
-    /// Appends a leader's entries: gives them position, time, chain and checksum and lets the stamper number them.
-    /// They can be read when this returns; `done` is called when they are written as the flush mode asks.
-    ///
-    /// # Errors
-    /// See [`AppendError`]; nothing was appended and `done` is not called.
-    pub fn append_new(&mut self, _drafts: Vec<Draft>, _done: Done) -> Result<Vec<Record>, AppendError> {
-        self.nothing()
-    }
-    /// Appends records of another node as they are, after checking index, chain, position and checksum.
-    ///
-    /// # Errors
-    /// See [`AppendError`]; nothing was appended and `done` is not called.
-    pub fn append_records(&mut self, _records: Vec<Record>, _done: Done) -> Result<(), AppendError> {
-        self.nothing()
-    }
-    /// Removes all entries behind `last_kept`. `done` is called when they cannot come back.
-    ///
-    /// # Errors
-    /// See [`AppendError`].
-    pub fn truncate_after(&mut self, _last_kept: Option<LogId>, _done: Done) -> Result<(), AppendError> {
-        self.nothing()
-    }
-    /// Forgets entries up to `upto`, whole segments at a time. `done` is called when the boundary is durable.
-    ///
-    /// # Errors
-    /// See [`AppendError`].
-    pub fn purge(&mut self, _upto: LogId, _done: Done) -> Result<(), AppendError> {
-        self.nothing()
-    }
+
     /// Makes a vote durable, in order with appends and truncations.
-    pub fn save_vote(&mut self, _vote: Vote, done: Done) {
-        done(Err(io_unsupported()))
+    pub fn save_vote(&mut self, vote: Vote, done: Done) {
+        self.vote = Some(vote);
+        self.engine.submit(vec![Job::Vote { vote, done }]);
     }
-    /// Remembers that entries up to `index` are committed; reaches the disk within about a second.
-    pub fn save_committed(&self, _index: u64) {}
-    /// Takes over a checkpoint of another node; it becomes the boundary P. `done` is called when all is durable.
-    ///
-    /// # Errors
-    /// See [`AppendError`].
-    pub fn install(&mut self, _checkpoint: Checkpoint, _done: Done) -> Result<Installed, AppendError> {
-        self.nothing()
+
+    /// The last vote handed to `save_vote`, or found at the start.
+    pub fn vote(&self) -> Option<Vote> {
+        self.vote
     }
+
+    /// Remembers that entries up to `index` are committed; reaches the disk within about a second. An index behind the
+    /// last entry counts as the last entry.
+    pub fn save_committed(&self, index: u64) {
+        let count = (index + 1).min(self.shared.view.read().tail.next_index());
+        if self.shared.committed_count.fetch_max(count, Ordering::AcqRel) < count {
+            self.shared.marks_moved.store(true, Ordering::Release);
+            if self.shared.wants_background() {
+                self.engine.nudge();
+            }
+        }
+    }
+
+    /// The highest entry handed to `save_committed`, or found at the start.
+    pub fn committed(&self) -> Option<LogId> {
+        let index = self.shared.committed_count.load(Ordering::Acquire).checked_sub(1)?;
+        self.reader.log_id(index)
+    }
+
     /// Asks for a sync of everything appended so far, whatever the flush mode.
     pub fn sync(&self, done: Done) {
-        done(Err(io_unsupported()))
+        self.engine.submit(vec![Job::Sync { done }]);
     }
+
     /// Last entry, or the last purged one when no other is left.
     pub fn last(&self) -> Option<LogId> {
-        None
+        self.reader.last()
     }
+
     /// The place behind the last entry; `None` before the first.
     pub fn last_point(&self) -> Option<ChainPoint> {
-        None
+        self.shared.view.read().tail.point()
     }
+
     /// Last purged entry.
     pub fn purged(&self) -> Option<LogId> {
-        None
+        self.reader.purged()
     }
-    /// The last vote handed to `save_vote` or found at the start.
-    pub fn vote(&self) -> Option<Vote> {
-        None
-    }
-    /// The highest index handed to `save_committed` or found at the start.
-    pub fn committed(&self) -> Option<LogId> {
-        None
-    }
+
     /// A reader of this log.
     pub fn reader(&self) -> LogReader {
-        LogReader
+        self.reader.clone()
     }
+
     /// The checkpoints of this log.
     pub fn checkpoints(&self) -> Checkpoints {
-        Checkpoints
+        Checkpoints(Arc::clone(&self.engine))
     }
+
     /// Whether there is room for more.
     pub fn space(&self) -> Space {
-        Space::Ready
+        let room = {
+            let view = self.shared.view.read();
+            view.segments.last().map_or(0, |segment| segment.room_end().saturating_sub(view.tail.end))
+        };
+        let reserve = self.shared.options.reserve_bytes.min(self.shared.options.segment_size / 2);
+        if room >= reserve || !self.shared.spares.lock().ready.is_empty() {
+            Space::Ready
+        } else {
+            Space::NoSpare
+        }
     }
+
+    /// Room on the file system that holds the log.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    pub fn disk_space(&self) -> std::io::Result<DiskSpace> {
+        self.shared.folder.vfs.space(&self.shared.folder.root)
+    }
+
     /// The first failure of the writer, if it has failed.
     pub fn fault(&self) -> Option<Fault> {
-        None
+        self.shared.fault.get().cloned()
     }
-    /// [`WriterMode::Manual`] only: does all queued writing as one group and then the background work; true if any.
+
+    /// Ends the quarantine after an unclean stop of the machine: this node has caught up. `done` is called when the
+    /// disk knows.
+    pub fn release_quarantine(&self, done: Done) {
+        self.shared.quarantined.store(false, Ordering::Release);
+        self.shared.marks_moved.store(true, Ordering::Release);
+        self.engine.submit_task(Task::Marks { done });
+    }
+
+    /// [`WriterMode::Manual`] only: does all queued writing as one group and then the background work; true if there
+    /// was any.
     pub fn run_writer(&self) -> bool {
-        false
+        self.engine.run_all()
     }
-    /// Finishes all queued work, syncs and marks the folder as cleanly left. Blocks. Dropping the log instead leaves it
-    /// as a kill of the process would.
+
+    /// Finishes all queued work, syncs and marks the folder as cleanly left. Blocks. A log that is dropped instead
+    /// finishes its queued work, but the next start treats the folder as after a kill.
     ///
     /// # Errors
     /// The writer has failed.
-    pub fn close(self) -> Result<(), Fault> {
-        Ok(())
+    pub fn close(mut self) -> Result<(), Fault> {
+        self.engine.submit(vec![Job::Sync { done: Box::new(drop) }]);
+        self.stop();
+        self.shared.check()?;
+        let mut file = self.shared.marks.lock();
+        let mut marks = self.shared.marks_now(&file.last());
+        marks.clean = true;
+        file.put(marks).map_err(|error| self.shared.fail("writing the marks", &error))
     }
-    fn nothing<T>(&self) -> Result<T, AppendError> {
-        Err(AppendError::Impossible { what: "append", reason: "not there yet".into() })
+
+    fn stop(&mut self) {
+        if !std::mem::replace(&mut self.stopped, true) {
+            self.engine.stop();
+        }
     }
 }
-fn io_unsupported() -> std::io::Error {
-    std::io::ErrorKind::Unsupported.into()
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl LogOptions {
+    fn check(&self) -> Result<(), &'static str> {
+        let size_min = 2 * super::segment::SEGMENT_HEADER_SIZE;
+        if self.segment_size < size_min || self.segment_size > 1 << 32 {
+            return Err("segment_size lies between 8 KiB and 4 GiB");
+        }
+        if self.spare_count == 0 && self.writer == WriterMode::Thread {
+            return Err("spare_count is at least 1");
+        }
+        Ok(())
+    }
 }

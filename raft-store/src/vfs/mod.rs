@@ -20,7 +20,7 @@ pub mod memory;
 mod memory_state;
 pub mod real;
 
-pub use mapping::Mapping;
+pub use mapping::{Mapping, MappingWatch};
 pub use memory::{Fault, Loss, MemVfs};
 pub use real::RealVfs;
 

@@ -1,0 +1,235 @@
+//! Work that nobody waits for: spare segments, views, checkpoints, purged files, and the marks' file.
+//!
+//! Where appends do not wait for a sync, the syncs are done here too.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tracing::warn;
+
+use super::Fault;
+use super::checkpoint::{
+    Checkpoint, CheckpointInfo, StateSource, checkpoint_name, read_checkpoint, write_checkpoint,
+};
+use super::files::{ensure_spares, retire};
+use super::segment::Segment;
+use super::shared::Shared;
+use crate::types::{ChainPoint, Done, LogId};
+
+/// The marks are written at most this often.
+const MARKS_INTERVAL: Duration = Duration::from_secs(1);
+/// With asynchronous flushing the log is synced at most this often.
+const SYNC_INTERVAL: Duration = Duration::from_millis(200);
+/// A failed allocation is tried again after this.
+const ALLOCATE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One piece of background work.
+pub(crate) enum Task {
+    /// Brings the spare segments up to their number.
+    Allocate,
+    /// Writes the view of a sealed segment.
+    View(Arc<Segment>),
+    /// Syncs what is written.
+    Sync { done: Done },
+    /// Writes a checkpoint; everything up to it is written when the task comes.
+    Save { at: ChainPoint, time_ms: u64, membership: Bytes, state: StateSource, done: Done },
+    /// Moves the snapshot boundary.
+    SetSnapshot { at: ChainPoint, done: Done },
+    /// Makes a purge durable and retires its segments, oldest first. `start` is the base of the first one that stays.
+    Purge { purged: LogId, start: u64, removed: Vec<Arc<Segment>>, done: Done },
+    /// Removes checkpoints below the snapshot boundary.
+    PruneCheckpoints,
+    /// Writes the marks although their time has not come.
+    Marks { done: Done },
+}
+
+impl Task {
+    /// Calls back with the failure that keeps the task from being done.
+    pub(crate) fn refuse(self, fault: &Fault) {
+        match self {
+            Self::Allocate | Self::View(_) | Self::PruneCheckpoints => {}
+            Self::Sync { done }
+            | Self::Save { done, .. }
+            | Self::SetSnapshot { done, .. }
+            | Self::Purge { done, .. }
+            | Self::Marks { done } => done(Err(fault.to_io())),
+        }
+    }
+}
+
+/// The background's own state.
+pub(crate) struct Background {
+    shared: Arc<Shared>,
+    marks_due: Instant,
+    sync_due: Instant,
+    allocate_due: Instant,
+}
+
+impl Background {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let now = Instant::now();
+        Self { shared, marks_due: now, sync_due: now, allocate_due: now }
+    }
+
+    /// Does one task.
+    pub(crate) fn run(&mut self, task: Task) {
+        if let Err(fault) = self.shared.check() {
+            return task.refuse(&fault);
+        }
+        let shared = Arc::clone(&self.shared);
+        match task {
+            Task::Allocate => ensure_spares(&shared),
+            Task::View(segment) => self.write_view(&segment),
+            Task::Sync { done } => done(self.sync().map_err(|fault| fault.to_io())),
+            Task::Marks { done } => done(self.write_marks().map_err(|fault| fault.to_io())),
+            Task::Save { at, time_ms, membership, state, done } => {
+                done(self.save_checkpoint(at, time_ms, membership, state));
+            }
+            Task::SetSnapshot { at, done } => done(self.set_snapshot(at)),
+            Task::Purge { purged, start, removed, done } => done(self.purge(purged, start, removed)),
+            Task::PruneCheckpoints => self.prune_checkpoints(),
+        }
+    }
+
+    /// When [`Background::tick`] has something to do next.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let shared = &self.shared;
+        if shared.fault.get().is_some() {
+            return None;
+        }
+        let marks = shared.marks_moved.load(Ordering::Acquire).then_some(self.marks_due);
+        let sync = shared.wants_sync().then_some(self.sync_due);
+        let allocate = shared.spares.lock().failed.then_some(self.allocate_due);
+        [marks, sync, allocate].into_iter().flatten().min()
+    }
+
+    /// Does what is due; everything when `force` is set.
+    pub(crate) fn tick(&mut self, force: bool) {
+        let now = Instant::now();
+        if self.shared.fault.get().is_some() {
+            return;
+        }
+        // A failure sticks in `shared`; there is nobody else to tell.
+        if self.shared.wants_sync() && (force || now >= self.sync_due) {
+            drop(self.sync());
+        }
+        if self.shared.marks_moved.load(Ordering::Acquire) && (force || now >= self.marks_due) {
+            drop(self.write_marks());
+        }
+        if self.shared.spares.lock().failed && (force || now >= self.allocate_due) {
+            self.allocate_due = now + ALLOCATE_INTERVAL;
+            ensure_spares(&self.shared);
+        }
+        self.shared.background_looked();
+    }
+
+    fn sync(&mut self) -> Result<(), Fault> {
+        self.shared.check()?;
+        self.sync_due = Instant::now() + SYNC_INTERVAL;
+        self.shared.sync_dirty().map_err(|error| self.shared.fail("syncing the log", &error))
+    }
+
+    fn write_marks(&mut self) -> Result<(), Fault> {
+        self.marks_due = Instant::now() + MARKS_INTERVAL;
+        self.shared.write_marks().map_err(|error| self.shared.fail("writing the marks", &error))
+    }
+
+    fn write_view(&self, segment: &Segment) {
+        let terms = {
+            let view = self.shared.view.read();
+            let Some(last) = segment.last_index() else { return };
+            let from =
+                view.terms.partition_point(|start| start.index <= segment.first_index()).saturating_sub(1);
+            view.terms[from..].iter().take_while(|start| start.index <= last).copied().collect()
+        };
+        if let Err(error) = segment.write_view(terms) {
+            warn!(%error, segment = segment.base(), "view not written, it will be rebuilt when it is needed");
+        }
+    }
+
+    fn save_checkpoint(
+        &mut self,
+        at: ChainPoint,
+        time_ms: u64,
+        membership: Bytes,
+        state: StateSource,
+    ) -> io::Result<()> {
+        if self.shared.has_checkpoint(at)
+            && read_checkpoint(&self.shared.folder, self.shared.genesis, at).is_ok()
+        {
+            return Ok(());
+        }
+        if !self.shared.syncs() {
+            self.sync().map_err(|fault| fault.to_io())?;
+        }
+        let synced = self.shared.progress.lock().synced;
+        if synced < at.end {
+            let what = format!("checkpoint at {}: the log is synced to {synced} only", at.end);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        // A checkpoint above the synced mark would hide damage between the two.
+        self.write_marks().map_err(|fault| fault.to_io())?;
+        let state = Bytes::from(state());
+        let checkpoint = Checkpoint { at, time_ms, installed: false, membership, state };
+        write_checkpoint(&self.shared.folder, self.shared.genesis, &checkpoint)?;
+        self.shared.remember_checkpoint(CheckpointInfo { at, installed: false });
+        Ok(())
+    }
+
+    fn set_snapshot(&mut self, at: ChainPoint) -> io::Result<()> {
+        let shared = &self.shared;
+        read_checkpoint(&shared.folder, shared.genesis, at)?;
+        {
+            let mut bounds = shared.bounds.lock();
+            if bounds.snapshot.is_some_and(|old| old.id.index > at.id.index) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "the snapshot boundary never goes back",
+                ));
+            }
+            if bounds.snapshot != Some(at) {
+                bounds.snapshot = Some(at);
+                bounds.store(&*shared.folder.vfs, &shared.folder.root)?;
+            }
+        }
+        self.prune_checkpoints();
+        Ok(())
+    }
+
+    fn purge(&mut self, purged: LogId, start: u64, removed: Vec<Arc<Segment>>) -> io::Result<()> {
+        let shared = &self.shared;
+        {
+            let mut bounds = shared.bounds.lock();
+            if bounds.purged.is_none_or(|old| old.index < purged.index) {
+                bounds.purged = Some(purged);
+            }
+            bounds.start = bounds.start.max(start);
+            bounds.store(&*shared.folder.vfs, &shared.folder.root)?;
+        }
+        if !removed.is_empty() {
+            for segment in removed {
+                retire(shared, segment)?;
+            }
+            shared.folder.vfs.sync_dir(&shared.folder.log)?;
+        }
+        Ok(())
+    }
+
+    fn prune_checkpoints(&mut self) {
+        let shared = &self.shared;
+        let Some(snapshot) = shared.bounds.lock().snapshot else { return };
+        let mut list = shared.checkpoints.lock();
+        let (old, kept) = list.iter().partition::<Vec<_>, _>(|info| info.at.id.index < snapshot.id.index);
+        *list = kept;
+        drop(list);
+        for info in old {
+            let path = shared.folder.checkpoints.join(checkpoint_name(info.at));
+            if let Err(error) = shared.folder.vfs.remove(&path) {
+                warn!(%error, file = %path.display(), "old checkpoint not removed");
+            }
+        }
+    }
+}

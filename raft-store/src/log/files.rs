@@ -1,0 +1,87 @@
+//! Segment files without a place in the log: spares that are allocated ahead, and those that are retired.
+
+use std::io;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::segment::{Segment, segment_name};
+use super::shared::{Shared, Spare};
+use crate::vfs::{OpenMode, VfsFile};
+
+const SPARE_PREFIX: &str = "spare-";
+
+/// True for the name of a spare segment.
+pub(crate) fn parse_spare_name(name: &str) -> Option<u64> {
+    name.strip_prefix(SPARE_PREFIX).filter(|digits| digits.len() == 14)?.parse().ok()
+}
+
+fn next_spare_name(shared: &Shared) -> String {
+    let mut spares = shared.spares.lock();
+    spares.next_number += 1;
+    format!("{SPARE_PREFIX}{:014}", spares.next_number)
+}
+
+/// Creates and allocates a spare segment. Blocks.
+///
+/// # Errors
+/// `StorageFull` when there is no room; the file is gone again.
+pub(crate) fn create_spare(shared: &Shared) -> io::Result<Spare> {
+    let (folder, size) = (&shared.folder, shared.options.segment_size);
+    let name = next_spare_name(shared);
+    let path = folder.log.join(&name);
+    let file = folder.vfs.open(&path, OpenMode::Truncate)?;
+    match file.allocate(size).and_then(|()| file.sync_data()) {
+        Ok(()) => Ok(Spare { name, file, size }),
+        Err(error) => {
+            drop(folder.vfs.remove(&path));
+            Err(error)
+        }
+    }
+}
+
+/// Allocates what is missing in spares. A failure is remembered and reported by `Log::space`, it is not fatal.
+pub(crate) fn ensure_spares(shared: &Shared) {
+    while shared.spares.lock().ready.len() < shared.options.spare_count {
+        match create_spare(shared) {
+            Ok(spare) => {
+                let mut spares = shared.spares.lock();
+                spares.ready.push(spare);
+                spares.failed = false;
+            }
+            Err(error) => {
+                let mut spares = shared.spares.lock();
+                if !spares.failed {
+                    warn!(%error, folder = %shared.folder.log.display(), "no spare segment");
+                }
+                spares.failed = true;
+                return;
+            }
+        }
+    }
+}
+
+/// Takes a segment's file out of the log: it becomes a spare if nobody can still look at its bytes and a spare is
+/// welcome, else it is removed. The names are not synced.
+pub(crate) fn retire(shared: &Shared, segment: Arc<Segment>) -> io::Result<()> {
+    let (folder, base, path) = (&shared.folder, segment.base(), segment.path());
+    let file = Arc::clone(segment.file());
+    let watch = segment.watch();
+    // The segment's own mapping goes with it; what is left then belongs to readers.
+    let alone = Arc::into_inner(segment).is_some() && !watch.in_use();
+    drop(folder.vfs.remove(&folder.index.join(segment_name(base))));
+    if alone && welcome(shared, &*file)? {
+        let name = next_spare_name(shared);
+        folder.vfs.rename(&path, &folder.log.join(&name))?;
+        let size = file.size()?;
+        shared.spares.lock().ready.push(Spare { name, file, size });
+        Ok(())
+    } else {
+        folder.vfs.remove(&path)
+    }
+}
+
+fn welcome(shared: &Shared, file: &dyn VfsFile) -> io::Result<bool> {
+    let few = shared.spares.lock().ready.len() <= shared.options.spare_count;
+    Ok(few && file.size()? == shared.options.segment_size)
+}
