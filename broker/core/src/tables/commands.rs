@@ -232,7 +232,7 @@ pub(super) fn keep_newer_subscriptions(member: &mut Member, old: Option<&Member>
     let Some(old) = old else { return };
     for (topic, subscription) in &mut member.subscriptions {
         if let Some(known) = old.subscriptions.get(topic)
-            && known.version > subscription.version
+            && known.version >= subscription.version
         {
             *subscription = known.clone();
         }

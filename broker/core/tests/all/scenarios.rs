@@ -355,6 +355,7 @@ fn a_late_heartbeat_brings_no_older_subscription_back() {
         "
         join g c1 T=B@5 -> done members g
         join g c1 T=A@4 -> unchanged
+        join g c1 T=A@5 -> unchanged
         members g -> c1 want T=B@5
         join g c1 T=A@4 U=*@4 -> done members g
         members g -> c1 want T=B@5,U=*@4
