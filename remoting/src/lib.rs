@@ -18,6 +18,7 @@
 //! | [`pop`]     | receipt handles and offset lists of pop consumption, recall handles       |
 //! | [`acl`]     | what a request's signature covers                                         |
 //! | [`trace`]   | records of message traces                                                 |
+//! | [`fuzzing`] | one entry per decoder for fuzzers                                         |
 //! | [`version`] | protocol version numbers                                                  |
 //!
 //! What a code means and when it is sent is the business of the crates above.
@@ -30,6 +31,7 @@ pub mod bodies;
 pub mod code;
 pub mod ext;
 pub mod frame;
+pub mod fuzzing;
 pub mod headers;
 pub mod json;
 pub mod language;

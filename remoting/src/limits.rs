@@ -17,9 +17,21 @@ pub const JSON_LINK_COUNT_MAX: usize = 1024;
 /// Most bytes of text read again because of links, in bytes: a body may follow this many divided by its own size.
 pub const JSON_LINKED_SIZE_MAX: usize = 32 * 1024 * 1024;
 
-/// Largest inflated size, in bytes, of a compressed registration body. A topic takes about 150 bytes there, so this
-/// admits some 400,000 topics.
-pub const REGISTRATION_SIZE_MAX: usize = 64 * 1024 * 1024;
+/// Most memory, in bytes, for the elements of lists and maps while one JSON body is read, beside its texts. A full frame
+/// of consumer offsets, the body with the smallest elements, needs about 100 MiB.
+pub const JSON_BUILT_SIZE_MAX: usize = 128 * 1024 * 1024;
+
+/// Most tags in one subscription expression.
+pub const TAG_COUNT_MAX: usize = 1024;
+
+/// Largest bit set of a batch acknowledgement, in bytes: 65,536 messages of one queue.
+pub const ACK_BIT_SET_SIZE_MAX: usize = 8 * 1024;
+
+/// Largest inflated size, in bytes, of a compressed registration body. A topic takes some 60 to 150 bytes there.
+pub const REGISTRATION_SIZE_MAX: usize = 32 * 1024 * 1024;
+
+/// Most topics in a compressed registration body.
+pub const REGISTRATION_TOPIC_COUNT_MAX: usize = 400_000;
 
 /// Longest property text of one message, in bytes: its length is an int16 in the record.
 pub const PROPERTIES_SIZE_MAX: usize = 32_767;

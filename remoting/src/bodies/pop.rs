@@ -2,6 +2,7 @@
 
 use super::body;
 use crate::base64;
+use crate::limits::ACK_BIT_SET_SIZE_MAX;
 
 body! {
     /// Request of BATCH_ACK_MESSAGE (200151). Long names are read too.
@@ -47,9 +48,10 @@ body! {
 }
 
 impl BatchAck {
-    /// Queue offsets that are acknowledged, ascending; `None` when the bit set is no base64 or an offset overflows.
+    /// Queue offsets that are acknowledged, ascending; `None` when the bit set is no base64 or larger than
+    /// [`ACK_BIT_SET_SIZE_MAX`], or an offset overflows.
     pub fn offsets(&self) -> Option<Vec<i64>> {
-        let bytes = base64::decode(&self.bit_set)?;
+        let bytes = base64::decode(&self.bit_set).filter(|bytes| bytes.len() <= ACK_BIT_SET_SIZE_MAX)?;
         let mut offsets = Vec::new();
         for (index, byte) in bytes.iter().enumerate() {
             for bit in (0..8).filter(|bit| byte >> bit & 1 == 1) {

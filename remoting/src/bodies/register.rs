@@ -22,7 +22,7 @@ use flate2::write::ZlibEncoder;
 use super::topic::{TopicConfig, TopicConfigWrapper, TopicLineError};
 use super::{body, decode, encode};
 use crate::json::{self, JsonError};
-use crate::limits::REGISTRATION_SIZE_MAX;
+use crate::limits::{REGISTRATION_SIZE_MAX, REGISTRATION_TOPIC_COUNT_MAX};
 use crate::version;
 
 body! {
@@ -47,6 +47,9 @@ pub enum RegisterBodyError {
     /// More inflated bytes than [`REGISTRATION_SIZE_MAX`].
     #[error("registration body inflates beyond {REGISTRATION_SIZE_MAX} bytes")]
     TooLarge,
+    /// More topics than [`REGISTRATION_TOPIC_COUNT_MAX`].
+    #[error("registration body has {0} topics, the limit is {REGISTRATION_TOPIC_COUNT_MAX}")]
+    TooManyTopics(usize),
     /// A part goes beyond the inflated bytes.
     #[error("inflated registration body: {part} at byte {at} goes beyond the {size} bytes")]
     TooShort {
@@ -93,7 +96,7 @@ impl RegisterBrokerBody {
         compressed: bool,
         version: i32,
     ) -> Result<RegisterBrokerBody, RegisterBodyError> {
-        if compressed { inflated(&inflate(bytes)?, version) } else { Ok(decode(bytes)?) }
+        if compressed { registration_of_inflated(&inflate(bytes)?, version) } else { Ok(decode(bytes)?) }
     }
 
     /// Writes the plain form.
@@ -189,12 +192,20 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn inflated(bytes: &[u8], version: i32) -> Result<RegisterBrokerBody, RegisterBodyError> {
+/// Reads the bytes under the compression; `version` is the sender's.
+///
+/// # Errors
+/// As [`RegisterBrokerBody::decode`].
+pub fn registration_of_inflated(bytes: &[u8], version: i32) -> Result<RegisterBrokerBody, RegisterBodyError> {
     let mut parts = Parts { bytes, at: 0 };
     let mut body = RegisterBrokerBody::default();
     let wrapper = &mut body.topic_config_serialize_wrapper;
     wrapper.data_version = parts.json("data version")?;
-    for _ in 0..parts.size("number of topics")? {
+    let topic_count = parts.size("number of topics")?;
+    if topic_count > REGISTRATION_TOPIC_COUNT_MAX {
+        return Err(RegisterBodyError::TooManyTopics(topic_count));
+    }
+    for _ in 0..topic_count {
         let at = parts.at;
         let line = std::str::from_utf8(parts.part("topic")?)
             .map_err(|_| RegisterBodyError::NotUtf8 { part: "topic", at })?;

@@ -16,6 +16,8 @@ use crate::limits::EXT_FIELD_COUNT_MAX;
 
 /// Typical number of fields, to allocate once.
 const FIELDS_TYPICAL: usize = 16;
+/// Bytes of field text that are reserved at most before they are seen.
+const TEXT_SIZE_TYPICAL: usize = 4096;
 
 pub(super) fn decode(head: &[u8]) -> Result<Header, FrameError> {
     let text = std::str::from_utf8(head).map_err(|error| FrameError::NotUtf8 { at: error.valid_up_to() })?;
@@ -78,7 +80,8 @@ fn ext_fields(scanner: &mut Scanner<'_>) -> Result<ExtFields, FrameError> {
     if scanner.take(b'}') {
         return Ok(ExtFields::new());
     }
-    let mut ext = ExtFields::with_capacity(FIELDS_TYPICAL, scanner.text.len() - scanner.at);
+    let text_size = (scanner.text.len() - scanner.at).min(TEXT_SIZE_TYPICAL);
+    let mut ext = ExtFields::with_capacity(FIELDS_TYPICAL, text_size);
     let mut count = 0;
     while scanner.next_member(count == 0, b'}')? {
         count += 1;

@@ -9,7 +9,7 @@
 //! | 8 + header    | total - 4 - header | body          | raw bytes; zero length means absent             |
 //!
 //! An error means that the connection can't be understood any more: the caller closes it without an answer, as the
-//! official server does. Decoding a frame allocates at most the size of its header plus 12 KiB.
+//! official server does. Decoding a frame allocates at most four times the size of its header plus 64 KiB.
 //! Source: RocketMQ 5.3 RemotingCommand, NettyDecoder; vectors of kind `remoting_frame`.
 
 mod binary;
@@ -242,8 +242,11 @@ impl Frame {
 
     /// Appends length, header length and header; the body goes out separately, right behind.
     ///
+    /// A header beyond 16 MiB can't be sent (a decoded one may grow when its control characters are escaped again): it
+    /// goes out without ext fields and with a remark that says so, and the receiver answers that fields are missing.
+    ///
     /// # Panics
-    /// When the header exceeds 16 MiB or the whole frame 4 GiB: the caller has built a frame that nobody reads.
+    /// When the body exceeds 4 GiB: the caller has built a frame that nobody reads.
     pub fn encode_head(&self, out: &mut BytesMut) {
         self.encode_head_for_body(out, self.body.len());
     }
@@ -255,12 +258,12 @@ impl Frame {
     pub fn encode_head_for_body(&self, out: &mut BytesMut, body_size: usize) {
         let start = out.len();
         out.put_u64(0);
-        match self.header.serialize {
-            SerializeType::Json => json::encode(&self.header, out),
-            SerializeType::Rocketmq => binary::encode(&self.header, out),
+        let mut header_size = self.header.encode(out);
+        if header_size > HEADER_SIZE_MAX {
+            out.truncate(start + LENGTH_SIZE + HEADER_LENGTH_SIZE);
+            let remark = Some("header too large".to_owned());
+            header_size = Header { remark, ext: ExtFields::new(), ..self.header.clone() }.encode(out);
         }
-        let header_size = out.len() - start - LENGTH_SIZE - HEADER_LENGTH_SIZE;
-        assert!(header_size <= HEADER_SIZE_MAX, "frame header has {header_size} bytes");
         let total = u32::try_from(HEADER_LENGTH_SIZE + header_size + body_size).expect("frame fits 32 bits");
         let kind = match self.header.serialize {
             SerializeType::Json => 0,
@@ -295,6 +298,16 @@ impl Header {
             ext,
             serialize: SerializeType::Json,
         }
+    }
+
+    /// Appends the header and gives its size in bytes.
+    fn encode(&self, out: &mut BytesMut) -> usize {
+        let start = out.len();
+        match self.serialize {
+            SerializeType::Json => json::encode(self, out),
+            SerializeType::Rocketmq => binary::encode(self, out),
+        }
+        out.len() - start
     }
 
     /// The request code; undoes the cut to 16 bits of a binary header (200050 arrives as 3442).

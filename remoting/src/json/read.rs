@@ -11,31 +11,56 @@ use serde::de::{self, DeserializeOwned, IntoDeserializer, Visitor};
 use super::JsonError;
 use super::reference;
 use super::scan::Scanner;
-use crate::limits::{JSON_DEPTH_MAX, JSON_LINK_COUNT_MAX, JSON_LINKED_SIZE_MAX};
+use crate::limits::{JSON_BUILT_SIZE_MAX, JSON_DEPTH_MAX, JSON_LINK_COUNT_MAX, JSON_LINKED_SIZE_MAX};
 
 /// Reads a value from JSON text.
 ///
 /// # Errors
 /// Byte offset and cause: the text is no UTF-8, breaks the dialect, nests deeper than [`JSON_DEPTH_MAX`], follows too
-/// many links ([`JSON_LINK_COUNT_MAX`], [`JSON_LINKED_SIZE_MAX`]), or does not fit the type.
+/// many links ([`JSON_LINK_COUNT_MAX`], [`JSON_LINKED_SIZE_MAX`]), has too many small elements
+/// ([`JSON_BUILT_SIZE_MAX`]), or does not fit the type.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| JsonError::new(error.valid_up_to(), "text is not UTF-8"))?;
-    let links_left = Cell::new(JSON_LINK_COUNT_MAX.min(1 + JSON_LINKED_SIZE_MAX / text.len().max(1)));
+    let budget = Budget {
+        links_left: Cell::new(JSON_LINK_COUNT_MAX.min(1 + JSON_LINKED_SIZE_MAX / text.len().max(1))),
+        size_left: Cell::new(JSON_BUILT_SIZE_MAX),
+    };
     let mut scanner = Scanner::new(text);
-    let reader =
-        Reader { scanner: &mut scanner, depth_left: JSON_DEPTH_MAX, links_left: &links_left, key: false };
+    let reader = Reader { scanner: &mut scanner, depth_left: JSON_DEPTH_MAX, budget: &budget, key: false };
     let value = T::deserialize(reader)?;
     scanner.end()?;
     Ok(value)
 }
 
+/// What reading one text may still cost.
+struct Budget {
+    /// Links that may still be followed.
+    links_left: Cell<usize>,
+    /// Bytes that elements of lists and maps may still take. Texts don't count: they are no longer than the input.
+    size_left: Cell<usize>,
+}
+
+impl Budget {
+    fn spend(&self, size: usize, at: usize) -> Result<(), JsonError> {
+        match self.size_left.get().checked_sub(size) {
+            Some(left) => {
+                self.size_left.set(left);
+                Ok(())
+            }
+            None => Err(JsonError::new(at, "too many elements")),
+        }
+    }
+}
+
+/// A map node is allocated for so many entries at once.
+const ENTRIES_PER_NODE: usize = 12;
+
 /// Reads one value at the scanner's place.
 struct Reader<'s, 'a> {
     scanner: &'s mut Scanner<'a>,
     depth_left: usize,
-    /// Links that may still be followed in the whole text.
-    links_left: &'s Cell<usize>,
+    budget: &'s Budget,
     /// The value is a map key: a quoted text may hold a number or an object.
     key: bool,
 }
@@ -45,18 +70,18 @@ impl<'a> Reader<'_, 'a> {
     fn resolved<R>(self, read: impl FnOnce(Reader<'_, 'a>) -> Result<R, JsonError>) -> Result<R, JsonError> {
         let at = self.scanner.at;
         let Some(path) = reference::take(self.scanner)? else { return read(self) };
-        let Some(links_left) = self.links_left.get().checked_sub(1) else {
+        let Some(links_left) = self.budget.links_left.get().checked_sub(1) else {
             return Err(JsonError::new(at, "too many links"));
         };
         if self.depth_left == 0 {
             return Err(JsonError::new(at, "nested too deeply"));
         }
-        self.links_left.set(links_left);
+        self.budget.links_left.set(links_left);
         let mut target = reference::find(self.scanner.text, &path, at)?;
         read(Reader {
             scanner: &mut target,
             depth_left: self.depth_left - 1,
-            links_left: self.links_left,
+            budget: self.budget,
             key: false,
         })
     }
@@ -70,7 +95,8 @@ impl<'a> Reader<'_, 'a> {
         visit(text).map_err(|error| error.or_at(at))
     }
 
-    fn object<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, JsonError> {
+    /// `map`: the members are entries of a map, not the known ones of a struct.
+    fn object<V: Visitor<'a>>(self, map: bool, visitor: V) -> Result<V::Value, JsonError> {
         // A map key may be an object written into a text.
         if self.key && self.scanner.peek() == Some(b'"') {
             let at = self.scanner.at;
@@ -80,7 +106,7 @@ impl<'a> Reader<'_, 'a> {
         self.resolved(|reader| {
             let at = reader.scanner.at;
             reader.scanner.expect(b'{', "an object")?;
-            let members = Members::new(reader, b'}', at)?;
+            let members = Members::new(reader, b'}', map, at)?;
             visitor.visit_map(members).map_err(|error| error.or_at(at))
         })
     }
@@ -89,7 +115,7 @@ impl<'a> Reader<'_, 'a> {
         self.resolved(|reader| {
             let at = reader.scanner.at;
             reader.scanner.expect(b'[', "an array")?;
-            let members = Members::new(reader, b']', at)?;
+            let members = Members::new(reader, b']', false, at)?;
             visitor.visit_seq(members).map_err(|error| error.or_at(at))
         })
     }
@@ -97,7 +123,7 @@ impl<'a> Reader<'_, 'a> {
     fn any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, JsonError> {
         let at = self.scanner.at;
         match self.scanner.peek() {
-            Some(b'{') => self.object(visitor),
+            Some(b'{') => self.object(true, visitor),
             Some(b'[') => self.array(visitor),
             Some(b'"') => self.deserialize_str_value(visitor),
             _ => match self.scanner.word()? {
@@ -106,9 +132,9 @@ impl<'a> Reader<'_, 'a> {
                 "false" => visitor.visit_bool(false),
                 word => match word.parse::<i64>() {
                     Ok(number) => visitor.visit_i64(number),
-                    Err(_) => match word.parse::<f64>() {
-                        Ok(number) => visitor.visit_f64(number),
-                        Err(_) => return Err(JsonError::new(at, "expected a value")),
+                    Err(_) => match finite(word) {
+                        Some(number) => visitor.visit_f64(number),
+                        None => return Err(JsonError::new(at, "expected a value")),
                     },
                 },
             }
@@ -120,6 +146,7 @@ impl<'a> Reader<'_, 'a> {
         let at = self.scanner.at;
         match self.scanner.peek() {
             Some(b'{' | b'[') => self.scanner.error("expected a text"),
+            _ if self.scanner.take_null() => Err(JsonError::new(at, "expected a text")),
             _ => self.with_text(|text| match text {
                 Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
                 Cow::Owned(text) => visitor.visit_string(text),
@@ -179,6 +206,11 @@ impl<'de> IntoDeserializer<'de, JsonError> for KeyValue {
     }
 }
 
+/// A number that the writer can write: neither infinite nor none.
+fn finite(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
 /// Reads an integer, bare or quoted.
 macro_rules! integers {
     ($($method:ident $visit:ident $type:ty;)*) => {$(
@@ -204,8 +236,18 @@ impl<'a> de::Deserializer<'a> for Reader<'_, 'a> {
         deserialize_u16 visit_u16 u16;
         deserialize_u32 visit_u32 u32;
         deserialize_u64 visit_u64 u64;
-        deserialize_f32 visit_f32 f32;
-        deserialize_f64 visit_f64 f64;
+    }
+
+    fn deserialize_f32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, JsonError> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, JsonError> {
+        let at = self.scanner.at;
+        self.with_text(|text| match finite(&text) {
+            Some(number) => visitor.visit_f64(number),
+            None => Err(JsonError::new(at, "expected a number")),
+        })
     }
 
     fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, JsonError> {
@@ -287,7 +329,7 @@ impl<'a> de::Deserializer<'a> for Reader<'_, 'a> {
     }
 
     fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, JsonError> {
-        self.object(visitor)
+        self.object(true, visitor)
     }
 
     fn deserialize_struct<V: Visitor<'a>>(
@@ -296,7 +338,7 @@ impl<'a> de::Deserializer<'a> for Reader<'_, 'a> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, JsonError> {
-        self.object(visitor)
+        self.object(false, visitor)
     }
 
     fn deserialize_enum<V: Visitor<'a>>(
@@ -325,15 +367,18 @@ impl<'a> de::Deserializer<'a> for Reader<'_, 'a> {
 struct Members<'s, 'a> {
     reader: Reader<'s, 'a>,
     close: u8,
+    map: bool,
     first: bool,
+    /// The map's node is paid for.
+    paid: bool,
 }
 
 impl<'s, 'a> Members<'s, 'a> {
-    fn new(reader: Reader<'s, 'a>, close: u8, at: usize) -> Result<Members<'s, 'a>, JsonError> {
+    fn new(reader: Reader<'s, 'a>, close: u8, map: bool, at: usize) -> Result<Members<'s, 'a>, JsonError> {
         let Some(depth_left) = reader.depth_left.checked_sub(1) else {
             return Err(JsonError::new(at, "nested too deeply"));
         };
-        Ok(Members { reader: Reader { depth_left, ..reader }, close, first: true })
+        Ok(Members { reader: Reader { depth_left, ..reader }, close, map, first: true, paid: false })
     }
 
     fn next(&mut self) -> Result<bool, JsonError> {
@@ -342,11 +387,17 @@ impl<'s, 'a> Members<'s, 'a> {
         Ok(more)
     }
 
+    /// Pays for an element of this size; the first of a map pays for the map's node.
+    fn spend(&self, size: usize) -> Result<(), JsonError> {
+        let times = if self.map && !self.paid { ENTRIES_PER_NODE } else { 1 };
+        self.reader.budget.spend(size * times, self.reader.scanner.at)
+    }
+
     fn reader(&mut self, key: bool) -> Reader<'_, 'a> {
         Reader {
             scanner: &mut *self.reader.scanner,
             depth_left: self.reader.depth_left,
-            links_left: self.reader.links_left,
+            budget: self.reader.budget,
             key,
         }
     }
@@ -362,6 +413,7 @@ impl<'a> de::SeqAccess<'a> for Members<'_, 'a> {
         if !self.next()? {
             return Ok(None);
         }
+        self.spend(size_of::<T::Value>())?;
         let at = self.reader.scanner.at;
         seed.deserialize(self.reader(false)).map(Some).map_err(|error| error.or_at(at))
     }
@@ -379,6 +431,9 @@ impl<'a> de::MapAccess<'a> for Members<'_, 'a> {
             }
             let at = self.reader.scanner.at;
             let Some(seed) = seed.take() else { break };
+            if self.map {
+                self.spend(size_of::<K::Value>())?;
+            }
             let key = seed.deserialize(self.reader(true)).map_err(|error| error.or_at(at))?;
             return Ok(Some(key));
         }
@@ -387,6 +442,10 @@ impl<'a> de::MapAccess<'a> for Members<'_, 'a> {
 
     fn next_value_seed<V: de::DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, JsonError> {
         self.reader.scanner.expect(b':', "`:`")?;
+        if self.map {
+            self.spend(size_of::<V::Value>())?;
+            self.paid = true;
+        }
         let at = self.reader.scanner.at;
         seed.deserialize(self.reader(false)).map_err(|error| error.or_at(at))
     }

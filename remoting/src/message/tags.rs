@@ -2,6 +2,8 @@
 //!
 //! Source: RocketMQ 5.3 MessageExtBrokerInner.tagsString2tagsCode, FilterAPI; vectors of kind `tagscode`.
 
+use crate::limits::TAG_COUNT_MAX;
+
 /// Java's hash of a string: `h = 31 * h + unit` over UTF-16 code units, wrapping.
 pub fn java_hash(text: &str) -> i32 {
     if text.is_ascii() {
@@ -24,27 +26,35 @@ pub enum TagExpression {
     Tags(Vec<String>),
 }
 
-/// The expression has no tag between its `||`.
+/// A TAG expression that selects nothing or too much (SUBSCRIPTION_PARSE_FAILED).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the subscription has no tag between its separators")]
-pub struct NoTag;
+pub enum TagExpressionError {
+    /// There is no tag between the `||`.
+    #[error("the subscription has no tag between its separators")]
+    NoTag,
+    /// More tags than [`TAG_COUNT_MAX`], repeats included.
+    #[error("the subscription has more than {TAG_COUNT_MAX} tags")]
+    TooManyTags,
+}
 
 impl TagExpression {
     /// Reads an expression: tags separated by `||`, trimmed, empty ones dropped.
     ///
     /// # Errors
-    /// [`NoTag`] for separators only (SUBSCRIPTION_PARSE_FAILED).
-    pub fn parse(expression: Option<&str>) -> Result<TagExpression, NoTag> {
+    /// There are separators only, or too many tags.
+    pub fn parse(expression: Option<&str>) -> Result<TagExpression, TagExpressionError> {
         let Some(text) = expression.filter(|text| !text.is_empty() && *text != "*") else {
             return Ok(TagExpression::All);
         };
-        let parts: Vec<&str> = text.split("||").collect();
         // Java's split drops trailing empty parts, so that separators alone give none.
-        if parts.iter().all(|part| part.is_empty()) {
-            return Err(NoTag);
+        if text.split("||").all(str::is_empty) {
+            return Err(TagExpressionError::NoTag);
         }
         let mut tags: Vec<String> = Vec::new();
-        for part in parts.into_iter().map(str::trim).filter(|part| !part.is_empty()) {
+        for (index, part) in text.split("||").map(str::trim).filter(|part| !part.is_empty()).enumerate() {
+            if index == TAG_COUNT_MAX {
+                return Err(TagExpressionError::TooManyTags);
+            }
             if !tags.iter().any(|tag| tag == part) {
                 tags.push(part.to_owned());
             }
@@ -86,7 +96,7 @@ mod tests {
         }
         assert_eq!(TagExpression::parse(Some("TagA || TagB||TagA|| ")), Ok(tags(&["TagA", "TagB"])));
         assert_eq!(TagExpression::parse(Some("||TagA")), Ok(tags(&["TagA"])));
-        assert_eq!(TagExpression::parse(Some("||||")), Err(NoTag));
+        assert_eq!(TagExpression::parse(Some("||||")), Err(TagExpressionError::NoTag));
     }
 
     #[test]
