@@ -65,6 +65,7 @@ trial() { # NUMBER
     if [ "$server" = flotilla ]; then
         verdict=$(verify_all)
         [ "$verdict" = ok ] || problem="log verify: $verdict"
+        [ "$1" -gt 1 ] || verify_detects_damage || problem="log verify does not see a flipped byte"
     fi
     printf '| %5d | %9s | %9s | %5s | %5s | %5s | %5s | %9s | %s\n' "$1" "$(value acked "$json")" "$(value stored "$json")" "$(value lost "$json")" \
         "$(value twice "$json")" "$(value holes "$json")" "$(value bounds_equal "$json")" "$back_ms" "$verdict ${problem:+- $problem}"

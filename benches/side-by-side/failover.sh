@@ -69,6 +69,7 @@ trial() { # NUMBER
         down
         verdict=$(verify_all)
         [ "$verdict" = ok ] || problem="log verify: $verdict"
+        [ "$1" -gt 1 ] || verify_detects_damage || problem="log verify does not see a flipped byte"
     else
         down
     fi

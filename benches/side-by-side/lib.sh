@@ -197,6 +197,24 @@ verify_all() {
     echo "$result"
 }
 
+flip_byte() { # FILE OFFSET
+    local byte
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
+    # shellcheck disable=SC2059  # the format is the byte
+    printf "\\x$(printf '%02x' $((byte ^ 255)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# The clean verdicts mean nothing unless a flipped byte changes them: flips one in n0's first segment, looks, and flips it back.
+verify_detects_damage() {
+    local segment failed=0
+    segment=$(find "$RUN_DIR/n0" -path '*/log/[0-9]*' -type f | sort | head -n 1)
+    [ -n "$segment" ] || { say "no segment below n0"; return 1; }
+    flip_byte "$segment" 10000
+    "$FLOTILLA" log verify "$RUN_DIR/n0" >>"$RUN_DIR/verify.log" 2>&1 || failed=1
+    flip_byte "$segment" 10000
+    [ "$failed" = 1 ]
+}
+
 # --- Apache RocketMQ: name server and a three-process DLedger group ----------------------------------------------------------
 
 JAVA_OPENINGS=(--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED --add-exports=java.base/sun.nio.ch=ALL-UNNAMED
