@@ -32,7 +32,7 @@ impl SegmentSource for LogSegments {
     fn segments(&self) -> Option<Vec<Segment>> {
         let log = self.log.get()?;
         let segments = log.segments().into_iter().filter_map(|info| {
-            let last_index = info.last_index?;
+            let last_index = info.last_index;
             Some(Segment {
                 base: info.base,
                 end: info.end,

@@ -48,13 +48,15 @@ pub struct BrokerOptions {
     pub config: BrokerConfig,
     /// A bound socket for clients, instead of binding `config.identity.listen`.
     pub listener: Option<StdListener>,
+    /// A bound socket for the peers of the group, instead of binding `config.raft.listen`.
+    pub raft_listener: Option<StdListener>,
     /// A bound socket for the admin server, instead of binding `config.admin.listen`.
     pub admin_listener: Option<StdListener>,
 }
 
 impl BrokerOptions {
     pub fn new(config: BrokerConfig) -> Self {
-        Self { config, listener: None, admin_listener: None }
+        Self { config, listener: None, raft_listener: None, admin_listener: None }
     }
 }
 
@@ -146,7 +148,8 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
 
     let peers_slot = Arc::new(OnceLock::new());
     let acceptor = Arc::new(Acceptor { runtime: runtime.clone(), peers: peers_slot.clone() });
-    let replica_options = replica_options(&config);
+    let mut replica_options = replica_options(&config);
+    replica_options.listener = options.raft_listener.map(Arc::new);
     let replica = tokio::task::spawn_blocking(move || {
         Replica::start(
             replica_options,
