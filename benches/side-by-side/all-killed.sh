@@ -83,5 +83,5 @@ echo "$server, all three killed by kill -9 with $window sends in flight, 1 KiB; 
 printf '| trial | acked | stored | lost | twice | holes | bounds equal | back ms | log verify |\n|---|---|---|---|---|---|---|---|---|\n'
 for ((number = 1; number <= trials; number++)); do trial "$number"; done
 echo
-echo "$((trials - bad)) of $trials trials with everything in place"
+echo "$((trials - bad)) of $trials trials as they must be"
 [ "$bad" -eq 0 ]
