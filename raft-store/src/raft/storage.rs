@@ -203,7 +203,13 @@ impl RaftLogStorage<Types> for Storage {
 
     async fn truncate_after(&mut self, last_kept: Option<RaftLogId>) -> io::Result<()> {
         let kept = last_kept.as_ref().map(plain_log_id);
-        self.shared.log.lock().truncate_after(kept, unwatched())?;
+        {
+            let mut log = self.shared.log.lock();
+            if kept.is_some_and(|kept| log.last().is_none_or(|last| kept.index >= last.index)) {
+                return Ok(());
+            }
+            log.truncate_after(kept, unwatched())?;
+        }
         self.permits.truncated(kept.map_or(0, |kept| kept.index + 1));
         Ok(())
     }

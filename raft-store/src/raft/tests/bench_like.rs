@@ -9,7 +9,12 @@ use super::machine::payload;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_load_causes_no_election_and_requests_are_batches() {
-    let cluster = Arc::new(Cluster::start(3).await);
+    let mut cluster = Cluster::prepare(3);
+    // Small segments would be used up faster than new ones are allocated.
+    cluster.tweak = Box::new(|options| (options.segment_size, options.ring_bytes_max) = (64 << 20, 32 << 20));
+    cluster.start_all().await;
+    cluster.leader().await;
+    let cluster = Arc::new(cluster);
     let leader = cluster.leader().await;
     let term = cluster.status(leader).term;
     let until = Instant::now() + Duration::from_secs(3);

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::machine::{Chain, Numbering};
 use crate::log::{Checkpoint, Log, LogOptions, SystemClock};
-use crate::raft::machine::{SnapshotOf, State, snapshot_meta};
+use crate::raft::machine::{SnapshotOf, Standpoint, State, snapshot_meta};
 use crate::raft::permits::Permits;
 use crate::raft::recovery::Replay;
 use crate::raft::status::Counters;
@@ -27,7 +27,7 @@ use crate::raft::types::{
     encode_stored_members, plain_log_id,
 };
 use crate::record::{RECORD_HEADER_SIZE, Record, RecordHeader};
-use crate::types::{EntryKind, FlushMode, LogId};
+use crate::types::{ChainPoint, EntryKind, FlushMode, LogId};
 use crate::vfs::RealVfs;
 
 /// The applied state with snapshots at the head. The chain machine wants entries one after the other, which the suite
@@ -88,27 +88,37 @@ fn record_of(entry: &Entry) -> Record {
 }
 
 impl HeadTarget {
-    fn head(&self) -> Checkpoint {
+    /// The state as a snapshot; one of nothing while nothing is applied, which the suite asks for after a purge.
+    fn head(&self) -> (SnapshotMeta, Checkpoint) {
         let state = self.state.lock();
-        let at = state.at.expect("the suite snapshots after it has applied");
+        let nothing = ChainPoint { id: LogId::new(0, 0), end: 0, crc: 0 };
+        let at = state.at.unwrap_or(Standpoint { point: nothing, time_ms: 0 });
         let bytes = crate::raft::Machine::checkpoint(&state.machine)();
-        Checkpoint {
+        let checkpoint = Checkpoint {
             at: at.point,
             time_ms: at.time_ms,
             installed: false,
             membership: encode_stored_members(&state.members),
             state: bytes.into(),
-        }
+        };
+        let meta = match state.at {
+            Some(_) => snapshot_meta(&checkpoint).unwrap(),
+            None => SnapshotMeta::default(),
+        };
+        (meta, checkpoint)
     }
 }
 
-struct HeadBuilder(Checkpoint, Arc<Mutex<Option<Checkpoint>>>);
+struct HeadBuilder((SnapshotMeta, Checkpoint), Arc<Mutex<Option<Checkpoint>>>);
 
 impl RaftSnapshotBuilder<Types> for HeadBuilder {
     type SnapshotData = Checkpoint;
     async fn build_snapshot(&mut self) -> std::io::Result<SnapshotOf> {
-        *self.1.lock() = Some(self.0.clone());
-        Ok(Snapshot { meta: snapshot_meta(&self.0).unwrap(), snapshot: self.0.clone() })
+        let (meta, snapshot) = self.0.clone();
+        if meta.last_log_id.is_some() {
+            *self.1.lock() = Some(snapshot.clone());
+        }
+        Ok(Snapshot { meta, snapshot })
     }
 }
 
