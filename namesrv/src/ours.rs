@@ -6,15 +6,17 @@ use flotilla_remoting::ExtFields;
 /// Ext field; `1` marks a broker of ours.
 pub const MARK: &str = "flotilla";
 
-/// Ext field: the index up to which the replica has applied its group's log, decimal.
-pub const APPLIED: &str = "flotillaApplied";
+/// Ext field of REGISTER_BROKER and BROKER_HEARTBEAT: the index up to which the replica has applied its group's log,
+/// decimal. In a heartbeat of Apache's brokers the same field is the end of their log.
+pub const APPLIED: &str = "maxOffset";
 
 /// Claims that a request comes from one of our brokers.
 pub fn is_ours(fields: &ExtFields) -> bool {
     fields.get(MARK) == Some("1")
 }
 
-/// The applied index, when it is there and a number.
+/// The applied index that a broker of ours tells.
 pub fn applied(fields: &ExtFields) -> Option<u64> {
-    fields.get(APPLIED)?.parse().ok()
+    let applied = fields.get(APPLIED).filter(|_| is_ours(fields))?;
+    applied.parse().ok()
 }
