@@ -207,3 +207,28 @@ fn a_stamped_field_that_was_changed_stops_apply() {
     let again = world.tables.apply(&entry.context, &entry.payload).unwrap_err();
     assert_eq!(again.to_string(), "entry 2 does not follow entry 2");
 }
+
+#[test]
+fn a_number_that_was_given_before_stops_apply() {
+    let mut world = World::bootstrapped();
+    world.commit(&[Command::PutTopic(topic("alpha", 1))], &[]);
+    world.send("alpha", 0);
+    world.append(payload(&[], &[message_with_flag("alpha", 0, "b", "", 0)]));
+    let mut entry = world.log.last().unwrap().clone();
+    entry.payload[4 + 27] = 0;
+    let error = world.tables.apply(&entry.context, &entry.payload).unwrap_err().to_string();
+    assert_eq!(error, "entry 3: alpha queue 0 holds 1 messages, the next one says it is 0");
+}
+
+#[test]
+fn groups_without_offsets_leave_nothing_behind() {
+    let mut world = World::bootstrapped();
+    world.commit(&[Command::PutTopic(topic("alpha", 1))], &[]);
+    let commit = OffsetCommit { group: "g".into(), topic: "alpha".into(), queue_id: 0, offset: 1 };
+    world.commit(&[Command::CommitOffsets(vec![commit])], &[]);
+    // The last section of a checkpoint: number 5, four bytes, no group.
+    let none = [5, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert!(!world.tables.encode().ends_with(&none));
+    world.commit(&[Command::DeleteTopic { topic: "alpha".into() }], &[]);
+    assert!(world.tables.encode().ends_with(&none));
+}

@@ -100,8 +100,12 @@ fn a_topic_created_again_is_young_from_where_it_continues() {
     world.commit(&[Command::DeleteTopic { topic: "T".into() }], &[]);
     world.commit(&[Command::PutTopic(topic("T", 1))], &[]);
     assert_eq!(query(&world, true, None), OffsetAnswer::Offset(1));
-    world.send("T", 0);
+    let first = world.send("T", 0).appended[0].physical_offset;
     assert_eq!(query(&world, true, None), OffsetAnswer::Offset(1));
+    // Its age counts from the first message of this life, not of the one before.
+    assert_eq!(world.tables.queue_head("T", 0).unwrap().base_physical_offset, first);
+    world.send("T", 0);
+    assert_eq!(world.tables.queue_head("T", 0).unwrap().base_physical_offset, first);
 }
 
 fn created<'a>(world: &'a World, name: &str, template: &str, queues: i32) -> TopicDecision<'a> {

@@ -350,6 +350,18 @@ fn members_join_change_and_leave() {
 }
 
 #[test]
+fn of_two_members_with_one_version_the_first_client_counts() {
+    check(
+        "
+        join g c2 T=B@1 -> done members g
+        join g c1 T=A@1 -> done members g
+        join g c3 T=C@1 -> done members g
+        members g -> c1,c2,c3 want T=A@1
+        ",
+    );
+}
+
+#[test]
 fn a_late_heartbeat_brings_no_older_subscription_back() {
     check(
         "
