@@ -6,6 +6,7 @@
 //! | the segment is …                            | and …            | then                                        |
 //! |---------------------------------------------|------------------|---------------------------------------------|
 //! | gone                                        | has a file       | the file goes, and the parts of the queues  |
+//! |                                             | is in memory     | its units are forgotten                     |
 //! | sealed and applied, its units in memory     | has a whole file | the file takes their place                  |
 //! |                                             | else             | it is written from memory                   |
 //! | sealed and applied, begins before memory    | has a whole file | it is loaded                                |
@@ -130,6 +131,7 @@ impl Keeper {
         let Some(segments) = self.source.segments() else { return false };
         self.drop_damaged();
         self.drop_purged(&segments);
+        self.drop_memory(&segments, generation);
         let (front, behind) = self.due(&segments);
         // Memory shrinks from its front only, so nothing may overtake the first of these.
         let (first, mut failed) = (front.first(), false);
@@ -215,6 +217,19 @@ impl Keeper {
             if !kept && let Err(error) = fs::remove_file(entry.path()) {
                 warn!(path = %entry.path().display(), %error, "view file can't be removed");
             }
+        }
+    }
+
+    /// Units in memory of a segment that was purged before its file was written: they point to nothing, and would stand before
+    /// those of the next one.
+    fn drop_memory(&self, segments: &[Segment], generation: u64) {
+        let Some(first) = segments.first() else { return };
+        let mut state = self.state.lock();
+        if state.generation == generation && state.memory_from < first.base {
+            for (_, _, queue) in self.topics().all() {
+                queue.forget_memory(first.base);
+            }
+            state.memory_from = first.base;
         }
     }
 

@@ -201,6 +201,13 @@ impl QueueView {
         self.inner.write().parts.retain(|part| !Arc::ptr_eq(&part.file, file));
     }
 
+    /// Forgets the units in memory that lie below a log position.
+    pub(super) fn forget_memory(&self, position: u64) {
+        let mut inner = self.inner.write();
+        let count = inner.tail.count_below(position);
+        inner.tail.drop_front(count);
+    }
+
     /// Puts units before those in memory. False, and nothing changed, when they don't end where memory begins.
     pub(super) fn prepend(&self, first: i64, units: &[Unit]) -> bool {
         let mut inner = self.inner.write();

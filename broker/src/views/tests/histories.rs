@@ -131,6 +131,17 @@ fn purged_segments_take_their_files_along() {
 }
 
 #[test]
+fn a_segment_that_is_purged_before_it_was_written_leaves_memory() {
+    let mut node = sealed_node();
+    node.purge_oldest();
+    node.roll();
+    node.keep();
+    assert_eq!((node.files().len(), node.log.scans()), (3, 0));
+    assert!(node.views.is_ready());
+    node.check();
+}
+
+#[test]
 fn left_overs_in_the_folder_go() {
     let node = sealed_node();
     node.keep();
