@@ -32,9 +32,7 @@ pub(super) fn query_data_version(call: &Call, request: &Frame) -> Reply {
 /// BROKER_HEARTBEAT.
 pub(super) fn heartbeat(state: &State, request: &Frame) -> Reply {
     let header = BrokerHeartbeatRequest::decode(&request.header.ext)?;
-    let confirmed = header.confirm_offset.and_then(|offset| u64::try_from(offset).ok());
-    let is_ours = ours::is_ours(&request.header.ext);
-    let applied = ours::applied(&request.header.ext).or(confirmed).filter(|_| is_ours);
+    let applied = ours::applied(&request.header.ext);
     let now_ms = state.now_ms();
     state.change(|registry| registry.heartbeat(now_ms, header.cluster_name, header.broker_addr, applied));
     nothing()

@@ -65,7 +65,6 @@ fn registration(
         };
         (topic, queues)
     });
-    let ours = ours::is_ours(fields);
     Ok(Registration {
         cluster: header.cluster_name.to_owned(),
         broker_name: header.broker_name.to_owned(),
@@ -77,8 +76,8 @@ fn registration(
         acting_master: header.enable_acting_master.unwrap_or(false),
         version: wrapper.data_version,
         topics: topics.collect(),
-        ours,
-        applied: ours::applied(fields).filter(|_| ours).unwrap_or(0),
+        ours: ours::is_ours(fields),
+        applied: ours::applied(fields).unwrap_or(0),
         connection: call.connection.id(),
     })
 }
