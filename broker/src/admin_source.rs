@@ -25,6 +25,7 @@ use crate::peers::links::{ForwardError, Links};
 use crate::peers::wire;
 use crate::registration::Visibility;
 use crate::sessions::Sessions;
+use crate::views::ConsumeQueues;
 
 /// Lags in one scrape: beyond it the answer would grow with every group and topic.
 const LAGS_MAX: usize = 10_000;
@@ -35,6 +36,7 @@ pub struct NodeSource {
     pub group: Group,
     pub in_flight: Arc<InFlight>,
     pub links: Arc<Links>,
+    pub views: Arc<ConsumeQueues>,
     pub sessions: Arc<Sessions>,
     pub polls: Arc<LongPolls>,
     pub metrics: Metrics,
@@ -84,6 +86,7 @@ impl AdminSource for NodeSource {
                 named,
                 if named { "system topics are applied" } else { "system topics are not applied" }.into(),
             ),
+            check("views", self.views.is_ready(), "every applied message can be found by its queue offset".into()),
             check("registered", self.visibility.registered(), "known to a name server".into()),
         ]
     }

@@ -12,6 +12,7 @@ use flotilla_net::{BytesPermit, Connection};
 use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::frame::Frame;
 
+use crate::metrics::RpcTimer;
 use crate::peers::wire;
 
 /// A request, its caller and the way back.
@@ -60,6 +61,7 @@ pub struct Reply {
     route: Route,
     /// Bytes of the request, given back when the answer has left or nobody will answer.
     permit: BytesPermit,
+    timer: Option<RpcTimer>,
 }
 
 enum Route {
@@ -72,13 +74,13 @@ enum Route {
 }
 
 impl Reply {
-    pub fn to_client(connection: Arc<Connection>, oneway: bool, permit: BytesPermit) -> Self {
+    pub fn to_client(connection: Arc<Connection>, oneway: bool, permit: BytesPermit, timer: Option<RpcTimer>) -> Self {
         let route = if oneway { Route::Oneway } else { Route::Client };
-        Self { connection, route, permit }
+        Self { connection, route, permit, timer }
     }
 
     pub fn to_peer(connection: Arc<Connection>, opaque: i32, permit: BytesPermit) -> Self {
-        Self { connection, route: Route::Peer { opaque }, permit }
+        Self { connection, route: Route::Peer { opaque }, permit, timer: None }
     }
 
     /// True when an answer would go nowhere.
@@ -102,6 +104,9 @@ impl Reply {
 
     /// Sends the answer with a body in several pieces, which are not copied.
     pub fn send_parts(self, response: Frame, body: Vec<Bytes>) {
+        if let Some(timer) = self.timer {
+            timer.answered(response.header.code);
+        }
         // A failure means that the connection is closed or so far behind that it was closed: nobody is left to tell.
         let _ = match self.route {
             Route::Oneway => Ok(()),

@@ -276,6 +276,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         group: group.clone(),
         in_flight: in_flight.clone(),
         links: links.clone(),
+        views,
         sessions,
         polls: polls.clone(),
         metrics,
@@ -391,6 +392,8 @@ fn registrars(
                 group: group.clone(),
                 pool: pool.clone(),
                 visibility: visibility.clone(),
+                interval: config.registration.period,
+                timeout: config.registration.timeout,
             })
         })
         .collect()

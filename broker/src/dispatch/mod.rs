@@ -18,7 +18,7 @@ use tracing::debug;
 use self::table::{Placement, Row, Table};
 use crate::call::Call;
 use crate::group::{Group, Standing};
-use crate::metrics::{Cause, Metrics};
+use crate::metrics::{Cause, Metrics, RpcTimer};
 use crate::peers::links::{ForwardError, Links};
 
 /// Answers the calls of one or more request codes.
@@ -49,6 +49,11 @@ impl Dispatcher {
     /// How long a call of this code may be kept before it has an answer.
     pub fn hold(&self, code: i32) -> Duration {
         self.row(code).map_or(Duration::from_secs(3), |row| row.hold)
+    }
+
+    /// Counts the time until a call of this code is answered.
+    pub fn timer(&self, code: i32) -> Option<RpcTimer> {
+        self.row(code).map(|row| RpcTimer::start(row.rpc.clone()))
     }
 
     /// Finds the place for a call and hands it over.

@@ -74,7 +74,8 @@ impl Service for ClientService {
             client_id: None,
             forwarded_by: None,
         };
-        let reply = Reply::to_client(connection.clone(), request.is_oneway(), permit);
+        let timer = self.dispatcher.timer(code.as_i32());
+        let reply = Reply::to_client(connection.clone(), request.is_oneway(), permit, timer);
         let deadline = Instant::now() + self.dispatcher.hold(code.as_i32());
         self.dispatcher.dispatch(Call { request, caller, deadline, reply });
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use flotilla_remoting::code::RequestCode;
 
 use super::Handler;
+use crate::metrics::{Metrics, RpcMetrics};
 
 /// Where a call has to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +39,21 @@ pub struct Row {
     /// Longest time that the call is kept waiting for a leader or for its entry; below what clients wait.
     pub hold: Duration,
     pub handler: Arc<dyn Handler>,
+    /// Counters of its answers.
+    pub rpc: Arc<RpcMetrics>,
 }
 
 /// All rows of a node.
-#[derive(Default)]
 pub struct Table {
     rows: HashMap<i32, Row>,
+    metrics: Metrics,
 }
 
 impl Table {
+    pub fn new(metrics: Metrics) -> Self {
+        Self { rows: HashMap::new(), metrics }
+    }
+
     /// Adds a row.
     ///
     /// # Panics
@@ -59,7 +66,8 @@ impl Table {
         hold: Duration,
         handler: Arc<dyn Handler>,
     ) {
-        let old = self.rows.insert(code.as_i32(), Row { code, placement, access, hold, handler });
+        let rpc = self.metrics.rpc(code.name().unwrap_or("UNKNOWN"));
+        let old = self.rows.insert(code.as_i32(), Row { code, placement, access, hold, handler, rpc });
         assert!(old.is_none(), "code {code:?} has two rows");
     }
 

@@ -103,6 +103,8 @@ impl Machine for BrokerMachine {
 
     fn checkpoint(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
         let tables: Tables = self.tables.read().clone();
+        // A segment was sealed: its view can be written.
+        self.views.wake();
         Box::new(move || tables.encode())
     }
 

@@ -25,6 +25,7 @@ use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
 use crate::group::encoder::Encoder;
 use crate::leader::LeaderCalls;
+use crate::limits::PULL_HOLD_MAX;
 use crate::long_poll::LongPolls;
 use crate::metrics::Metrics;
 use crate::registration::Visibility;
@@ -57,10 +58,10 @@ pub struct Parts {
 /// Hold budgets lie below what clients wait, retries included. Source: FAILOVER.md 8; DefaultMQProducer 5.3.3 (3 s for a
 /// send), MQClientAPIImpl (5 s for most calls), brokerSuspendMaxTimeMillis (30 s for a pull).
 pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
-    const SEND: Duration = Duration::from_millis(2300);
     const QUICK: Duration = Duration::from_millis(2000);
     const PULL: Duration = Duration::from_millis(28_000);
     const ADMIN: Duration = Duration::from_millis(4000);
+    let send_hold = parts.config.serving.forward_hold;
     use Access::{Propose, Read, Session};
     use Placement::{Leader, Local, LocalIfFound};
 
@@ -70,9 +71,9 @@ pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
     let offsets: Arc<dyn Handler> = Arc::new(offset_handler(&parts));
     let heartbeat: Arc<dyn Handler> = Arc::new(heartbeat_handler(&parts));
     let topics: Arc<dyn Handler> = Arc::new(topic_handler(&parts));
-    let mut table = Table::default();
+    let mut table = Table::new(parts.metrics.clone());
     for code in send::CODES {
-        table.add(code, Leader, Propose, SEND, send.clone());
+        table.add(code, Leader, Propose, send_hold, send.clone());
     }
     table.add(Code::PullMessage, LocalIfFound, Read, PULL, Arc::new(pulls.clone()));
     table.add(Code::QueryConsumerOffset, Leader, Read, QUICK, offsets.clone());
@@ -105,6 +106,10 @@ fn pull_handler(parts: &Parts) -> pull::PullHandler {
         runtime: parts.runtime.clone(),
         metrics: parts.metrics.clone(),
         series: parts.series.clone(),
+        hold_max: match parts.config.serving.long_polling {
+            true => PULL_HOLD_MAX,
+            false => parts.config.serving.short_polling,
+        },
     };
     pull::PullHandler { inner: Arc::new(inner) }
 }

@@ -23,7 +23,7 @@ use super::respond::bad_header;
 use crate::call::Call;
 use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
-use crate::limits::{PULL_BYTES_MAX, PULL_HOLD_MAX, PULL_MESSAGES_MAX, PULL_SCAN_MAX};
+use crate::limits::{PULL_BYTES_MAX, PULL_MESSAGES_MAX, PULL_SCAN_MAX};
 use crate::long_poll::{HeldPull, LongPolls, Wake};
 use crate::metrics::{Cause, GroupMetrics, Metrics};
 use crate::series::Series;
@@ -48,6 +48,8 @@ pub struct Pulls {
     pub runtime: Handle,
     pub metrics: Metrics,
     pub series: Arc<Series>,
+    /// Longest time that a pull waits, whatever its client asks for.
+    pub hold_max: Duration,
 }
 
 /// A pull after its checks.
@@ -93,7 +95,7 @@ impl Handler for PullHandler {
                 }
                 let hold = request.flags().may_suspend().then(|| {
                     Duration::from_millis(u64::try_from(request.suspend_timeout_ms).unwrap_or(0))
-                        .min(PULL_HOLD_MAX)
+                        .min(self.inner.hold_max)
                 });
                 let pull = Pull {
                     topic: checked.topic,

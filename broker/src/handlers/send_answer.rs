@@ -36,7 +36,7 @@ impl SendAnswers {
             };
             places = places.as_slice()[count..].iter();
             for message in send.messages.as_slice() {
-                send.series.stored(message.body.len() as u64);
+                send.series.stored(message.size as u64);
             }
             self.answer(send, message_id, first.queue_offset);
         }
