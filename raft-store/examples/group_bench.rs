@@ -26,6 +26,14 @@ use tokio::sync::{mpsc, oneshot};
 const ROWS: [(usize, usize); 6] = [(1, 1), (64, 1), (256, 1), (1024, 1), (64, 32), (16, 256)];
 const PAYLOAD_SIZE: usize = 1024;
 
+/// `ROWS=64x1,16x256` measures those instead.
+fn rows() -> Vec<(usize, usize)> {
+    let Ok(named) = std::env::var("ROWS") else { return ROWS.to_vec() };
+    let number = |text: &str| text.parse().expect("a number");
+    let row = |row: &str| row.split_once('x').map(|(clients, batch)| (number(clients), number(batch)));
+    named.split(',').filter_map(row).collect()
+}
+
 struct Count(u64);
 
 impl Machine for Count {
@@ -138,7 +146,7 @@ fn lead(replica: &Replica<u64>, producers: &tokio::runtime::Handle, pids: &[u32]
     let (queue, waiting) = mpsc::channel(8192);
     replica.raft_runtime().spawn(proposer(replica.clone(), waiting));
     let counters = replica.counters();
-    for (clients, batch) in ROWS {
+    for (clients, batch) in rows() {
         let cpu_before: f64 = pids.iter().map(|pid| cpu_of(*pid)).sum();
         let before = (
             counters.flush.count(),

@@ -183,3 +183,71 @@ impl std::hash::Hasher for KeyHasher {
         self.0 = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::status::Counters;
+    use crate::raft::types::raft_log_id;
+    use crate::types::LogId;
+    use openraft::errors::{ForwardReason, ForwardToLeader};
+    use openraft::raft::ClientWriteResponse;
+    use std::sync::atomic::Ordering;
+
+    type Heard = Arc<Mutex<Vec<Result<Committed<u32>, ProposeError>>>>;
+
+    fn setup() -> (Arc<Pending<u32>>, Arc<Counters>, Heard) {
+        let counters = Arc::new(Counters::default());
+        let permits = Arc::new(Permits::new(1000, Arc::clone(&counters)));
+        permits.flushed(1000);
+        (Arc::new(Pending::new(permits)), counters, Heard::default())
+    }
+
+    fn waiter(pending: &Arc<Pending<u32>>, heard: &Heard) -> Waiter<ClientWriteResult<Types>> {
+        let heard = Arc::clone(heard);
+        assert!(pending.permits.take(10));
+        let key = pending.register(10, Box::new(move |outcome| heard.lock().push(outcome)));
+        Waiter::new(key, Arc::clone(pending) as Arc<dyn Outcomes>)
+    }
+
+    fn forward() -> ForwardToLeader<Types> {
+        ForwardToLeader::new(NodeId::new(2, 9).0, ())
+    }
+
+    #[test]
+    fn only_a_refusal_before_the_append_may_be_proposed_again() {
+        let (pending, counters, heard) = setup();
+        let refused = ClientWriteError::ForwardToLeader(forward().with_reason(ForwardReason::LeaseExpired));
+        waiter(&pending, &heard).on_complete(Err(refused));
+        // Carries the same routing information, but the entry was appended and may have been committed elsewhere.
+        waiter(&pending, &heard).on_complete(Err(ClientWriteError::LogEntryDiscarded(forward())));
+        drop(waiter(&pending, &heard));
+        let expected = [
+            Err(ProposeError::NotLeader { leader: Some(2) }),
+            Err(ProposeError::Unknown),
+            Err(ProposeError::Unknown),
+        ];
+        assert_eq!(*heard.lock(), expected);
+        assert_eq!(counters.in_flight_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_answer_goes_to_the_entry_that_was_applied() {
+        let (pending, _, heard) = setup();
+        let waiters: Vec<_> = (0..3).map(|_| waiter(&pending, &heard)).collect();
+        for (index, waiter) in (7..).zip(waiters) {
+            pending.lay_answer(index * 100, u32::try_from(index).expect("small"));
+            waiter.on_complete(Ok(ClientWriteResponse {
+                log_id: raft_log_id(LogId { term: 3, index }),
+                data: (),
+                membership: None,
+            }));
+        }
+        let answers: Vec<_> = heard
+            .lock()
+            .iter()
+            .map(|outcome| outcome.clone().map(|done| (done.index, done.position, done.answer)))
+            .collect();
+        assert_eq!(answers, [Ok((7, 700, 7)), Ok((8, 800, 8)), Ok((9, 900, 9))]);
+    }
+}

@@ -234,6 +234,7 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const OWN: NodeId = NodeId(1 << 48 | 7);

@@ -404,10 +404,9 @@ impl<M: Machine> Group<M> {
 /// takes what was once acknowledged for granted.
 async fn allow_reverts<M: Machine>(raft: RaftOf<M>, mut asked: mpsc::Receiver<Revert>) {
     while let Some(Revert { node, taken }) = asked.recv().await {
-        match raft.trigger().allow_next_revert(&node.0, true).await {
-            Ok(Ok(())) => info!(%node, "a quarantined node's progress may go back"),
-            // Not leading (a candidate calls as well), or not a member: there is no progress to protect.
-            Ok(Err(_)) | Err(_) => {}
+        // Refused when not leading (a candidate calls as well) or not a member: then there is no progress to protect.
+        if let Ok(Ok(())) = raft.trigger().allow_next_revert(&node.0, true).await {
+            info!(%node, "a quarantined node's progress may go back");
         }
         taken.send(()).ok();
     }

@@ -146,3 +146,22 @@ impl AsyncRuntime for GroupRuntime {
         self.0.block_on(future)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_that_holds_the_thread_is_counted() {
+        let counters = Arc::new(Counters::default());
+        count_slow_polls(Arc::clone(&counters));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let quick = spawn(async {});
+            let slow = spawn(async { std::thread::sleep(SLOW_POLL + Duration::from_millis(1)) });
+            quick.await.expect("ends");
+            slow.await.expect("ends");
+        });
+        assert_eq!(counters.slow_polls.load(Ordering::Relaxed), 1);
+    }
+}

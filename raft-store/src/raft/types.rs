@@ -129,10 +129,6 @@ impl Entry {
     pub(crate) fn stored(record: Record) -> Entry {
         Entry { id: raft_log_id(record.id()), body: Body::Stored(record) }
     }
-
-    pub(crate) fn log_id_plain(&self) -> LogId {
-        plain_log_id(&self.id)
-    }
 }
 
 impl fmt::Debug for Entry {

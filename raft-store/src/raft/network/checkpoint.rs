@@ -131,3 +131,69 @@ pub(crate) async fn answer(stream: &mut TcpStream, outcome: Result<&RaftVote, ()
     }
     in_time(STALL, stream.write_all(&out)).await
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tokio::net::TcpListener;
+
+    fn checkpoint(size: usize) -> Checkpoint {
+        Checkpoint {
+            at: ChainPoint { id: LogId::new(3, 99), end: 12345, crc: 77 },
+            time_ms: 1_700_000_000_000,
+            installed: true,
+            membership: Bytes::from_static(b"membership"),
+            state: (0..size).map(|at| at as u8).collect(),
+        }
+    }
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_arrives_as_sent_and_is_answered() {
+        for size in [0, 1, 3 << 20] {
+            let (mut near, mut far) = pair().await;
+            let sent = checkpoint(size);
+            let vote = RaftVote::new_committed(7, 1);
+            let receiving = async {
+                let (vote, received) = receive(&mut far).await.unwrap();
+                answer(&mut far, Ok(&RaftVote::new(8, 2))).await.unwrap();
+                (vote, received)
+            };
+            let (answered, (heard, received)) = tokio::join!(send(&mut near, &vote, &sent), receiving);
+            assert_eq!(answered.unwrap(), RaftVote::new(8, 2));
+            assert_eq!((heard, received), (vote, sent));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_or_cut_checkpoint_is_refused() {
+        let (mut near, mut far) = pair().await;
+        let collect = async {
+            let mut bytes = vec![0; 4096];
+            let size = far.read(&mut bytes).await.unwrap();
+            bytes.truncate(size);
+            drop(far);
+            bytes
+        };
+        let (vote, whole) = (RaftVote::new_committed(7, 1), checkpoint(100));
+        let (sent, bytes) = tokio::join!(send(&mut near, &vote, &whole), collect);
+        assert!(sent.is_err(), "no answer came");
+        for change in [bytes.len() - 1, bytes.len() - 101] {
+            let mut damaged = bytes.clone();
+            damaged[change] ^= 1;
+            let (mut near, mut far) = pair().await;
+            near.write_all(&damaged).await.unwrap();
+            assert!(receive(&mut far).await.is_err(), "byte {change}");
+        }
+        let (mut near, mut far) = pair().await;
+        near.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
+        drop(near);
+        assert!(receive(&mut far).await.is_err(), "cut");
+    }
+}

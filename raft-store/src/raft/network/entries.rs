@@ -160,3 +160,85 @@ pub(crate) async fn write_all_vectored(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::raft::network::wire::{APPEND_HEAD_SIZE, put_append_answer};
+    use crate::raft::types::RaftVote;
+    use bytes::BytesMut;
+    use std::sync::atomic::AtomicUsize;
+    use tokio::net::TcpListener;
+
+    fn request() -> AppendEntriesRequest<Types> {
+        let vote = RaftVote::new_committed(1, 1);
+        AppendEntriesRequest { vote, prev_log_id: None, leader_commit: None, entries: vec![] }
+    }
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    fn pace(idle: Duration) -> Pace {
+        Pace { window: 2, idle, counters: Arc::default() }
+    }
+
+    /// Counts how many requests were taken from the library.
+    fn counted(
+        taken: &Arc<AtomicUsize>,
+    ) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + use<> {
+        let taken = Arc::clone(taken);
+        Box::pin(stream::iter(0..10).map(move |_| {
+            taken.fetch_add(1, Ordering::Relaxed);
+            request()
+        }))
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_window_is_taken_before_answers_come() {
+        let (near, mut far) = pair().await;
+        let taken = Arc::new(AtomicUsize::new(0));
+        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(Duration::from_secs(10))));
+        let mut frame = [0; 4 + APPEND_HEAD_SIZE];
+        for answered in 0..10 {
+            far.read_exact(&mut frame).await.unwrap();
+            assert!(taken.load(Ordering::Relaxed) <= answered + 2, "window of two");
+            let mut answer = BytesMut::new();
+            put_append_answer(&mut answer, &Ok(None));
+            far.write_all(&answer).await.unwrap();
+            assert!(matches!(answers.next().await, Some(Ok(Ok(None)))));
+        }
+        assert!(answers.next().await.is_none(), "all are answered and no more come");
+    }
+
+    #[tokio::test]
+    async fn silence_while_a_request_is_open_is_an_error() {
+        let (near, _far) = pair().await;
+        let taken = Arc::new(AtomicUsize::new(0));
+        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(Duration::from_millis(50))));
+        let error = answers.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(answers.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn silence_without_an_open_request_is_idleness() {
+        let (near, _far) = pair().await;
+        let mut answers =
+            Box::pin(exchange(near, Box::pin(stream::pending()), &pace(Duration::from_millis(10))));
+        let quiet = tokio::time::timeout(Duration::from_millis(100), answers.next()).await;
+        assert!(quiet.is_err(), "nothing was asked, nothing ends");
+    }
+
+    #[tokio::test]
+    async fn a_broken_connection_ends_the_stream_with_an_error() {
+        let (near, far) = pair().await;
+        let taken = Arc::new(AtomicUsize::new(0));
+        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(Duration::from_secs(10))));
+        drop(far);
+        assert!(answers.next().await.unwrap().is_err());
+    }
+}

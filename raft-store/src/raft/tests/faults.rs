@@ -203,9 +203,9 @@ async fn after_a_power_cut_a_node_with_unsynced_acknowledgements_is_quarantined(
 async fn when_all_are_quarantined_the_longest_log_leads_and_it_is_counted() {
     let (mut cluster, moods) = moody_cluster_with(FlushMode::Async).await;
     cluster.commit_many(0..10, 64).await;
-    for index in 0..3 {
+    for (index, mood) in moods.iter().enumerate() {
         cluster.nodes[index].take().unwrap().replica.abandon().await;
-        moods[index].boots.fetch_add(1, Ordering::Relaxed);
+        mood.boots.fetch_add(1, Ordering::Relaxed);
     }
     cluster.start_node(0).await;
     cluster.start_node(1).await;

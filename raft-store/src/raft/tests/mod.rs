@@ -8,6 +8,7 @@ mod cluster;
 mod elections;
 mod faults;
 mod forming;
+mod install;
 mod links;
 mod machine;
 mod partitions;

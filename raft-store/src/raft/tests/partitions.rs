@@ -166,3 +166,27 @@ async fn a_follower_cut_off_for_a_while_gets_what_it_missed() {
     let count = Arc::clone(&cluster.node(lost).view).lock().count;
     assert_eq!(count, 301);
 }
+
+/// The target never hears that it should lead. The old leader takes no writes any more; the others' patience must end
+/// the matter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_that_is_not_heard_ends_in_an_election() {
+    let (cluster, wires) = relayed(3).await;
+    let old = cluster.leader().await;
+    let term = cluster.status(old).term;
+    let target = (old + 1) % 3;
+    let last = cluster.commit(1).await;
+    let known = |status: &crate::raft::Status| {
+        status.replication.iter().all(|progress| progress.matched >= Some(last.index))
+    };
+    cluster.until("all hold the tail", old, known).await;
+    wires.cut(old, target);
+    let replica = cluster.node(old).replica.clone();
+    let outcome = replica.transfer_leadership(Some(target as u64), Duration::from_secs(8)).await;
+    // Whoever it is, somebody leads in a later term, or nobody did in time and does soon.
+    println!("outcome {outcome:?}");
+    wires.heal_all();
+    let last = cluster.commit(2).await;
+    assert!(last.term > term);
+    cluster.agree_at(last.index).await;
+}
