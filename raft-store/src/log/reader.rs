@@ -63,7 +63,7 @@ impl LogReader {
     /// `NotFound` when `start` is purged; `InvalidData` with a [`super::Damage`] when the disk gives other bytes than
     /// were written.
     pub fn entries(&self, start: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Record>> {
-        let segment = {
+        let (segment, end) = {
             let view = self.shared.view.read();
             let end = end.min(view.tail.next_index());
             if start >= end {
@@ -77,7 +77,8 @@ impl LogReader {
                 return Ok(recent);
             }
             let segment = view.segment_of(start).expect("every entry of the log has a segment");
-            Arc::clone(segment)
+            // What is in memory may not have reached the file yet.
+            (Arc::clone(segment), end.min(view.ring.first_index()))
         };
         self.still_there(&segment, start, self.entries_of(&segment, start, end, bytes_max))
     }
