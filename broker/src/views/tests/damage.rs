@@ -6,6 +6,8 @@ use std::path::Path;
 
 use super::histories::sealed_node;
 use super::node::Node;
+use crate::views::file::{Entry, ViewFile};
+use crate::views::{SegmentSource, Unit};
 
 /// Damages the middle file of three while the node is down, and lets it mend.
 fn mended_at_start(what: &str, damage: impl FnOnce(&Path, Vec<u8>)) {
@@ -145,8 +147,36 @@ fn a_folder_in_the_file_s_place_is_reported_and_tried_again() {
     node.restart();
     node.keep();
     assert!(!node.views.is_ready());
+    // The segment before it is there, so a read ends where it ends.
+    let alpha = node.views.queue("alpha", 0).unwrap();
+    let mut units = Vec::new();
+    alpha.units(690, 100, &mut units).unwrap();
+    assert_eq!(units.len(), 10);
+    assert_eq!(alpha.units(700, 100, &mut units).unwrap_err().kind(), ErrorKind::WouldBlock);
     fs::remove_dir_all(&path).unwrap();
     node.keep();
     assert!(node.views.is_ready());
     node.check();
+}
+
+/// Files that are whole by all their checksums, name the right segment, and still tell other numbers than the queues have.
+#[test]
+fn a_whole_file_about_other_numbers_is_made_anew() {
+    for (first, count) in [(1, 2), (0, 4), (-1, 3), (3, 1)] {
+        let mut node = Node::new();
+        node.send("alpha", 0, 3);
+        node.roll();
+        let segment = node.log.segments().unwrap()[0];
+        let path = node.dir.path().join("queues").join("00000000000000000000");
+        let directory = vec![Entry { topic: "alpha".into(), queue_id: 0, first, count }];
+        let unit = Unit { physical_offset: 7, size: 7, tags_code: 7 };
+        ViewFile::write(&path, &segment, &directory, |_, _, count, out| {
+            (0..count).for_each(|_| out.extend_from_slice(&unit.encode()));
+            Ok(())
+        })
+        .unwrap();
+        node.keep();
+        assert_eq!(node.log.scans(), 0, "memory had it");
+        node.check();
+    }
 }

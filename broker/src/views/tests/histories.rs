@@ -123,7 +123,10 @@ fn purged_segments_take_their_files_along() {
     node.purge_oldest();
     node.keep();
     assert_eq!(node.files().len(), 2);
-    assert_eq!(node.views.queue("alpha", 0).unwrap().range().min, 700);
+    let alpha = node.views.queue("alpha", 0).unwrap();
+    assert_eq!(alpha.range().min, 700);
+    let gone = alpha.units(699, 1, &mut Vec::new()).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::WouldBlock, "the open file is let go");
     node.check();
     node.restart();
     node.keep();
@@ -138,6 +141,20 @@ fn a_segment_that_is_purged_before_it_was_written_leaves_memory() {
     node.keep();
     assert_eq!((node.files().len(), node.log.scans()), (3, 0));
     assert!(node.views.is_ready());
+    node.check();
+}
+
+#[test]
+fn a_sealed_segment_waits_until_all_of_it_is_applied() {
+    let mut node = sealed_node();
+    node.keep();
+    let late = node.append(&[], &[message("alpha", 0, "late")]);
+    node.seal();
+    node.keep();
+    assert_eq!(node.files().len(), 3);
+    node.apply_new(late);
+    node.keep();
+    assert_eq!(node.files().len(), 4);
     node.check();
 }
 

@@ -128,6 +128,17 @@ impl Node {
 
     /// Appends an entry and applies it.
     pub(super) fn commit(&mut self, commands: &[Command], messages: &[Vec<u8>]) {
+        let entry = self.append(commands, messages);
+        self.apply_new(entry);
+    }
+
+    pub(super) fn apply_new(&mut self, entry: Entry) {
+        self.apply(&entry, true);
+        self.since.push(entry);
+    }
+
+    /// Appends an entry to the log alone.
+    pub(super) fn append(&mut self, commands: &[Command], messages: &[Vec<u8>]) -> Entry {
         let mut builder = PayloadBuilder::new(0, 0);
         commands.iter().for_each(|command| builder.push_command(command));
         messages.iter().for_each(|message| builder.push_message(message).unwrap());
@@ -151,8 +162,7 @@ impl Node {
             segment.last_index = context.index;
             entries.push(entry.clone());
         }
-        self.apply(&entry, true);
-        self.since.push(entry);
+        entry
     }
 
     fn apply(&mut self, entry: &Entry, first_time: bool) {
