@@ -157,11 +157,12 @@ pub(super) fn recover(
     let leftovers = found.segments.split_before(bounds.start);
 
     let start = choose_start(&folder, genesis, &found, &bounds, &marks)?;
+    let walk = Walk::new(&folder, &found.segments, &bounds, &start);
     let walked = if start.discard {
-        discard(&folder, &mut marks_file, &marks, &found.segments, &start)?;
-        Walk::empty(start.tail)
+        discard(&mut marks_file, &marks, &found.segments, &start)?;
+        walk.stay(stamper, visitor)?
     } else {
-        Walk::new(&folder, &found.segments, &bounds, &start).run(&marks, stamper, visitor)?
+        walk.run(&marks, stamper, visitor)?
     };
     settle(&folder, &found.segments, leftovers, &walked, &marks)?;
     let Walked { segments, terms, tail, last_time_ms, torn_tail, .. } = walked;
@@ -278,7 +279,6 @@ fn read_small_files(
 
 /// Ends an installation that replaced the whole log and was stopped half-way: the marks go down before any file goes.
 fn discard(
-    folder: &Folder,
     marks_file: &mut MarksFile,
     marks: &Marks,
     segments: &Candidates,
@@ -286,7 +286,6 @@ fn discard(
 ) -> Result<(), OpenError> {
     info!(checkpoint = ?start.tail, files = segments.len(), "the log is replaced by an installed checkpoint");
     let lowered = Marks { synced: marks.synced.min(start.tail.end), ..*marks };
-    debug_assert!(folder.root.is_absolute() || !folder.root.as_os_str().is_empty());
     marks_file.put(lowered).map_err(OpenError::io("writing the marks"))
 }
 

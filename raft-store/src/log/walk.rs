@@ -50,21 +50,25 @@ impl<'a> Walk<'a> {
         bounds: &'a Bounds,
         start: &'a Start,
     ) -> Self {
-        let mut walked = Self::empty(start.tail);
-        walked.last_time_ms = start.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.time_ms);
+        let walked = Walked {
+            segments: Vec::new(),
+            terms: Vec::new(),
+            tail: start.tail,
+            last_time_ms: start.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.time_ms),
+            torn_tail: None,
+            scanned_from: start.tail.end,
+        };
         Self { folder, candidates, bounds, start, walked }
     }
 
-    /// The walk through a log without segments.
-    pub(super) fn empty(tail: Tail) -> Walked {
-        Walked {
-            segments: Vec::new(),
-            terms: Vec::new(),
-            tail,
-            last_time_ms: 0,
-            torn_tail: None,
-            scanned_from: tail.end,
-        }
+    /// Shows the start and goes nowhere: the log is empty behind it.
+    pub(super) fn stay(
+        self,
+        stamper: &mut dyn Stamper,
+        visitor: &mut dyn RecoveryVisitor,
+    ) -> Result<Walked, OpenError> {
+        self.start_tables(stamper, visitor)?;
+        Ok(self.walked)
     }
 
     /// Walks to the end of the log.
@@ -82,6 +86,10 @@ impl<'a> Walk<'a> {
         if tail.end < marks.synced {
             let what = format!("{}; the log is synced to position {}", end.stop.what, marks.synced);
             return Err(Damage { file: end.file, offset: end.stop.offset, what }.into());
+        }
+        if let Some(last) = self.walked.segments.last() {
+            // What looked like a successor may have turned out to be none: the last segment's index grows again.
+            last.make_resident().map_err(OpenError::io(format!("reading {}", last.path().display())))?;
         }
         if end.stop.broken {
             self.walked.torn_tail = Some(TornTail {

@@ -3,3 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod basics;
+mod crash;
+mod world;

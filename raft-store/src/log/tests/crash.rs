@@ -1,0 +1,214 @@
+//! Stops at every changing disk operation of a history, with several kinds of loss at each.
+
+use super::world::{Op, World};
+use crate::log::WriterMode;
+use crate::types::FlushMode;
+use crate::vfs::{Fault, Loss};
+
+const LOSSES: [Loss; 8] = [
+    Loss::Nothing,
+    Loss::Everything,
+    Loss::KeepFirst,
+    Loss::KeepLast,
+    Loss::Random(1),
+    Loss::Random(2),
+    Loss::Random(3),
+    Loss::Random(4),
+];
+
+/// Runs the history once for each operation of the disk with a stop there, and compares what comes back.
+fn stop_everywhere(writer: WriterMode, flush: FlushMode, history: &[Op]) {
+    let mut world = World::new(writer, flush);
+    let opened = world.disk.operations();
+    assert!(history.iter().all(|op| world.step(op)), "the history runs through without a fault");
+    let operations = world.disk.operations();
+    assert!(operations - opened > history.len() as u64);
+    for operation in opened..operations {
+        for loss in LOSSES {
+            let mut world = World::new(writer, flush);
+            world.disk.arm(Fault::PowerOff { operation });
+            let done = history.iter().take_while(|op| world.step(op)).count();
+            let context = Context(format!(
+                "stop at operation {operation} in step {done} {:?}, {loss:?}",
+                history.get(done)
+            ));
+            world.crash(loss);
+            world.prove_usable();
+            drop(context);
+        }
+    }
+}
+
+/// Says where a failing comparison stands.
+struct Context(String);
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0);
+        }
+    }
+}
+
+fn append(count: u64, size: usize) -> Op {
+    Op::Append { count, size }
+}
+
+#[test]
+fn stops_through_append_and_roll() {
+    let history =
+        [append(3, 100), append(30, 500), Op::Vote, append(1, 10), append(20, 900), Op::Commit { back: 0 }];
+    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &history);
+}
+
+/// Rule 8: one group over several segments and appends; nothing is acknowledged before all of it is on the disk.
+#[test]
+fn rule_8_stops_in_groups_that_span_segments() {
+    let history = [
+        append(5, 100),
+        append(25, 700),
+        append(1, 10),
+        append(25, 700),
+        Op::Vote,
+        append(3, 50),
+        Op::Write,
+        append(40, 600),
+        append(2, 60),
+        Op::Work,
+    ];
+    stop_everywhere(WriterMode::Manual, FlushMode::Sync, &history);
+}
+
+#[test]
+fn stops_through_truncation_and_overwriting() {
+    let history = [
+        append(20, 300),
+        Op::Commit { back: 15 },
+        Op::Truncate { back: 5 },
+        Op::NextTerm,
+        append(4, 300),
+        append(30, 500),
+        Op::NextTerm,
+        Op::Truncate { back: 25 },
+        append(1, 500),
+        Op::Truncate { back: 40 },
+        Op::NextTerm,
+        append(25, 480),
+    ];
+    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &history);
+}
+
+#[test]
+fn stops_through_truncation_behind_queued_writes() {
+    let history = [
+        append(20, 300),
+        Op::Work,
+        append(30, 500),
+        Op::Truncate { back: 35 },
+        Op::NextTerm,
+        append(30, 400),
+        Op::Write,
+        append(3, 10),
+        Op::Truncate { back: 2 },
+        Op::Truncate { back: 2 },
+        append(2, 10),
+        Op::Work,
+    ];
+    stop_everywhere(WriterMode::Manual, FlushMode::Sync, &history);
+}
+
+#[test]
+fn stops_through_checkpoint_snapshot_and_purge() {
+    let history = [
+        append(60, 500),
+        Op::Commit { back: 3 },
+        Op::Checkpoint,
+        Op::Snapshot,
+        append(40, 500),
+        Op::Purge,
+        Op::Commit { back: 0 },
+        Op::Checkpoint,
+        append(20, 500),
+        Op::Snapshot,
+        Op::Purge,
+        Op::Reopen,
+        append(30, 500),
+        Op::Commit { back: 10 },
+        Op::Checkpoint,
+    ];
+    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &history);
+}
+
+#[test]
+fn rule_6_stops_through_an_installation_that_replaces_the_log() {
+    let history = [
+        append(40, 500),
+        Op::Commit { back: 20 },
+        Op::Checkpoint,
+        Op::InstallFresh { ahead: 5 },
+        append(30, 500),
+        Op::Commit { back: 0 },
+        Op::Checkpoint,
+        Op::InstallFresh { ahead: 200 },
+        append(3, 500),
+    ];
+    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &history);
+}
+
+#[test]
+fn rule_6_stops_through_an_installation_inside_the_log() {
+    let history = [
+        append(60, 500),
+        Op::Commit { back: 50 },
+        Op::InstallHeld { back: 10 },
+        append(10, 500),
+        Op::Commit { back: 0 },
+        append(30, 500),
+        Op::Commit { back: 5 },
+        Op::Checkpoint,
+        Op::Snapshot,
+        Op::Purge,
+        append(5, 100),
+    ];
+    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &history);
+}
+
+/// Rule 2: with asynchronous flushing acknowledgements run ahead of the disk; what was synced is there all the same,
+/// and no checkpoint stands above it.
+#[test]
+fn rule_2_stops_with_asynchronous_flushing() {
+    let history = [
+        append(30, 500),
+        Op::Write,
+        Op::Commit { back: 0 },
+        Op::Checkpoint,
+        append(10, 100),
+        Op::Work,
+        append(30, 500),
+        Op::Write,
+        Op::Truncate { back: 12 },
+        Op::NextTerm,
+        append(20, 300),
+        Op::Write,
+        Op::Commit { back: 0 },
+        Op::Checkpoint,
+        Op::Work,
+        append(1, 10),
+        Op::Write,
+    ];
+    stop_everywhere(WriterMode::Manual, FlushMode::Async, &history);
+}
+
+/// A short write is only a write that has to go on.
+#[test]
+fn short_writes_lose_nothing() {
+    let history = [append(30, 500), Op::Vote, append(30, 300), Op::Truncate { back: 9 }, append(9, 200)];
+    let mut world = World::new(WriterMode::Inline, FlushMode::Sync);
+    assert!(history.iter().all(|op| world.step(op)));
+    for operation in 0..world.disk.operations() {
+        let mut world = World::new(WriterMode::Inline, FlushMode::Sync);
+        world.disk.arm(Fault::ShortWrite { operation });
+        assert!(history.iter().all(|op| world.step(op)), "operation {operation}");
+        world.crash(Loss::Everything);
+    }
+}
