@@ -31,10 +31,12 @@ impl Entry {
     }
 }
 
+pub(super) type Segments = Vec<(Segment, Vec<Entry>)>;
+
 /// Segments with their entries; `None` while the log is not attached.
 #[derive(Default)]
 pub(super) struct TestLog {
-    segments: Mutex<Option<Vec<(Segment, Vec<Entry>)>>>,
+    segments: Mutex<Option<Segments>>,
     scans: AtomicUsize,
 }
 
@@ -223,11 +225,11 @@ impl Node {
         }
     }
 
-    pub(super) fn detach_log(&self) -> Vec<(Segment, Vec<Entry>)> {
+    pub(super) fn detach_log(&self) -> Segments {
         self.log.segments.lock().take().unwrap()
     }
 
-    pub(super) fn attach_log(&self, segments: Vec<(Segment, Vec<Entry>)>) {
+    pub(super) fn attach_log(&self, segments: Segments) {
         *self.log.segments.lock() = Some(segments);
     }
 
