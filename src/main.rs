@@ -1,3 +1,57 @@
-//! The `flotilla` command.
+//! The `flotilla` command: parses arguments and wires the parts together.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod broker;
+mod cli;
+mod log;
+mod logging;
+mod namesrv;
+mod ports;
+mod signals;
+mod standalone;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("flotilla: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    logging::start(&cli.logging, default_level(&cli.command))?;
+    if let Command::Log(args) = cli.command {
+        return log::run(args.command);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("the run-time can't be started")?;
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Namesrv(args) => namesrv::run(args).await,
+            Command::Broker(args) => broker::run(args).await,
+            Command::Standalone(args) => standalone::run(args).await,
+            Command::Log(_) => Ok(()),
+        }
+    });
+    // Whatever still runs on a blocking thread must not hold up the exit.
+    runtime.shutdown_background();
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Long-running processes tell what they do; standalone shares the terminal with its user, so only trouble shows.
+fn default_level(command: &Command) -> &'static str {
+    match command {
+        Command::Namesrv(_) | Command::Broker(_) => "info",
+        Command::Standalone(_) | Command::Log(_) => "warn",
+    }
+}

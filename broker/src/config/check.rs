@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::merge::{ConfigError, Note, Settings};
+use super::merge::{Note, Settings};
 use super::typed::BrokerConfig;
 
 /// What a request frame needs beyond the body of a message: header, properties, topic.
@@ -11,27 +11,24 @@ const FRAME_OVERHEAD: usize = 256 * 1024;
 /// What a log record needs beyond the body of a message.
 const RECORD_OVERHEAD: u64 = 256 * 1024;
 
-pub(super) fn check(
-    config: &BrokerConfig,
-    settings: &Settings,
-    notes: &mut Vec<Note>,
-) -> Result<(), ConfigError> {
+pub(super) fn check(config: &BrokerConfig, settings: &Settings, notes: &mut Vec<Note>) -> Vec<String> {
     let mut problems = Vec::new();
-    modes(settings, &mut problems);
     raft(config, settings, &mut problems);
     sizes(config, settings, &mut problems);
     ports(config, settings, &mut problems);
     addresses(config, settings, notes, &mut problems);
     group(config, notes);
-    ConfigError::of(problems)
+    problems
 }
 
 /// Modes of RocketMQ that can't be had here: starting without them would break what the user relies on.
-fn modes(settings: &Settings, problems: &mut Vec<String>) {
-    const REFUSED: [(&str, &str, &str); 6] = [
+pub(super) fn modes(settings: &Settings) -> Vec<String> {
+    let mut problems = Vec::new();
+    const REFUSED: [(&str, &str, &str); 7] = [
         ("enableDLegerCommitLog", "false", "every group is replicated; remove the line"),
         ("brokerRole", "SLAVE", "replicas of a group elect their leader; list them in dLegerPeers"),
         ("enableControllerMode", "true", "replicas of a group elect their leader; list them in dLegerPeers"),
+        ("enablePropertyFilter", "true", "SQL subscriptions are not available yet"),
         ("aclEnable", "true", "access control is not available yet, and starting open would be unsafe"),
         (
             "authenticationEnabled",
@@ -50,6 +47,7 @@ fn modes(settings: &Settings, problems: &mut Vec<String>) {
             problems.push(format!("{}: {because}", setting.named()));
         }
     }
+    problems
 }
 
 fn raft(config: &BrokerConfig, settings: &Settings, problems: &mut Vec<String>) {

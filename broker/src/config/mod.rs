@@ -43,10 +43,18 @@ pub struct Loaded {
 /// All problems found, not only the first.
 pub fn load(sources: &Sources, probe: &dyn AddressProbe) -> Result<Loaded, ConfigError> {
     let (settings, mut notes) = merge::merge(sources)?;
-    let built = typed::build(&settings, probe, &mut notes);
-    let config = built.map_err(|error| error.with_warnings(&notes))?;
-    let checked = check::check(&config, &settings, &mut notes);
-    checked.map_err(|error| error.with_warnings(&notes))?;
+    let mut problems = check::modes(&settings);
+    let config = match typed::build(&settings, probe, &mut notes) {
+        Ok(config) => {
+            problems.extend(check::check(&config, &settings, &mut notes));
+            ConfigError::of(problems).map(|()| config)
+        }
+        Err(error) => {
+            problems.extend(error.problems);
+            Err(ConfigError { problems, warnings: Vec::new() })
+        }
+    };
+    let config = config.map_err(|error| error.with_warnings(&notes))?;
     Ok(Loaded { config, settings, notes })
 }
 

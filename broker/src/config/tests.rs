@@ -64,8 +64,6 @@ fn values_reach_their_fields() {
         "flushDiskType=ASYNC_FLUSH",
         "dLegerSelfId=n2",
         "dLegerGroup=",
-        "fileReservedTime=2",
-        "deleteWhen=04;16",
         "raftListen=127.0.0.1:7",
         "adminListen=",
         "brokerPermission=4",
@@ -77,8 +75,6 @@ fn values_reach_their_fields() {
     assert_eq!(config.disk.flush, FlushMode::Async);
     assert_eq!(config.raft.self_index, 2);
     assert_eq!(config.raft.group, "broker-a");
-    assert_eq!(config.disk.reserved, Duration::from_secs(7200));
-    assert_eq!(config.disk.delete_hours, [4, 16]);
     assert_eq!(config.raft.listen, "127.0.0.1:7");
     assert!(config.admin.listen.is_none());
     assert_eq!(config.topics.permission, 4);
@@ -118,6 +114,7 @@ fn every_contradiction_refuses_the_start() {
         (&["dLegerPeers=n0-a:1;n0-b:2"], "dLegerPeers="),
         (&["brokerRole=SLAVE"], "brokerRole=SLAVE"),
         (&["enableControllerMode=true"], "enableControllerMode=true"),
+        (&["enablePropertyFilter=true"], "SQL subscriptions are not available yet"),
         (&["aclEnable=true"], "starting open would be unsafe"),
         (&["authenticationEnabled=true"], "starting open would be unsafe"),
         (&["authorizationEnabled=true"], "starting open would be unsafe"),

@@ -63,18 +63,13 @@ pub struct RaftConfig {
     pub in_flight_bytes_max: u64,
 }
 
-/// Where the data is and how long it stays.
+/// Where the data is and how it is written.
 #[derive(Debug, Clone)]
 pub struct DiskConfig {
     pub root: PathBuf,
     pub segment_size: u64,
     pub flush: FlushMode,
     pub memory_bytes_max: usize,
-    pub reserved: Duration,
-    /// Hours of the local day.
-    pub delete_hours: Vec<u8>,
-    /// Percent.
-    pub used_ratio_max: u8,
 }
 
 /// Settings of topics, groups and messages. Replicated: the leader's count.
@@ -94,7 +89,6 @@ pub struct TopicDefaults {
 pub struct Serving {
     pub long_polling: bool,
     pub short_polling: Duration,
-    pub follower_read: bool,
     /// Longest drain at a graceful stop.
     pub drain: Duration,
     /// Silence that ends the drain early.
@@ -303,9 +297,6 @@ impl Read<'_> {
             segment_size: self.number("mappedFileSizeCommitLog"),
             flush,
             memory_bytes_max: self.number("logMemoryBytesMax"),
-            reserved: Duration::from_secs(3600 * self.number::<u64>("fileReservedTime")),
-            delete_hours: keys::hours(&self.text("deleteWhen")).unwrap_or_default(),
-            used_ratio_max: self.number("diskMaxUsedSpaceRatio"),
         }
     }
 
@@ -324,7 +315,6 @@ impl Read<'_> {
         Serving {
             long_polling: self.flag("longPollingEnable"),
             short_polling: self.millis("shortPollingTimeMills"),
-            follower_read: self.flag("slaveReadEnable"),
             drain: self.millis("drainMillis"),
             drain_idle: self.millis("drainIdleMillis"),
             forward_hold: self.millis("forwardHoldMillis"),

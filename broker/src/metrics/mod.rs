@@ -23,7 +23,7 @@ pub use encode::Format;
 pub use gauges::{ClientGauges, ConsumerLag, Gauges, LogCounters, RaftGauges, StorageGauges};
 pub use histogram::{AtomicHistogram, MESSAGE_SIZE, RPC_LATENCY, Shape};
 use prometheus_client::metrics::counter::Counter;
-pub use series::{GroupMetrics, OTHER, RpcMetrics, SERIES_MAX, TopicMetrics};
+pub use series::{GroupMetrics, OTHER, RpcMetrics, RpcTimer, SERIES_MAX, TopicMetrics};
 
 /// All series of a node. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use prometheus_client::metrics::counter::Counter;
@@ -96,6 +96,24 @@ impl RpcMetrics {
         for (code, histogram) in self.rare.read().iter() {
             each(*code, histogram);
         }
+    }
+}
+
+/// One request on its way: counts its latency when it is answered, and nothing when it is dropped without an answer.
+#[derive(Debug)]
+pub struct RpcTimer {
+    rpc: Arc<RpcMetrics>,
+    started: Instant,
+}
+
+impl RpcTimer {
+    /// Starts now.
+    pub fn start(rpc: Arc<RpcMetrics>) -> Self {
+        Self { rpc, started: Instant::now() }
+    }
+
+    pub fn answered(self, response_code: i32) {
+        self.rpc.answered(response_code, self.started.elapsed());
     }
 }
 
@@ -195,8 +213,9 @@ mod tests {
 
     #[test]
     fn rare_response_codes_are_counted_too() {
-        let rpc = RpcMetrics::new();
-        rpc.answered(0, Duration::from_millis(1));
+        let rpc = Arc::new(RpcMetrics::new());
+        RpcTimer::start(rpc.clone()).answered(0);
+        drop(RpcTimer::start(rpc.clone()));
         rpc.answered(17, Duration::from_millis(1));
         rpc.answered(17, Duration::from_millis(1));
         let mut seen = Vec::new();

@@ -41,6 +41,7 @@ const NOT_YET_TIMER: &str = "delayed messages are not available yet";
 const NOT_YET_TRANSACTION: &str = "transactions are not available yet";
 const NOT_YET_POP: &str = "pop consumption is not available yet";
 const NOT_YET_TRACE: &str = "message trace is not available yet";
+const NOT_YET_RETENTION: &str = "old segments are not deleted yet: all messages are kept";
 const DERIVED: &str = "consume queues are views that are rebuilt from the log";
 const WRITER: &str = "one writer thread flushes whatever waits, so there is no interval to set";
 const NO_CONTROLLER: &str = "a Raft group needs no controller";
@@ -196,24 +197,32 @@ pub const KEYS: &[Key] = &[
         OWN,
         "bytes of the newest entries kept in memory",
     ),
-    used("fileReservedTime", Kind::Integer(1, 87_600), "72", "hours that messages are kept at least"),
-    used(
+    none(
+        "fileReservedTime",
+        Kind::Integer(1, 87_600),
+        "72",
+        NOT_YET_RETENTION,
+        "hours that messages are kept at least",
+    ),
+    none(
         "deleteWhen",
         Kind::Hours,
         "04",
-        "hours of the day at which old segments are deleted, separated by ';'",
+        NOT_YET_RETENTION,
+        "hours of the day at which old segments are deleted",
     ),
-    used(
+    none(
         "diskMaxUsedSpaceRatio",
         Kind::Integer(10, 95),
         "75",
-        "disk use in percent above which old segments are deleted at any hour",
+        NOT_YET_RETENTION,
+        "disk use in percent above which old segments are deleted",
     ),
     none(
         "cleanFileForciblyEnable",
         Kind::Bool,
         "true",
-        "segments younger than fileReservedTime are never deleted",
+        NOT_YET_RETENTION,
         "delete younger files on a full disk",
     ),
     none("flushIntervalCommitLog", COUNT, "500", WRITER, "flush interval, ms"),
@@ -324,11 +333,12 @@ pub const KEYS: &[Key] = &[
     ),
     used("brokerPermission", Kind::Choice(&["2", "4", "6"]), "6", "2 = write, 4 = read, 6 = both"),
     used("maxMessageSize", Kind::Integer(1024, 16_000_000), "4194304", "largest body of a message, bytes"),
-    used(
+    mapped(
         "enablePropertyFilter",
         Kind::Bool,
         "false",
-        "accept SQL subscriptions; while false, as in RocketMQ, they are refused",
+        "true refuses the start: SQL subscriptions are not available yet",
+        "accept SQL subscriptions",
     ),
     none(
         "clusterTopicEnable",
@@ -377,7 +387,13 @@ pub const KEYS: &[Key] = &[
         "1000",
         "hold time of a pull when longPollingEnable=false, ms",
     ),
-    used("slaveReadEnable", Kind::Bool, "false", "suggest a follower to a consumer that is far behind"),
+    none(
+        "slaveReadEnable",
+        Kind::Bool,
+        "false",
+        "consumers are never sent to a follower; one that asks there is answered",
+        "read from followers",
+    ),
     mapped(
         "drainMillis",
         Kind::Integer(0, 600_000),

@@ -1,0 +1,183 @@
+//! The command line: what can be said, and the help for it. Wiring is in the module of each command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A message broker that speaks Apache RocketMQ's protocols and replicates every message by Raft.
+#[derive(Debug, Parser)]
+#[command(name = "flotilla", version, max_term_width = 100)]
+#[command(
+    after_help = "To try it out: `flotilla standalone`, then point a RocketMQ client at 127.0.0.1:9876."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub logging: LoggingArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct LoggingArgs {
+    /// How log lines look; they go to standard error
+    #[arg(long, global = true, value_enum, default_value = "text", env = "FLOTILLA_LOG_FORMAT")]
+    #[arg(help_heading = "Logging")]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, trace, or directives such as info,openraft=debug
+    #[arg(long, global = true, value_name = "LEVEL", env = "FLOTILLA_LOG_LEVEL")]
+    #[arg(help_heading = "Logging")]
+    pub log_level: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a name server: tells clients which broker has which topic
+    Namesrv(NamesrvArgs),
+    /// Run one replica of a broker group, configured by RocketMQ's properties
+    Broker(BrokerArgs),
+    /// Run a name server and a whole replicated group in one process, for development and tests
+    Standalone(StandaloneArgs),
+    /// Look at a data folder without starting a broker
+    Log(LogArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct NamesrvArgs {
+    /// Address for clients and brokers
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:9876")]
+    pub listen: SocketAddr,
+
+    /// Address of the HTTP administration (health, metrics); off when absent
+    #[arg(long, value_name = "IP:PORT")]
+    pub admin: Option<SocketAddr>,
+
+    /// Folder of what tools may change: key-values, order configuration, settings [default: memory only]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Values are merged, strongest first: --set, environment FLOTILLA_<KEY> (such as
+FLOTILLA_LISTEN_PORT), the file, environment NAMESRV_ADDR (for namesrvAddr only), default.
+docs/operating.md lists all keys.
+
+SIGTERM or Ctrl-C hands leadership over, forwards until clients have gone elsewhere, then exits;
+a second one exits at once.
+
+Example: flotilla broker -c examples/three-node/n0.properties --set flushDiskType=ASYNC_FLUSH")]
+pub struct BrokerArgs {
+    /// Configuration file: RocketMQ's keys as `key=value` lines
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Name servers, the same as --set namesrvAddr=
+    #[arg(short = 'n', long = "namesrv", value_name = "HOST:PORT;...")]
+    pub namesrv: Option<String>,
+
+    /// Set one key; may be repeated, the last one counts
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Print every key with its value and origin, then exit; fails if the broker would not start
+    #[arg(short = 'p', long)]
+    pub print_config: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+When it is ready, one block on standard output says where everything is. Ports and data stay the
+same at the next start with the same folder.")]
+pub struct StandaloneArgs {
+    /// Folder of all data, created when missing
+    #[arg(long, value_name = "DIR", default_value = "./data/standalone")]
+    pub data: PathBuf,
+
+    /// Replicas of the group; fixed once the folder exists
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub nodes: u16,
+
+    /// Address of the name server [default: 127.0.0.1:9876, or a free port when that is taken]
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<SocketAddr>,
+
+    /// Address of the HTTP administration [default: 127.0.0.1:8088, or a free port when that is taken]
+    #[arg(long, value_name = "IP:PORT")]
+    pub admin: Option<SocketAddr>,
+
+    /// Set one key of all brokers; may be repeated. Ports, folders and peers can't be set
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    #[command(subcommand)]
+    pub command: LogCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Print identity, vote, segments, indexes, terms, sizes and checkpoints
+    Inspect {
+        /// Data folder of one replica (storePathRootDir)
+        dir: PathBuf,
+    },
+    /// Check every record of a stopped replica; exit code 1, with file and offset, at the first damage
+    Verify {
+        /// Data folder of one replica (storePathRootDir)
+        dir: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_argument_is_explained() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(check);
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn the_commands_of_the_documents_parse() {
+        let lines = [
+            "flotilla namesrv --listen 127.0.0.1:9876 --admin 127.0.0.1:8087",
+            "flotilla broker -c n0.properties --set listenPort=1 --set a=b -n a:1;b:2",
+            "flotilla --log-format json broker --print-config",
+            "flotilla standalone --log-level debug --data d --nodes 1 --listen 127.0.0.1:0",
+            "flotilla log inspect ./data/n0",
+            "flotilla log verify ./data/n0",
+        ];
+        for line in lines {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in
+            ["flotilla", "flotilla log", "flotilla standalone --nodes 0", "flotilla namesrv --listen x"]
+        {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}
