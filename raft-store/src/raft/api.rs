@@ -65,6 +65,9 @@ pub struct InstallError(pub String);
 pub type Done<A> = Box<dyn FnOnce(Result<Committed<A>, ProposeError>) + Send>;
 
 /// A payload to append to the log.
+///
+/// One that is dropped before it was handed on, as happens when a replica stops under its proposer, is answered
+/// [`ProposeError::Stopped`]: it was never appended.
 pub struct Proposal<A> {
     /// The payload with [`crate::RECORD_HEADER_SIZE`] bytes of head room in front. When this is the only handle to
     /// the buffer the record is built in place, otherwise the bytes are copied once.
@@ -73,6 +76,19 @@ pub struct Proposal<A> {
     pub expected_term: Option<u64>,
     /// Told the outcome.
     pub done: Done<A>,
+}
+
+impl<A> Proposal<A> {
+    /// Takes the call-back; it is the taker's to call.
+    pub(crate) fn take_done(&mut self) -> Done<A> {
+        std::mem::replace(&mut self.done, Box::new(|_| {}))
+    }
+}
+
+impl<A> Drop for Proposal<A> {
+    fn drop(&mut self) {
+        self.take_done()(Err(ProposeError::Stopped));
+    }
 }
 
 /// A proposal that was committed and applied on this replica.

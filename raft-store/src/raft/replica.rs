@@ -172,8 +172,7 @@ impl<A: Send + 'static> Replica<A> {
     /// Proposes payloads; everything handed over in one call reaches the core in one batch and keeps its order. Each
     /// `done` is called exactly once, also on refusal. Best called on [`Replica::raft_runtime`].
     ///
-    /// Dropping the future in between leaves a part proposed and the rest answered [`ProposeError::Unknown`] or, if it
-    /// was not looked at yet, not answered at all: let it finish.
+    /// Dropping the future in between leaves a part proposed; the rest is answered [`ProposeError::Stopped`].
     pub async fn submit(&self, proposals: Vec<Proposal<A>>) {
         self.inner.ops.submit(proposals).await;
     }
@@ -430,8 +429,9 @@ impl<M: Machine> GroupOps<M> {
         }
     }
 
-    async fn propose(&self, proposal: Proposal<M::Answer>) {
-        let Proposal { payload, expected_term, done } = proposal;
+    async fn propose(&self, mut proposal: Proposal<M::Answer>) {
+        let (payload, expected_term) = (std::mem::take(&mut proposal.payload), proposal.expected_term);
+        let done = proposal.take_done();
         let size = payload.len();
         if size < RECORD_HEADER_SIZE || size - RECORD_HEADER_SIZE > self.payload_max {
             return done(Err(ProposeError::TooLarge));
@@ -456,7 +456,7 @@ impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
         // Unconstrained: the runtime's budget would hand over after each 128 proposals and split the batch.
         Box::pin(tokio::task::unconstrained(async move {
             if let Some(refusal) = self.closed() {
-                proposals.into_iter().for_each(|proposal| (proposal.done)(Err(refusal)));
+                proposals.into_iter().for_each(|mut proposal| proposal.take_done()(Err(refusal)));
                 return;
             }
             for proposal in proposals {

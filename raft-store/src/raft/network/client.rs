@@ -154,8 +154,13 @@ impl RaftNetworkV2<Types> for Client {
                 let answers: BoxStream<'s, _> = Box::pin(answers.flatten_stream());
                 return Ok(answers);
             }
+            // The library pauses after a failure where it gives the first request, so that comes before the connection:
+            // otherwise a peer that refuses connections is tried again without any pause.
+            let Some(first) = requests.next().await else {
+                return Ok(Box::pin(stream::empty()) as BoxStream<'s, _>);
+            };
             let connection = self.route.connect(Purpose::Entries).await.map_err(|error| failure(&error))?;
-            let answers = exchange(connection, requests, &self.pace);
+            let answers = exchange(connection, stream::iter([first]).chain(requests), &self.pace);
             let answers: BoxStream<'s, _> =
                 Box::pin(answers.map(|answer| answer.map_err(|error| failure(&error))));
             Ok(answers)

@@ -62,6 +62,9 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Reserves ports and folders; nothing is started.
     pub(super) fn prepare(size: usize) -> Cluster {
+        // `RUST_LOG=flotilla_raft_store=debug` shows what the replicas of a failing test did.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init().ok();
         let listeners: Vec<TcpListener> =
             (0..size).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let peers = listeners
@@ -211,10 +214,24 @@ impl Cluster {
     /// Commits many payloads of one size in one go.
     pub(super) async fn commit_many(&self, tags: std::ops::Range<u64>, size: usize) {
         for chunk in tags.collect::<Vec<_>>().chunks(64) {
-            let leader = self.leader().await;
-            let payloads = chunk.iter().map(|tag| payload(*tag, size)).collect();
-            for outcome in self.submit(leader, payloads, None).await {
-                outcome.unwrap();
+            let mut left = chunk.to_vec();
+            while !left.is_empty() {
+                let leader = self.leader().await;
+                let payloads = left.iter().map(|tag| payload(*tag, size)).collect();
+                let outcomes = self.submit(leader, payloads, None).await;
+                // What was not appended is proposed again: the tests' small segments can be used up faster than new ones
+                // are allocated, and a busy machine can let a lease run out.
+                let refused = |outcome: &Result<_, ProposeError>| match outcome {
+                    Ok(_) => false,
+                    Err(ProposeError::Busy | ProposeError::NotLeader { .. }) => true,
+                    Err(error) => panic!("{error}"),
+                };
+                left = left
+                    .into_iter()
+                    .zip(&outcomes)
+                    .filter(|(_, outcome)| refused(outcome))
+                    .map(|(tag, _)| tag)
+                    .collect();
             }
         }
     }
