@@ -5,8 +5,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use support::cluster::SEGMENTS_4_MIB;
 use support::settings::NODES;
-use support::{Cluster, Load, Plan, run};
+use support::wait::claim;
+use support::{Cluster, Load, Plan, admin, eventually, run};
 
 const LIMIT: Duration = Duration::from_secs(150);
 /// Longest wait for the acks of a phase. It only ends a test that hangs.
@@ -16,17 +18,32 @@ const RESUME: Duration = Duration::from_secs(3);
 /// Acks of one phase of a load.
 const ACKS: usize = 600;
 
+/// Kills of the leader in one test; the environment variable `FLOTILLA_KILLS` asks for more.
+fn kills() -> u32 {
+    std::env::var("FLOTILLA_KILLS").map_or(2, |count| count.parse().expect("FLOTILLA_KILLS is a number"))
+}
+
 #[test]
 fn a_killed_leader_costs_no_acked_message_and_comes_back() {
-    run(LIMIT, async {
-        let mut cluster = Cluster::start().await?;
+    kill_leaders(&SEGMENTS_4_MIB, kills());
+}
+
+/// Acks then mean "in the memory of a majority": the one replica that is killed is not all of them.
+#[test]
+fn a_killed_leader_costs_no_acked_message_without_waiting_for_disks_either() {
+    kill_leaders(&[SEGMENTS_4_MIB.as_slice(), &[("flushDiskType", "ASYNC_FLUSH")]].concat(), kills());
+}
+
+fn kill_leaders(settings: &[(&'static str, &'static str)], times: u32) {
+    run(LIMIT + PHASE * times, async {
+        let mut cluster = Cluster::start_with(settings).await?;
         let client = cluster.client();
         let mut leader = cluster.leader().await?;
         client.create_topic(&cluster.address(leader), "killed", 4, 6).await?;
         let load = Load::start(&client, Plan::new("killed", 4)).await?;
         load.more(ACKS, PHASE).await?;
         let mut kills = Vec::new();
-        for _ in 0..2 {
+        for _ in 0..times {
             kills.push(Instant::now());
             cluster.kill(leader)?;
             load.more(ACKS, PHASE).await?;
@@ -94,6 +111,55 @@ fn all_three_killed_at_once_lose_and_double_nothing() {
         let history = load.stop().await;
         history.check_everywhere(&cluster, &client).await?;
         cluster.verify_logs()?;
+        cluster.finish();
+        Ok(())
+    });
+}
+
+/// Its own vote could be given twice: it says what it waits for, and the group does without it.
+#[test]
+fn a_node_whose_disk_was_wiped_neither_serves_nor_votes() {
+    run(LIMIT, async {
+        let mut cluster = Cluster::start().await?;
+        let client = cluster.client();
+        let leader = cluster.leader().await?;
+        let wiped = cluster.other_than(&[leader]);
+        let other = cluster.other_than(&[leader, wiped]);
+        client.create_topic(&cluster.address(leader), "wiped", 2, 6).await?;
+        let load = Load::start(&client, Plan::new("wiped", 2)).await?;
+        load.more(ACKS / 2, PHASE).await?;
+        cluster.kill(wiped)?;
+        std::fs::remove_dir_all(cluster.data(wiped))?;
+        cluster.begin_restart(wiped)?;
+        eventually(PHASE, "the wiped node says what it waits for", || async {
+            let view = cluster.group(wiped).await.map_err(|error| format!("{error:#}"))?;
+            claim(view.waiting_for.is_some() && view.role == "blank", format!("{view:?}"))
+        })
+        .await?;
+        load.more(ACKS / 2, PHASE).await?;
+        let history = load.stop().await;
+        ensure!(history.failed.is_empty(), "failures:\n{}", history.failures());
+        let ready = admin::call(cluster.admin(wiped), "GET", "/readyz", "").await?;
+        ensure!(ready.status == 503, "{ready:?}");
+
+        // With the leader gone, the vote of the wiped node would make a majority.
+        let term = cluster.group(other).await?.term;
+        cluster.kill(leader)?;
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until {
+            for node in [other, wiped] {
+                let view = cluster.group(node).await?;
+                ensure!(view.role != "leader" && view.term == term, "n{node}: {view:?}");
+            }
+        }
+        cluster.begin_restart(leader)?;
+        cluster.leader_among(&[leader, other]).await?;
+        for node in [leader, other] {
+            let address = cluster.address(node);
+            eventually(PHASE, "both have all", || history.check_at(&client, &address)).await?;
+        }
+        let view = cluster.group(wiped).await?;
+        ensure!(view.role == "blank" && view.waiting_for.is_some(), "{view:?}");
         cluster.finish();
         Ok(())
     });

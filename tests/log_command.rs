@@ -25,9 +25,7 @@ fn log(command: &str, folder: &Path) -> anyhow::Result<(i32, String, String)> {
 #[test]
 fn log_verify_finds_a_flipped_byte_and_log_inspect_shows_the_segments() {
     run(LIMIT, async {
-        let mut cluster =
-            Cluster::start_with(&[("mappedFileSizeCommitLog", "1048576"), ("maxMessageSize", "65536")])
-                .await?;
+        let mut cluster = Cluster::start_with_small_segments().await?;
         let client = cluster.client();
         let leader = cluster.leader().await?;
         client.create_topic(&cluster.address(leader), "damage", 1, 6).await?;

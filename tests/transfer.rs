@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use anyhow::ensure;
+use support::cluster::SEGMENTS_4_MIB;
 use support::settings::NODES;
 use support::{Cluster, Load, Plan, Towards, run};
 
@@ -45,9 +46,8 @@ fn a_planned_transfer_fails_no_request() {
 fn a_leader_that_is_stopped_hands_over_and_fails_no_request() {
     run(LIMIT, async {
         // With time to drain, as in operation: clients leave when the route no longer tells this node as the leader.
-        let drain =
-            [("mappedFileSizeCommitLog", "4194304"), ("drainMillis", "20000"), ("drainIdleMillis", "500")];
-        let mut cluster = Cluster::start_with(&drain).await?;
+        let drain = [("drainMillis", "20000"), ("drainIdleMillis", "500")];
+        let mut cluster = Cluster::start_with(&[SEGMENTS_4_MIB, drain].concat()).await?;
         let client = cluster.client();
         let leader = cluster.leader().await?;
         client.create_topic(&cluster.address(leader), "stops", 4, 6).await?;

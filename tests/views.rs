@@ -24,9 +24,7 @@ const QUEUES: i32 = 3;
 #[test]
 fn damaged_views_change_no_answer() {
     run(LIMIT, async {
-        let mut cluster =
-            Cluster::start_with(&[("mappedFileSizeCommitLog", "1048576"), ("maxMessageSize", "65536")])
-                .await?;
+        let mut cluster = Cluster::start_with_small_segments().await?;
         let client = cluster.client();
         let leader = cluster.leader().await?;
         let address = cluster.address(leader);

@@ -55,6 +55,8 @@ pub struct GroupView {
     pub last_log: u64,
     pub commit: u64,
     pub applied: u64,
+    /// What keeps the node from taking part.
+    pub waiting_for: Option<String>,
 }
 
 /// `GET /v1/group`.
@@ -72,6 +74,7 @@ pub async fn group(port: u16) -> anyhow::Result<GroupView> {
         last_log: number("last_log"),
         commit: number("commit"),
         applied: number("applied"),
+        waiting_for: view["waiting_for"].as_str().map(str::to_owned),
     })
 }
 

@@ -19,6 +19,9 @@ const LEADER: Duration = Duration::from_secs(15);
 /// Starts with other ports when the system has given one of them to somebody else meanwhile.
 const START_ATTEMPTS: usize = 4;
 const LOG_LINES: usize = 60;
+/// Segments that a load of some thousand messages fills several times.
+pub const SEGMENTS_4_MIB: [(&str, &str); 2] =
+    [("mappedFileSizeCommitLog", "4194304"), ("maxMessageSize", "1048576")];
 
 /// A running group.
 #[derive(Debug)]
@@ -35,7 +38,13 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a group whose log segments hold 4 MiB and waits until it serves clients.
     pub async fn start() -> anyhow::Result<Cluster> {
-        Cluster::start_with(&[("mappedFileSizeCommitLog", "4194304")]).await
+        Cluster::start_with(&SEGMENTS_4_MIB).await
+    }
+
+    /// Starts a group with the smallest log segments, 1 MiB.
+    pub async fn start_with_small_segments() -> anyhow::Result<Cluster> {
+        let size = ("mappedFileSizeCommitLog", "1048576");
+        Cluster::start_with(&[size, ("maxMessageSize", "65536"), ("raftAppendBytesMax", "524288")]).await
     }
 
     /// Starts a group with these properties beside the usual ones.
@@ -127,8 +136,8 @@ impl Cluster {
     }
 
     /// The process of a node.
-    pub fn process(&mut self, node: usize) -> anyhow::Result<&mut Process> {
-        self.nodes[node].as_mut().with_context(|| format!("n{node} does not run"))
+    pub fn process(&self, node: usize) -> anyhow::Result<&Process> {
+        self.nodes[node].as_ref().with_context(|| format!("n{node} does not run"))
     }
 
     /// Kill -9 of a node.
@@ -261,8 +270,19 @@ impl Cluster {
         Ok((answer.status, answer.body))
     }
 
+    /// No node has ended by itself.
+    pub fn all_run(&self) -> anyhow::Result<()> {
+        for process in self.nodes.iter().flatten() {
+            if let Some(status) = process.ended()? {
+                bail!("{} ended by itself with {status}", process.name());
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until all running nodes have applied the same log, with no writer about.
     pub async fn settled(&self) -> anyhow::Result<()> {
+        self.all_run()?;
         let running: Vec<usize> = (0..NODES).filter(|node| self.nodes[*node].is_some()).collect();
         eventually(READY, "all nodes have applied the same", || async {
             let mut views = Vec::new();
@@ -280,6 +300,7 @@ impl Cluster {
 
     /// Kills what runs and has `flotilla log verify` check each data folder.
     pub fn verify_logs(&mut self) -> anyhow::Result<()> {
+        self.all_run()?;
         for node in 0..NODES {
             if self.nodes[node].is_some() {
                 self.kill(node)?;

@@ -48,14 +48,16 @@ impl History {
         History { topic: plan.topic.clone(), queues: plan.queues, ..History::default() }
     }
 
-    /// Longest time between two acks after one another, within a span of time.
+    /// Longest time between two acks after one another, within a span of time; the load may end within it.
     pub fn longest_gap(&self, from: Instant, to: Instant) -> Duration {
-        let mut times: Vec<Instant> =
-            self.acked.iter().map(|ack| ack.at).filter(|at| (from..=to).contains(at)).collect();
+        let all = self.acked.iter().map(|ack| ack.at);
+        let mut times: Vec<Instant> = all.filter(|at| (from..=to).contains(at)).collect();
+        times.push(from);
+        if self.acked.iter().any(|ack| ack.at > to) {
+            times.push(to);
+        }
         times.sort();
-        times.insert(0, from);
-        times.push(to);
-        times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+        times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(to - from)
     }
 
     /// What the failures were, for messages.

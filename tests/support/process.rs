@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::wait::{claim, eventually};
@@ -31,7 +32,7 @@ pub fn flotilla(arguments: &[&str]) -> Command {
 #[derive(Debug)]
 pub struct Process {
     name: String,
-    child: Child,
+    child: Mutex<Child>,
     log: PathBuf,
     out: PathBuf,
 }
@@ -44,7 +45,7 @@ impl Process {
         let mut command = flotilla(arguments);
         command.current_dir(folder).stdout(append(&out)?).stderr(append(&log)?);
         let child = command.spawn().with_context(|| format!("{name} can't be started"))?;
-        Ok(Process { name: name.to_owned(), child, log, out })
+        Ok(Process { name: name.to_owned(), child: Mutex::new(child), log, out })
     }
 
     /// Name given at the start.
@@ -63,21 +64,22 @@ impl Process {
     }
 
     /// How it ended, if it has.
-    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
+    pub fn ended(&self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.lock().try_wait()?)
     }
 
     /// Kill -9; returns when the process is gone.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
+        let child = self.child.get_mut();
+        child.kill()?;
+        child.wait()?;
         Ok(())
     }
 
     /// Stops the process as a whole (SIGSTOP) and waits until each of its threads stands still.
     pub async fn pause(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)?;
-        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.lock().id()));
         let what = format!("all threads of {} stand still", self.name);
         eventually(Duration::from_secs(5), &what, || async { all_stopped(&tasks) }).await
     }
@@ -93,18 +95,16 @@ impl Process {
     }
 
     /// Waits for the end.
-    pub async fn end(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
+    pub async fn end(&self, limit: Duration) -> anyhow::Result<ExitStatus> {
         let what = format!("{} has ended", self.name);
-        let child = &mut self.child;
-        eventually(limit, &what, || {
-            let ended = child.try_wait();
-            async move { ended.map_err(|error| error.to_string())?.ok_or_else(|| "it runs".to_owned()) }
+        eventually(limit, &what, || async {
+            self.ended().map_err(|error| error.to_string())?.ok_or_else(|| "it runs".to_owned())
         })
         .await
     }
 
     /// SIGTERM, and the end with exit code 0.
-    pub async fn terminate(&mut self, limit: Duration) -> anyhow::Result<()> {
+    pub async fn terminate(&self, limit: Duration) -> anyhow::Result<()> {
         self.ask_to_stop()?;
         let status = self.end(limit).await?;
         if !status.success() {
@@ -114,7 +114,7 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        kill_process(Pid::from_child(&self.child), signal)
+        kill_process(Pid::from_child(&self.child.lock()), signal)
             .with_context(|| format!("{signal:?} to {}", self.name))
     }
 

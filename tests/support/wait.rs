@@ -28,7 +28,7 @@ pub fn run(limit: Duration, scenario: impl Future<Output = anyhow::Result<()>>) 
     runtime.shutdown_background();
     match outcome {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => panic!("{error:?}"),
+        Ok(Err(error)) => panic!("{error:#}"),
         Err(_) => panic!("the scenario is not over after {limit:?}"),
     }
 }
