@@ -83,6 +83,18 @@ impl ExtFields {
         Ok(())
     }
 
+    /// Removes all entries and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.entries.clear();
+    }
+
+    /// Makes room for so many entries and so many bytes of text.
+    pub(crate) fn reserve(&mut self, entries: usize, text_size: usize) {
+        self.entries.reserve(entries);
+        self.text.reserve(text_size);
+    }
+
     /// Bytes of all keys and values.
     pub(crate) fn text_size(&self) -> usize {
         self.text.len()

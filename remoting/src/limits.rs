@@ -17,8 +17,9 @@ pub const JSON_LINK_COUNT_MAX: usize = 1024;
 /// Most bytes of text read again because of links, in bytes: a body may follow this many divided by its own size.
 pub const JSON_LINKED_SIZE_MAX: usize = 32 * 1024 * 1024;
 
-/// Most memory, in bytes, for the elements of lists and maps while one JSON body is read, beside its texts. A full frame
-/// of consumer offsets, the body with the smallest elements, needs about 100 MiB.
+/// Most memory, in bytes, that the elements of lists and maps take while one JSON body is read, beside its texts. Lists
+/// grow by doubling, so that up to twice as much is reserved. A full frame of consumer offsets, the body with the smallest
+/// elements, needs about 100 MiB.
 pub const JSON_BUILT_SIZE_MAX: usize = 128 * 1024 * 1024;
 
 /// Most tags in one subscription expression.

@@ -121,3 +121,6 @@ macro_rules! named {
     };
 }
 use named;
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub(super) fn decode(head: &[u8]) -> Result<Header, FrameError> {
             "flag" => header.flag = integer(&mut scanner)?,
             "language" => header.language = language(&mut scanner)?,
             "remark" => header.remark = optional_text(&mut scanner)?,
-            "extFields" => header.ext = ext_fields(&mut scanner)?,
+            "extFields" => ext_fields(&mut scanner, &mut header.ext)?,
             _ => scanner.skip_value()?,
         }
     }
@@ -72,16 +72,17 @@ fn optional_text(scanner: &mut Scanner<'_>) -> Result<Option<String>, JsonError>
     Ok(Some(scanner.string()?.text()?.into_owned()))
 }
 
-fn ext_fields(scanner: &mut Scanner<'_>) -> Result<ExtFields, FrameError> {
+/// Fills the map anew: of repeated members the last counts, in the memory of the first.
+fn ext_fields(scanner: &mut Scanner<'_>, ext: &mut ExtFields) -> Result<(), FrameError> {
+    ext.clear();
     if scanner.take_null() {
-        return Ok(ExtFields::new());
+        return Ok(());
     }
     scanner.expect(b'{', "an object")?;
     if scanner.take(b'}') {
-        return Ok(ExtFields::new());
+        return Ok(());
     }
-    let text_size = (scanner.text.len() - scanner.at).min(TEXT_SIZE_TYPICAL);
-    let mut ext = ExtFields::with_capacity(FIELDS_TYPICAL, text_size);
+    ext.reserve(FIELDS_TYPICAL, (scanner.text.len() - scanner.at).min(TEXT_SIZE_TYPICAL));
     let mut count = 0;
     while scanner.next_member(count == 0, b'}')? {
         count += 1;
@@ -104,7 +105,7 @@ fn ext_fields(scanner: &mut Scanner<'_>) -> Result<ExtFields, FrameError> {
             }
         }
     }
-    Ok(ext)
+    Ok(())
 }
 
 pub(super) fn encode(header: &Header, out: &mut BytesMut) {

@@ -22,6 +22,8 @@ pub mod key {
     pub const ZONE_NAME: &str = "__ZONE_NAME";
     /// On route requests: `true` filters by zone.
     pub const ZONE_MODE: &str = "__ZONE_MODE";
+    /// On registrations of Flotilla's own brokers: `1`. Other name servers ignore it.
+    pub const FLOTILLA: &str = "flotilla";
     /// Access key of a signed request.
     pub const ACCESS_KEY: &str = "AccessKey";
     /// Signature of a signed request.

@@ -102,3 +102,6 @@ macro_rules! header {
     };
 }
 use header;
+
+#[cfg(test)]
+mod tests;

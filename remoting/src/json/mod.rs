@@ -10,7 +10,11 @@
 //!
 //! LIMIT: a link to an enclosing object (`..`, `$`) would make an endless value and is an error.
 
+mod budget;
+mod compound;
 mod error;
+mod key;
+mod members;
 mod read;
 mod reference;
 pub(crate) mod scan;
@@ -20,3 +24,6 @@ pub use error::JsonError;
 pub use read::from_slice;
 pub(crate) use write::put_string;
 pub use write::{Dialect, IntegerKeys, to_vec, to_vec_with};
+
+#[cfg(test)]
+mod tests;

@@ -4,28 +4,27 @@
 //! (`$ref`), numbers and booleans given as text. A member that is null counts as absent.
 
 use std::borrow::Cow;
-use std::cell::Cell;
 
-use serde::de::{self, DeserializeOwned, IntoDeserializer, Visitor};
+use serde::de::{self, DeserializeOwned, Visitor};
 
 use super::JsonError;
+use super::budget::Budget;
+use super::key::quoted_object;
+use super::members::Members;
 use super::reference;
 use super::scan::Scanner;
-use crate::limits::{JSON_BUILT_SIZE_MAX, JSON_DEPTH_MAX, JSON_LINK_COUNT_MAX, JSON_LINKED_SIZE_MAX};
+use crate::limits::JSON_DEPTH_MAX;
 
 /// Reads a value from JSON text.
 ///
 /// # Errors
 /// Byte offset and cause: the text is no UTF-8, breaks the dialect, nests deeper than [`JSON_DEPTH_MAX`], follows too
-/// many links ([`JSON_LINK_COUNT_MAX`], [`JSON_LINKED_SIZE_MAX`]), has too many small elements
-/// ([`JSON_BUILT_SIZE_MAX`]), or does not fit the type.
+/// many links ([`JSON_LINK_COUNT_MAX`](crate::limits::JSON_LINK_COUNT_MAX), [`JSON_LINKED_SIZE_MAX`](crate::limits::JSON_LINKED_SIZE_MAX)), has too many small elements
+/// ([`JSON_BUILT_SIZE_MAX`](crate::limits::JSON_BUILT_SIZE_MAX)), or does not fit the type.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| JsonError::new(error.valid_up_to(), "text is not UTF-8"))?;
-    let budget = Budget {
-        links_left: Cell::new(JSON_LINK_COUNT_MAX.min(1 + JSON_LINKED_SIZE_MAX / text.len().max(1))),
-        size_left: Cell::new(JSON_BUILT_SIZE_MAX),
-    };
+    let budget = Budget::for_text(text.len());
     let mut scanner = Scanner::new(text);
     let reader = Reader { scanner: &mut scanner, depth_left: JSON_DEPTH_MAX, budget: &budget, key: false };
     let value = T::deserialize(reader)?;
@@ -33,57 +32,38 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     Ok(value)
 }
 
-/// What reading one text may still cost.
-struct Budget {
-    /// Links that may still be followed.
-    links_left: Cell<usize>,
-    /// Bytes that elements of lists and maps may still take. Texts don't count: they are no longer than the input.
-    size_left: Cell<usize>,
-}
-
-impl Budget {
-    fn spend(&self, size: usize, at: usize) -> Result<(), JsonError> {
-        match self.size_left.get().checked_sub(size) {
-            Some(left) => {
-                self.size_left.set(left);
-                Ok(())
-            }
-            None => Err(JsonError::new(at, "too many elements")),
-        }
-    }
-}
-
-/// A map node is allocated for so many entries at once.
-const ENTRIES_PER_NODE: usize = 12;
-
 /// Reads one value at the scanner's place.
-struct Reader<'s, 'a> {
-    scanner: &'s mut Scanner<'a>,
-    depth_left: usize,
-    budget: &'s Budget,
+pub(super) struct Reader<'s, 'a> {
+    pub(super) scanner: &'s mut Scanner<'a>,
+    pub(super) depth_left: usize,
+    pub(super) budget: &'s Budget,
     /// The value is a map key: a quoted text may hold a number or an object.
-    key: bool,
+    pub(super) key: bool,
 }
 
 impl<'a> Reader<'_, 'a> {
-    /// Follows a link if the value is one: `read` then gets a reader at its target.
+    /// Follows a link if the value is one, and the link that it leads to: `read` gets a reader at the end of them.
     fn resolved<R>(self, read: impl FnOnce(Reader<'_, 'a>) -> Result<R, JsonError>) -> Result<R, JsonError> {
-        let at = self.scanner.at;
-        let Some(path) = reference::take(self.scanner)? else { return read(self) };
-        let Some(links_left) = self.budget.links_left.get().checked_sub(1) else {
-            return Err(JsonError::new(at, "too many links"));
-        };
-        if self.depth_left == 0 {
-            return Err(JsonError::new(at, "nested too deeply"));
+        let mut at = self.scanner.at;
+        let Some(mut path) = reference::take(self.scanner)? else { return read(self) };
+        let mut depth_left = self.depth_left;
+        loop {
+            self.budget.follow_link(at)?;
+            depth_left = depth_left.checked_sub(1).ok_or_else(|| JsonError::new(at, "nested too deeply"))?;
+            let mut target = reference::find(self.scanner.text, &path, at)?;
+            at = target.at;
+            match reference::take(&mut target)? {
+                Some(next) => path = next,
+                None => {
+                    return read(Reader {
+                        scanner: &mut target,
+                        depth_left,
+                        budget: self.budget,
+                        key: false,
+                    });
+                }
+            }
         }
-        self.budget.links_left.set(links_left);
-        let mut target = reference::find(self.scanner.text, &path, at)?;
-        read(Reader {
-            scanner: &mut target,
-            depth_left: self.depth_left - 1,
-            budget: self.budget,
-            key: false,
-        })
     }
 
     fn with_text<R>(self, visit: impl FnOnce(Cow<'a, str>) -> Result<R, JsonError>) -> Result<R, JsonError> {
@@ -153,56 +133,6 @@ impl<'a> Reader<'_, 'a> {
             }),
         }
         .map_err(|error| error.or_at(at))
-    }
-}
-
-/// Reads an object inside the quoted text of a map key: a message queue, whose members are texts and a number.
-fn quoted_object<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, JsonError> {
-    let mut scanner = Scanner::new(text);
-    scanner.expect(b'{', "an object")?;
-    let mut members = Vec::new();
-    while scanner.next_member(members.is_empty(), b'}')? {
-        let key = scanner.string()?.text()?.into_owned();
-        scanner.expect(b':', "`:`")?;
-        let value = if scanner.peek() == Some(b'"') {
-            KeyValue::Text(scanner.string()?.text()?.into_owned())
-        } else {
-            let word = scanner.word()?;
-            word.parse().map_or_else(|_| KeyValue::Text(word.to_owned()), KeyValue::Number)
-        };
-        members.push((key, value));
-    }
-    scanner.end()?;
-    visitor.visit_map(de::value::MapDeserializer::new(members.into_iter()))
-}
-
-/// Value inside a quoted object key.
-enum KeyValue {
-    Text(String),
-    Number(i64),
-}
-
-impl<'de> de::Deserializer<'de> for KeyValue {
-    type Error = JsonError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
-        match self {
-            KeyValue::Text(text) => visitor.visit_string(text),
-            KeyValue::Number(number) => visitor.visit_i64(number),
-        }
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-impl<'de> IntoDeserializer<'de, JsonError> for KeyValue {
-    type Deserializer = KeyValue;
-
-    fn into_deserializer(self) -> KeyValue {
-        self
     }
 }
 
@@ -361,99 +291,4 @@ impl<'a> de::Deserializer<'a> for Reader<'_, 'a> {
         self.scanner.skip_value()?;
         visitor.visit_unit()
     }
-}
-
-/// Members of an object or array whose opening byte is consumed.
-struct Members<'s, 'a> {
-    reader: Reader<'s, 'a>,
-    close: u8,
-    map: bool,
-    first: bool,
-    /// The map's node is paid for.
-    paid: bool,
-}
-
-impl<'s, 'a> Members<'s, 'a> {
-    fn new(reader: Reader<'s, 'a>, close: u8, map: bool, at: usize) -> Result<Members<'s, 'a>, JsonError> {
-        let Some(depth_left) = reader.depth_left.checked_sub(1) else {
-            return Err(JsonError::new(at, "nested too deeply"));
-        };
-        Ok(Members { reader: Reader { depth_left, ..reader }, close, map, first: true, paid: false })
-    }
-
-    fn next(&mut self) -> Result<bool, JsonError> {
-        let more = self.reader.scanner.next_member(self.first, self.close)?;
-        self.first = false;
-        Ok(more)
-    }
-
-    /// Pays for an element of this size; the first of a map pays for the map's node.
-    fn spend(&self, size: usize) -> Result<(), JsonError> {
-        let times = if self.map && !self.paid { ENTRIES_PER_NODE } else { 1 };
-        self.reader.budget.spend(size * times, self.reader.scanner.at)
-    }
-
-    fn reader(&mut self, key: bool) -> Reader<'_, 'a> {
-        Reader {
-            scanner: &mut *self.reader.scanner,
-            depth_left: self.reader.depth_left,
-            budget: self.reader.budget,
-            key,
-        }
-    }
-}
-
-impl<'a> de::SeqAccess<'a> for Members<'_, 'a> {
-    type Error = JsonError;
-
-    fn next_element_seed<T: de::DeserializeSeed<'a>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, JsonError> {
-        if !self.next()? {
-            return Ok(None);
-        }
-        self.spend(size_of::<T::Value>())?;
-        let at = self.reader.scanner.at;
-        seed.deserialize(self.reader(false)).map(Some).map_err(|error| error.or_at(at))
-    }
-}
-
-impl<'a> de::MapAccess<'a> for Members<'_, 'a> {
-    type Error = JsonError;
-
-    fn next_key_seed<K: de::DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, JsonError> {
-        let mut seed = Some(seed);
-        while self.next()? {
-            if let Some(at) = null_member_end(self.reader.scanner)? {
-                self.reader.scanner.at = at;
-                continue;
-            }
-            let at = self.reader.scanner.at;
-            let Some(seed) = seed.take() else { break };
-            if self.map {
-                self.spend(size_of::<K::Value>())?;
-            }
-            let key = seed.deserialize(self.reader(true)).map_err(|error| error.or_at(at))?;
-            return Ok(Some(key));
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<V: de::DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, JsonError> {
-        self.reader.scanner.expect(b':', "`:`")?;
-        if self.map {
-            self.spend(size_of::<V::Value>())?;
-            self.paid = true;
-        }
-        let at = self.reader.scanner.at;
-        seed.deserialize(self.reader(false)).map_err(|error| error.or_at(at))
-    }
-}
-
-/// Where the member at the scanner ends if its value is null: such a member counts as absent.
-fn null_member_end(scanner: &Scanner<'_>) -> Result<Option<usize>, JsonError> {
-    let mut ahead = scanner.clone();
-    ahead.skip_value()?;
-    if ahead.take(b':') && ahead.take_null() { Ok(Some(ahead.at)) } else { Ok(None) }
 }

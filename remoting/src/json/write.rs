@@ -6,6 +6,7 @@
 use serde::ser::{self, Serialize};
 
 use super::JsonError;
+use super::compound::Compound;
 
 /// How integer map keys are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,17 +77,17 @@ pub(crate) fn put_string(text: &str, mut put: impl FnMut(&[u8])) {
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-struct Writer {
-    out: Vec<u8>,
-    dialect: Dialect,
+pub(super) struct Writer {
+    pub(super) out: Vec<u8>,
+    pub(super) dialect: Dialect,
 }
 
 impl Writer {
-    fn put(&mut self, text: &str) {
+    pub(super) fn put(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }
 
-    fn string(&mut self, text: &str) {
+    pub(super) fn string(&mut self, text: &str) {
         if !self.dialect.ascii_only || text.is_ascii() {
             let out = &mut self.out;
             put_string(text, |piece| out.extend_from_slice(piece));
@@ -111,14 +112,14 @@ impl Writer {
     }
 
     /// A comma unless the object or array that starts at `start` is still empty.
-    fn comma(&mut self, start: usize) {
+    pub(super) fn comma(&mut self, start: usize) {
         if self.out.len() > start {
             self.out.push(b',');
         }
     }
 
     /// One member of an object, taken back when its value is null.
-    fn member<T: Serialize + ?Sized>(
+    pub(super) fn member<T: Serialize + ?Sized>(
         &mut self,
         start: usize,
         key: impl FnOnce(&mut Writer) -> Result<(), JsonError>,
@@ -137,45 +138,7 @@ impl Writer {
     }
 }
 
-/// An object or array being written; `start` is where its first member goes.
-struct Compound<'w> {
-    writer: &'w mut Writer,
-    start: usize,
-    close: &'static str,
-    /// Key of a map entry, kept until its value comes.
-    key: Vec<u8>,
-}
-
-impl<'w> Compound<'w> {
-    fn open(writer: &'w mut Writer, open: &str, close: &'static str) -> Compound<'w> {
-        writer.put(open);
-        let start = writer.out.len();
-        Compound { writer, start, close, key: Vec::new() }
-    }
-
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), JsonError> {
-        self.writer.comma(self.start);
-        value.serialize(&mut *self.writer)
-    }
-
-    fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), JsonError> {
-        self.writer.member(
-            self.start,
-            |writer| {
-                writer.string(key);
-                Ok(())
-            },
-            value,
-        )
-    }
-
-    fn close(self) -> Result<(), JsonError> {
-        self.writer.put(self.close);
-        Ok(())
-    }
-}
-
-fn unsupported<T>(what: &str) -> Result<T, JsonError> {
+pub(super) fn unsupported<T>(what: &str) -> Result<T, JsonError> {
     Err(ser::Error::custom(format!("{what} has no form in the dialect")))
 }
 
@@ -334,98 +297,5 @@ impl<'w> ser::Serializer for &'w mut Writer {
         _: usize,
     ) -> Result<Self::SerializeStructVariant, JsonError> {
         unsupported("an enum with content")
-    }
-}
-
-impl ser::SerializeSeq for Compound<'_> {
-    type Ok = ();
-    type Error = JsonError;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), JsonError> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), JsonError> {
-        self.close()
-    }
-}
-
-impl ser::SerializeTuple for Compound<'_> {
-    type Ok = ();
-    type Error = JsonError;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), JsonError> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), JsonError> {
-        self.close()
-    }
-}
-
-impl ser::SerializeTupleStruct for Compound<'_> {
-    type Ok = ();
-    type Error = JsonError;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), JsonError> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), JsonError> {
-        self.close()
-    }
-}
-
-impl ser::SerializeStruct for Compound<'_> {
-    type Ok = ();
-    type Error = JsonError;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        key: &'static str,
-        value: &T,
-    ) -> Result<(), JsonError> {
-        self.field(key, value)
-    }
-
-    fn end(self) -> Result<(), JsonError> {
-        self.close()
-    }
-}
-
-impl ser::SerializeMap for Compound<'_> {
-    type Ok = ();
-    type Error = JsonError;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), JsonError> {
-        let mut writer = Writer { out: Vec::new(), dialect: self.writer.dialect };
-        key.serialize(&mut writer)?;
-        let mut out = writer.out;
-        let integer = matches!(out.first(), Some(b'0'..=b'9' | b'-'));
-        if integer && self.writer.dialect.integer_keys == IntegerKeys::Quoted {
-            out.insert(0, b'"');
-            out.push(b'"');
-        }
-        if !integer && !matches!(out.first(), Some(b'"' | b'{')) {
-            return unsupported("this map key");
-        }
-        self.key = out;
-        Ok(())
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), JsonError> {
-        let key = std::mem::take(&mut self.key);
-        self.writer.member(
-            self.start,
-            |writer| {
-                writer.out.extend_from_slice(&key);
-                Ok(())
-            },
-            value,
-        )
-    }
-
-    fn end(self) -> Result<(), JsonError> {
-        self.close()
     }
 }

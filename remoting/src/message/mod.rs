@@ -29,3 +29,6 @@ pub use ids::{OffsetMessageId, UniqueId};
 pub use layout::{body_crc, stamp_physical_offset, stamp_queue_offset, stamp_store_timestamp};
 pub use sys_flag::{Compression, SysFlag, TransactionType};
 pub use view::{LayoutError, MessageView, messages};
+
+#[cfg(test)]
+mod tests;
