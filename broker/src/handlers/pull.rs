@@ -29,6 +29,9 @@ use crate::metrics::{Cause, GroupMetrics, Metrics};
 use crate::series::Series;
 use crate::views::{ConsumeQueues, QueueView, Unit};
 
+/// Longest time that a leader takes to confirm itself before the pull looks for another.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Pause before a pull looks again at a view that is being rebuilt.
 const REBUILD_PAUSE: Duration = Duration::from_millis(20);
 
@@ -64,6 +67,8 @@ struct Pull {
     series: Arc<GroupMetrics>,
     /// How long it may wait for messages; `None` when it may not.
     hold: Option<Duration>,
+    /// True once this replica has confirmed that it leads and applied all that was committed then.
+    confirmed: bool,
 }
 
 /// What the checks found out.
@@ -108,6 +113,7 @@ impl Handler for PullHandler {
                     filter: checked.filter,
                     series: checked.series,
                     hold,
+                    confirmed: false,
                     call,
                 };
                 self.inner.serve(pull);
@@ -157,6 +163,7 @@ impl PullHandler {
                     Wake::Arrived => Some(until.saturating_duration_since(Instant::now())),
                     Wake::TimedOut => None,
                 },
+                confirmed: false,
             };
             match wake {
                 Wake::Arrived => self.inner.serve(pull),
@@ -252,10 +259,26 @@ impl Pulls {
             (OffsetDecision::Read, None) => self.elsewhere(pull),
             (decision @ OffsetDecision::Answer { code, next_begin_offset, .. }, _) => match pull.hold {
                 Some(time) if decision.may_wait() && !time.is_zero() => self.hold(pull, time),
+                _ if leads && next_begin_offset < pull.offset && !pull.confirmed => self.confirm(pull),
                 _ if leads => self.answer_empty(pull, ResponseCode::from_i32(code), next_begin_offset, range),
                 _ => self.elsewhere(pull),
             },
         }
+    }
+
+    /// Looks again at a pull beyond the queue's end, with everything applied that any replica may have shown: a follower can
+    /// learn of a commit and apply it before the leader's own apply has run, and telling a consumer that came from there to
+    /// move back would make it consume twice.
+    fn confirm(self: &Arc<Self>, mut pull: Pull) {
+        let this = self.clone();
+        self.runtime.spawn(async move {
+            let confirmed = this.group.replica().read_index(Instant::now() + CONFIRM_TIMEOUT).await;
+            pull.confirmed = confirmed.is_ok();
+            match confirmed {
+                Ok(_) => this.serve(pull),
+                Err(_) => this.elsewhere(pull),
+            }
+        });
     }
 
     /// Looks for messages that pass the filter. May read a file unless the offset's unit is in memory.

@@ -42,16 +42,23 @@ impl Handler for QueueHandler {
 }
 
 impl QueueHandler {
-    /// Unknown queues answer 0. Source: AdminBrokerProcessor.getMaxOffset 5.3.3.
-    fn bound(&self, call: Call, side: impl FnOnce(QueueRange) -> i64) {
-        let offset = match QueueRequest::decode(&call.request.header.ext) {
-            Ok(request) => u32::try_from(request.queue_id)
-                .ok()
-                .and_then(|queue_id| self.group.tables().queue(request.topic, queue_id))
-                .map_or(0, side),
-            Err(error) => return bad_header(call, &error),
-        };
-        success(call, OffsetResponse { offset }.encode());
+    /// Unknown queues answer 0. Source: AdminBrokerProcessor.getMaxOffset 5.3.3. The end of a queue is where a new consumer
+    /// begins, so it must not lie before what another replica has shown: the leader confirms itself first.
+    fn bound(&self, call: Call, side: fn(QueueRange) -> i64) {
+        let group = self.group.clone();
+        self.runtime.spawn(async move {
+            if group.replica().read_index(call.deadline).await.is_err() {
+                return call.refuse(ResponseCode::ServiceNotAvailable, "leadership could not be confirmed");
+            }
+            let offset = match QueueRequest::decode(&call.request.header.ext) {
+                Ok(request) => u32::try_from(request.queue_id)
+                    .ok()
+                    .and_then(|queue_id| group.tables().queue(request.topic, queue_id))
+                    .map_or(0, side),
+                Err(error) => return bad_header(call, &error),
+            };
+            success(call, OffsetResponse { offset }.encode());
+        });
     }
 
     fn search(&self, call: Call) {
