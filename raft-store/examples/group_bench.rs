@@ -146,6 +146,10 @@ fn lead(replica: &Replica<u64>, producers: &tokio::runtime::Handle, pids: &[u32]
     let (queue, waiting) = mpsc::channel(8192);
     replica.raft_runtime().spawn(proposer(replica.clone(), waiting));
     let counters = replica.counters();
+    let before: f64 = pids.iter().map(|pid| cpu_of(*pid)).sum();
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    let idle = (pids.iter().map(|pid| cpu_of(*pid)).sum::<f64>() - before) / seconds / pids.len() as f64;
+    println!("idle: {:.2} % of a core per node", idle * 100.0);
     for (clients, batch) in rows() {
         let cpu_before: f64 = pids.iter().map(|pid| cpu_of(*pid)).sum();
         let before = (

@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use openraft::{Config, Raft, SnapshotPolicy};
+use openraft::Raft;
 use parking_lot::Mutex;
-use rand::Rng;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,12 +28,13 @@ use super::permits::Permits;
 use super::recovery::Replay;
 use super::replica::StartError;
 use super::runtime::{Timed, count_slow_polls, spawn};
+use super::startup::{check, config, identity, listen};
 use super::status::Counters;
 use super::storage::{SharedLog, Storage};
 use super::types::{StoredMembers, Types};
 use super::watcher::{Boards, Watcher, tell_waiting};
-use crate::identity::{Identity, NodeId};
-use crate::log::{Log, LogOptions, LogReader, Recovered, RecoveredVote, SystemClock};
+use crate::identity::NodeId;
+use crate::log::{Log, LogOptions, LogReader, RecoveredVote, SystemClock};
 use crate::types::Stamper;
 use crate::vfs::Vfs;
 
@@ -68,100 +67,6 @@ pub(crate) struct Group<M: Machine> {
     pub(crate) payload_max: usize,
     tasks: TaskTracker,
     stop: CancellationToken,
-}
-
-fn config(options: &ReplicaOptions) -> Result<Config, StartError> {
-    let config = Config {
-        cluster_name: options.group.clone(),
-        heartbeat_interval: options.heartbeat_ms,
-        election_timeout_min: options.election_ms.0,
-        election_timeout_max: options.election_ms.1,
-        // Requests are bounded in bytes by the reader; this only keeps counts of tiny records sane.
-        max_payload_entries: 4096,
-        max_append_entries: Some(4096),
-        api_batch_capacity: 4096,
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: u64::MAX,
-        install_snapshot_timeout: 120_000,
-        enable_pre_vote: Some(true),
-        enable_leader_restore: Some(false),
-        ..Config::default()
-    };
-    config.validate().map_err(|error| StartError::Options(error.to_string()))
-}
-
-fn check(options: &ReplicaOptions) -> Result<(), StartError> {
-    let refuse = |reason: String| Err(StartError::Options(reason));
-    if !options.peers.iter().any(|peer| peer.index == options.self_index) {
-        return refuse(format!("n{} is not one of the peers", options.self_index));
-    }
-    if options.window == 0 || options.append_bytes_max == 0 {
-        return refuse("the append window and its bytes must not be zero".into());
-    }
-    Ok(())
-}
-
-/// The node's identity: the stored one unless the folder shows that the node's memory is lost.
-fn identity(vfs: &dyn Vfs, options: &ReplicaOptions, recovered: &Recovered) -> Result<Identity, StartError> {
-    let fresh = || Identity::new(&options.cluster, &options.group, options.self_index, rand::rng().random());
-    let stored = Identity::load(vfs, &options.dir)?;
-    let identity = match stored {
-        Some(identity) => {
-            if (identity.cluster.as_str(), identity.group.as_str()) != (&options.cluster, &options.group) {
-                return Err(StartError::Options(format!(
-                    "{} belongs to group {} of cluster {}",
-                    options.dir.display(),
-                    identity.group,
-                    identity.cluster
-                )));
-            }
-            if identity.node.peer_index() != options.self_index {
-                return Err(StartError::Options(format!(
-                    "{} belongs to n{}",
-                    options.dir.display(),
-                    identity.node.peer_index()
-                )));
-            }
-            let lost = match recovered.vote {
-                RecoveredVote::Lost => Some("its vote is lost"),
-                RecoveredVote::Never if identity.formed => Some("its log is gone"),
-                RecoveredVote::Never | RecoveredVote::Saved(_) => None,
-            };
-            match lost {
-                None => return Ok(identity),
-                Some(reason) => {
-                    let fresh = fresh();
-                    warn!(old = %identity.node, new = %fresh.node, reason, "the node comes back under a new id");
-                    fresh
-                }
-            }
-        }
-        None => fresh(),
-    };
-    identity.store(vfs, &options.dir)?;
-    Ok(identity)
-}
-
-fn listen(options: &ReplicaOptions) -> Result<TcpListener, StartError> {
-    let (address, bound) = match &options.listener {
-        Some(listener) => ("the given port".to_owned(), listener.try_clone()),
-        None => {
-            let own = options.peers.iter().find(|peer| peer.index == options.self_index);
-            let address = match (&options.listen, own) {
-                (Some(address), _) => address.clone(),
-                (None, Some(peer)) => peer.address(),
-                (None, None) => return Err(StartError::Options("this node is not one of the peers".into())),
-            };
-            let bound = std::net::TcpListener::bind(&address);
-            (address, bound)
-        }
-    };
-    bound
-        .and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            TcpListener::from_std(listener)
-        })
-        .map_err(|source| StartError::Bind { address, source })
 }
 
 impl<M: Machine> Group<M> {

@@ -12,7 +12,8 @@
 //! | module | subject |
 //! |---|---|
 //! | [`api`], [`options`], [`status`] | what users see |
-//! | `replica`, `group` | the handle, and what runs behind it |
+//! | `replica`, `ops` | the handle, and what it asks of the group |
+//! | `group`, `startup`, `watcher` | what runs on the thread, what is looked at before, what is told about it |
 //! | `types` | entries and payloads for the consensus library |
 //! | `storage`, `reader` | the log as the library wants it |
 //! | `machine`, `recovery` | applying, checkpoints; the same before the library starts |
@@ -30,11 +31,13 @@ mod gate;
 mod group;
 mod machine;
 mod network;
+mod ops;
 mod permits;
 mod reader;
 mod recovery;
 mod replica;
 mod runtime;
+mod startup;
 mod storage;
 mod transfer;
 mod types;

@@ -5,45 +5,32 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
-use openraft::ReadPolicy;
-use openraft::errors::{LinearizableReadError, RaftError};
-use openraft::raft::linearizable_read::LinearizerOption;
-use openraft::vote::leader_id_std::CommittedLeaderId;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use super::answers::{Outcomes, Pending, Waiter};
-use super::api::{Machine, PeerService, Proposal, ProposeError, ReadError, TransferError};
+use super::api::{Machine, PeerService, Proposal, ReadError, TransferError};
 use super::forming::Desk;
-use super::group::{Group, RaftOf, Setup, close_log};
+use super::group::{Group, Setup, close_log};
 use super::network::handshake::Purpose;
 use super::network::{Caller, Route};
+use super::ops::{GroupOps, Ops, READS_MAX, confirm_reads};
 use super::options::ReplicaOptions;
-use super::permits::Permits;
 use super::runtime::{Timed, spawn};
 use super::status::{Counters, Leadership, Status};
-use super::storage::SharedLog;
-use super::transfer::Transfer;
-use super::types::Draft;
 use super::watcher::Boards;
 use crate::identity::{IdentityError, NodeId};
-use crate::log::{Checkpoints, LogReader, OpenError, Space};
+use crate::log::{LogReader, OpenError};
 use crate::peers::Peer;
-use crate::record::RECORD_HEADER_SIZE;
 use crate::types::Stamper;
 use crate::vfs::Vfs;
-
-/// Reads waiting for one confirmation of leadership.
-const READS_MAX: usize = 65_536;
 
 /// Why a replica could not be started.
 #[derive(Debug, Error)]
@@ -74,13 +61,6 @@ pub enum StartError {
     /// No thread.
     #[error("the replica's thread: {0}")]
     Thread(String),
-}
-
-/// The part of a replica that depends on its machine, behind a face that does not.
-trait Ops<A>: Send + Sync {
-    fn submit(&self, proposals: Vec<Proposal<A>>) -> BoxFuture<'_, ()>;
-    fn transfer(&self, to: Option<u64>, within: Duration) -> BoxFuture<'_, Result<u64, TransferError>>;
-    fn purge_to(&self, position: u64) -> BoxFuture<'_, io::Result<Option<u64>>>;
 }
 
 /// One replica of a group. Clones are handles to the same one; when the last is dropped it stops.
@@ -345,157 +325,4 @@ fn live<M: Machine>(
         error!(%error, "the log was not closed cleanly");
     }
     finish.send(true).ok();
-}
-
-/// Confirms leadership for all reads that wait, one round at a time.
-async fn confirm_reads<M: Machine>(
-    raft: RaftOf<M>,
-    mut asked: mpsc::Receiver<oneshot::Sender<Result<u64, ReadError>>>,
-) {
-    let mut waiting = Vec::new();
-    while asked.recv_many(&mut waiting, READS_MAX).await > 0 {
-        waiting.retain(|sender| !sender.is_closed());
-        if waiting.is_empty() {
-            continue;
-        }
-        let outcome = confirm(&raft).await;
-        for sender in waiting.drain(..) {
-            sender.send(outcome).ok();
-        }
-    }
-}
-
-async fn confirm<M: Machine>(raft: &RaftOf<M>) -> Result<u64, ReadError> {
-    let option = LinearizerOption::from(ReadPolicy::ReadIndex);
-    let linearizer = raft.get_read_linearizer(option).await.map_err(|error| match error {
-        RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => ReadError::NotLeader {
-            leader: forward.leader_id.map(|node| u64::from(NodeId(node).peer_index())),
-        },
-        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => ReadError::Timeout,
-        RaftError::Fatal(_) => ReadError::Stopped,
-    })?;
-    let wait = Some(Duration::from_secs(5));
-    match linearizer.try_await_ready(raft, wait).await {
-        Ok(Ok(state)) => Ok(state.applied().map_or(0, |id| id.index())),
-        Ok(Err(_)) => Err(ReadError::Timeout),
-        Err(_) => Err(ReadError::Stopped),
-    }
-}
-
-struct GroupOps<M: Machine> {
-    raft: RaftOf<M>,
-    /// Weak: the log is closed when the thread ends, whoever still has a handle.
-    shared: Weak<SharedLog>,
-    checkpoints: Checkpoints,
-    pending: Arc<Pending<M::Answer>>,
-    permits: Arc<Permits>,
-    boards: Arc<Boards>,
-    desk: Arc<Desk>,
-    holding: Arc<AtomicBool>,
-    own: u64,
-    payload_max: usize,
-    stop: CancellationToken,
-}
-
-impl<M: Machine> GroupOps<M> {
-    fn of(group: &Group<M>) -> GroupOps<M> {
-        GroupOps {
-            raft: group.raft.clone(),
-            shared: Arc::downgrade(&group.shared),
-            checkpoints: group.shared.log.lock().checkpoints(),
-            pending: Arc::clone(&group.pending),
-            permits: Arc::clone(&group.permits),
-            boards: Arc::clone(&group.boards),
-            desk: Arc::clone(&group.desk),
-            holding: Arc::clone(&group.holding),
-            own: u64::from(group.caller.own.peer_index()),
-            payload_max: group.payload_max,
-            stop: group.stop_token(),
-        }
-    }
-
-    /// Why nothing can be proposed now, for all proposals alike.
-    fn closed(&self) -> Option<ProposeError> {
-        if self.stop.is_cancelled() {
-            return Some(ProposeError::Stopped);
-        }
-        if self.holding.load(Ordering::Acquire) {
-            return Some(ProposeError::NotLeader { leader: None });
-        }
-        let Some(shared) = self.shared.upgrade() else { return Some(ProposeError::Stopped) };
-        match shared.log.lock().space() {
-            Space::Ready => None,
-            Space::NoSpare => Some(ProposeError::Busy),
-        }
-    }
-
-    async fn propose(&self, mut proposal: Proposal<M::Answer>) {
-        let (payload, expected_term) = (std::mem::take(&mut proposal.payload), proposal.expected_term);
-        let done = proposal.take_done();
-        let size = payload.len();
-        if size < RECORD_HEADER_SIZE || size - RECORD_HEADER_SIZE > self.payload_max {
-            return done(Err(ProposeError::TooLarge));
-        }
-        let bytes = size as u64;
-        if !self.permits.take(bytes) {
-            return done(Err(ProposeError::Busy));
-        }
-        let key = self.pending.register(bytes, done);
-        let outcomes: Arc<dyn Outcomes> = self.pending.clone();
-        let mut request = self.raft.write(Draft(payload)).responder(Waiter::new(key, outcomes));
-        if let Some(term) = expected_term {
-            request = request.with_leader(CommittedLeaderId::new(term));
-        }
-        // An error means that the core is gone; the waiter, dropped with the request, has told the proposer.
-        request.await.ok();
-    }
-}
-
-impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
-    fn submit(&self, proposals: Vec<Proposal<M::Answer>>) -> BoxFuture<'_, ()> {
-        // Unconstrained: the runtime's budget would hand over after each 128 proposals and split the batch.
-        Box::pin(tokio::task::unconstrained(async move {
-            if let Some(refusal) = self.closed() {
-                proposals.into_iter().for_each(|mut proposal| proposal.take_done()(Err(refusal)));
-                return;
-            }
-            for proposal in proposals {
-                self.propose(proposal).await;
-            }
-        }))
-    }
-
-    fn transfer(&self, to: Option<u64>, within: Duration) -> BoxFuture<'_, Result<u64, TransferError>> {
-        Box::pin(async move {
-            let node_of = |peer| self.desk.node_of(peer);
-            let transfer = Transfer {
-                raft: &self.raft,
-                own: self.own,
-                status: self.boards.status.subscribe(),
-                holding: &self.holding,
-                node_of: &node_of,
-            };
-            transfer.run(to, within).await
-        })
-    }
-
-    fn purge_to(&self, position: u64) -> BoxFuture<'_, io::Result<Option<u64>>> {
-        Box::pin(async move {
-            let below = self.checkpoints.list().into_iter().rev().find(|info| info.at.end <= position);
-            let Some(boundary) = below else { return Ok(None) };
-            let index = boundary.at.id.index;
-            if self.checkpoints.snapshot().is_none_or(|at| at.id.index < index) {
-                let (done, durable) = super::storage::reporting();
-                self.checkpoints.set_snapshot(boundary.at, done);
-                super::storage::reported(durable).await?;
-            }
-            // The library purges what its snapshot covers, and cuts a purge that comes before it silently.
-            self.raft.trigger().snapshot().await.map_err(io::Error::other)?;
-            let mut status = self.boards.status.subscribe();
-            let covered = status.wait_for(|status| status.snapshot >= Some(index)).await;
-            covered.map_err(|_| io::Error::other("the replica has stopped"))?;
-            self.raft.trigger().purge_log(index).await.map_err(io::Error::other)?;
-            Ok(Some(index))
-        })
-    }
 }

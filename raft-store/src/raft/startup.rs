@@ -1,0 +1,110 @@
+//! What is looked at before a replica runs: its settings, its port, and who it is.
+
+use openraft::{Config, SnapshotPolicy};
+use rand::Rng;
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use super::options::ReplicaOptions;
+use super::replica::StartError;
+use crate::identity::Identity;
+use crate::log::{Recovered, RecoveredVote};
+use crate::vfs::Vfs;
+
+pub(crate) fn config(options: &ReplicaOptions) -> Result<Config, StartError> {
+    let config = Config {
+        cluster_name: options.group.clone(),
+        heartbeat_interval: options.heartbeat_ms,
+        election_timeout_min: options.election_ms.0,
+        election_timeout_max: options.election_ms.1,
+        // Requests are bounded in bytes by the reader; this only keeps counts of tiny records sane.
+        max_payload_entries: 4096,
+        max_append_entries: Some(4096),
+        api_batch_capacity: 4096,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        install_snapshot_timeout: 120_000,
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    };
+    config.validate().map_err(|error| StartError::Options(error.to_string()))
+}
+
+pub(crate) fn check(options: &ReplicaOptions) -> Result<(), StartError> {
+    let refuse = |reason: String| Err(StartError::Options(reason));
+    if !options.peers.iter().any(|peer| peer.index == options.self_index) {
+        return refuse(format!("n{} is not one of the peers", options.self_index));
+    }
+    if options.window == 0 || options.append_bytes_max == 0 {
+        return refuse("the append window and its bytes must not be zero".into());
+    }
+    Ok(())
+}
+
+/// The node's identity: the stored one unless the folder shows that the node's memory is lost.
+pub(crate) fn identity(
+    vfs: &dyn Vfs,
+    options: &ReplicaOptions,
+    recovered: &Recovered,
+) -> Result<Identity, StartError> {
+    let fresh = || Identity::new(&options.cluster, &options.group, options.self_index, rand::rng().random());
+    let stored = Identity::load(vfs, &options.dir)?;
+    let identity = match stored {
+        Some(identity) => {
+            if (identity.cluster.as_str(), identity.group.as_str()) != (&options.cluster, &options.group) {
+                return Err(StartError::Options(format!(
+                    "{} belongs to group {} of cluster {}",
+                    options.dir.display(),
+                    identity.group,
+                    identity.cluster
+                )));
+            }
+            if identity.node.peer_index() != options.self_index {
+                return Err(StartError::Options(format!(
+                    "{} belongs to n{}",
+                    options.dir.display(),
+                    identity.node.peer_index()
+                )));
+            }
+            let lost = match recovered.vote {
+                RecoveredVote::Lost => Some("its vote is lost"),
+                RecoveredVote::Never if identity.formed => Some("its log is gone"),
+                RecoveredVote::Never | RecoveredVote::Saved(_) => None,
+            };
+            match lost {
+                None => return Ok(identity),
+                Some(reason) => {
+                    let fresh = fresh();
+                    warn!(old = %identity.node, new = %fresh.node, reason, "the node comes back under a new id");
+                    fresh
+                }
+            }
+        }
+        None => fresh(),
+    };
+    identity.store(vfs, &options.dir)?;
+    Ok(identity)
+}
+
+pub(crate) fn listen(options: &ReplicaOptions) -> Result<TcpListener, StartError> {
+    let (address, bound) = match &options.listener {
+        Some(listener) => ("the given port".to_owned(), listener.try_clone()),
+        None => {
+            let own = options.peers.iter().find(|peer| peer.index == options.self_index);
+            let address = match (&options.listen, own) {
+                (Some(address), _) => address.clone(),
+                (None, Some(peer)) => peer.address(),
+                (None, None) => return Err(StartError::Options("this node is not one of the peers".into())),
+            };
+            let bound = std::net::TcpListener::bind(&address);
+            (address, bound)
+        }
+    };
+    bound
+        .and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        })
+        .map_err(|source| StartError::Bind { address, source })
+}
