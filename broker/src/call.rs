@@ -22,6 +22,8 @@ pub struct Call {
     pub caller: Caller,
     /// The answer has to leave before this moment; nothing is proposed after it.
     pub deadline: Instant,
+    /// The offset that a pull commits by the way has been taken: it must not be taken again when the call is tried again.
+    pub commit_taken: bool,
     pub reply: Reply,
 }
 

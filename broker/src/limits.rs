@@ -25,8 +25,9 @@ pub const PULL_HOLD_MAX: Duration = Duration::from_secs(25);
 /// Messages in one pull answer. RocketMQ's own broker stops at 32; clients take what they asked for.
 pub const PULL_MESSAGES_MAX: usize = 1024;
 
-/// Bytes in one pull answer, unless one message alone is larger.
-pub const PULL_BYTES_MAX: usize = 1 << 20;
+/// Bytes in one pull answer, unless one message alone is larger: as RocketMQ's own broker, so that the answers to a client
+/// with hundreds of queues fit into its connection's write queue.
+pub const PULL_BYTES_MAX: usize = 256 << 10;
 
 /// Queue units examined by one pull: a filter that matches nothing must not hold a thread.
 pub const PULL_SCAN_MAX: usize = 16_000;

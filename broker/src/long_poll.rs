@@ -129,6 +129,15 @@ impl LongPolls {
         }
     }
 
+    /// Wakes all pulls, to look once more: everything may have changed.
+    pub fn recheck_all(&self) {
+        for pull in self.take_all() {
+            // Counted again for the wake, which takes it off.
+            self.count.fetch_add(1, Ordering::SeqCst);
+            self.wake(pull, Wake::Arrived);
+        }
+    }
+
     /// Wakes what has waited long enough and drops what nobody waits for any more. Called several times a second.
     pub fn expire(&self, now: Instant) {
         self.wake_where(|pull| pull.until <= now || pull.call.reply.is_closed());

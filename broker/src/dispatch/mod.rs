@@ -12,12 +12,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use flotilla_remoting::code::{RequestCode, ResponseCode};
+use flotilla_remoting::frame::Frame;
 use tokio::runtime::Handle;
 use tracing::debug;
 
-use self::table::{Placement, Row, Table};
+use self::table::{Access, Placement, Row, Table};
 use crate::call::Call;
 use crate::group::{Group, Standing};
+use crate::handlers::members;
 use crate::metrics::{Cause, Metrics, RpcTimer};
 use crate::peers::links::{ForwardError, Links};
 
@@ -84,6 +86,12 @@ impl Dispatcher {
         self.runtime.spawn(async move { this.follow_leader(call).await });
     }
 
+    /// Tries a read again that this replica could not confirm: here or at another leader, after a moment.
+    pub async fn try_again(self: &Arc<Self>, call: Call) {
+        self.group.changed(call.deadline).await;
+        self.to_leader(call);
+    }
+
     async fn follow_leader(self: Arc<Self>, call: Call) {
         loop {
             if Instant::now() >= call.deadline || call.reply.is_closed() {
@@ -100,10 +108,11 @@ impl Dispatcher {
                 Standing::Following { leader } => match self.links.forward(leader, &call).await {
                     Ok(response) => {
                         self.metrics.forwarded();
-                        call.reply.send(response);
+                        relay(call, response);
                         return;
                     }
                     Err(ForwardError::NotProposed) => self.group.changed(call.deadline).await,
+                    Err(ForwardError::Unknown(_)) if self.repeatable(&call) => self.group.changed(call.deadline).await,
                     Err(ForwardError::Unknown(reason)) => {
                         debug!(code = call.request.header.code, leader, %reason, "forwarded call has no known outcome");
                         self.metrics.unknown_outcome();
@@ -116,14 +125,33 @@ impl Dispatcher {
         }
     }
 
+    /// True when doing it twice is no worse than doing it once.
+    fn repeatable(&self, call: &Call) -> bool {
+        let reads = self.row(call.code().as_i32()).is_some_and(|row| row.access != Access::Propose);
+        reads || call.code() == RequestCode::UpdateConsumerOffset
+    }
+
     fn row(&self, code: i32) -> Option<&Row> {
         self.table.get()?.row(code)
     }
 }
 
+/// Gives the leader's answer to the client. A consumer list that the leader could not complete is not passed to everybody.
+fn relay(call: Call, response: Frame) {
+    let list = call.code() == RequestCode::GetConsumerListByGroup;
+    if list && response.header.response_code() != ResponseCode::Success {
+        let remark = response.header.remark.unwrap_or_default();
+        return members::incomplete(call, &remark);
+    }
+    call.reply.send(response);
+}
+
 /// Code 14 is the one on which both the Java and the Go client try again. Source: DefaultMQProducerImpl 5.3.3
 /// (retryResponseCodes) and rocketmq-client-go v2 producer; traps.md 4.
 fn no_leader(call: Call) {
+    if call.code() == RequestCode::GetConsumerListByGroup {
+        return members::incomplete(call, "no leader in time");
+    }
     call.refuse(ResponseCode::ServiceNotAvailable, "no leader within the request's time, nothing was stored");
 }
 

@@ -113,6 +113,8 @@ impl Machine for BrokerMachine {
         let tables = tables.map_err(|error| InstallError(error.to_string()))?;
         self.views.reset(&tables);
         *self.tables.write() = tables;
+        // Held pulls may find here what they wait for, or have to look elsewhere.
+        self.polls.recheck_all();
         self.tell(Change::Topics);
         Ok(())
     }

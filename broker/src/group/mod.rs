@@ -126,13 +126,18 @@ impl Group {
         })
     }
 
-    /// Proposes one command here; the caller has seen that this replica leads.
+    /// Proposes one command here; the caller has seen that this replica leads. Nothing is proposed after the deadline.
     ///
     /// # Errors
     /// [`ProposeError`] says whether the command may have taken effect. Dropping the future does not take the command back.
-    pub async fn propose(&self, command: Command) -> Result<Answer, ProposeError> {
+    pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Answer, ProposeError> {
+        // What apply can't read must never get into the log: it would stop every replica at every start.
+        if let Err(error) = Command::decode(&command.encode()) {
+            tracing::warn!(command = command.name(), %error, "command refused: it could not be read back");
+            return Err(ProposeError::TooLarge);
+        }
         let (answer, receiver) = oneshot::channel();
-        let work = CommandWork { command, answer: Box::new(move |result| drop(answer.send(result))) };
+        let work = CommandWork { command, deadline, answer: Box::new(move |result| drop(answer.send(result))) };
         if self.inner.queue.try_send(Work::Command(work)).is_err() {
             return Err(ProposeError::Busy);
         }

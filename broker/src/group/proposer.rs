@@ -96,6 +96,24 @@ impl InFlight {
     }
 }
 
+/// One turn of the proposer, counted as in flight.
+struct Turn {
+    in_flight: Arc<InFlight>,
+}
+
+impl Turn {
+    fn new(in_flight: &Arc<InFlight>) -> Self {
+        in_flight.started();
+        Self { in_flight: in_flight.clone() }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.in_flight.ended();
+    }
+}
+
 impl Proposer {
     /// Runs until all handles of the queue are gone.
     pub async fn run(mut self) {
@@ -105,20 +123,32 @@ impl Proposer {
             if waiting.is_empty() && self.receiver.recv_many(&mut batch, usize::MAX).await == 0 {
                 return;
             }
-            let holding = self.holding.clone();
-            self.in_flight.settled_or(|| !holding.load(Ordering::SeqCst)).await;
-            self.in_flight.below(ENTRIES_IN_FLIGHT_MAX).await;
+            let _turn = self.turn().await;
             while let Ok(work) = self.receiver.try_recv() {
                 batch.push(work);
             }
             waiting.extend(batch.drain(..));
-            let room = ENTRIES_IN_FLIGHT_MAX.saturating_sub(self.in_flight.count());
+            // The turn itself counts as one.
+            let room = (ENTRIES_IN_FLIGHT_MAX + 1).saturating_sub(self.in_flight.count());
             let mut proposals = Vec::with_capacity(room);
             while proposals.len() < room && !waiting.is_empty() {
                 proposals.extend(self.next_entry(&mut waiting));
             }
             if !proposals.is_empty() {
                 self.replica.submit(proposals).await;
+            }
+        }
+    }
+
+    /// Waits until there is room and nobody hands leadership over. The turn counts as in flight until it is dropped, and is
+    /// taken before the last look at the hold: whoever holds either sees the turn and waits for it, or is seen.
+    async fn turn(&self) -> Turn {
+        loop {
+            self.in_flight.settled_or(|| !self.holding.load(Ordering::SeqCst)).await;
+            self.in_flight.below(ENTRIES_IN_FLIGHT_MAX).await;
+            let turn = Turn::new(&self.in_flight);
+            if !self.holding.load(Ordering::SeqCst) {
+                return turn;
             }
         }
     }
@@ -148,6 +178,9 @@ impl Proposer {
                 Some(Work::Send(send)) => {
                     bytes += size;
                     sends.push(send);
+                }
+                Some(Work::Command(command)) if command.deadline <= now => {
+                    (command.answer)(Err(ProposeError::NotLeader { leader: None }));
                 }
                 Some(Work::Command(command)) => commands.push(command),
                 None => break,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use flotilla_core::{Answer, Command};
@@ -65,5 +66,7 @@ pub struct NewMessage {
 /// A command and where its outcome goes.
 pub struct CommandWork {
     pub command: Command,
+    /// The command is not proposed after this moment.
+    pub deadline: Instant,
     pub answer: Box<dyn FnOnce(Result<Answer, ProposeError>) + Send>,
 }

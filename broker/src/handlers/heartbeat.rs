@@ -4,21 +4,22 @@
 //! replica; what is news about a consumer group (a member, a subscription, a group never seen) is proposed in the
 //! background, once.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flotilla_core::{
-    Command, ConsumeFrom, ConsumeType, GroupConfig, Join, Member, MessageModel, Perm, Subscription,
+    Answer, Command, ConsumeFrom, ConsumeType, GroupConfig, Join, Member, MessageModel, Perm, Subscription,
     TopicConfig,
 };
 use flotilla_remoting::bodies::{self, CheckClientConfig, ConsumerData, HeartbeatData, SubscriptionData};
 use flotilla_remoting::code::{RequestCode, ResponseCode};
-use flotilla_remoting::names::retry_topic;
+use flotilla_remoting::names::{self, retry_topic};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tracing::debug;
 
+use super::members::check_client_id;
 use super::respond::done;
 use crate::call::Call;
 use crate::dispatch::Handler;
@@ -31,7 +32,6 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes heartbeats.
 pub struct HeartbeatHandler {
-    pub group: Group,
     pub sessions: Arc<Sessions>,
     pub joins: Arc<Joins>,
 }
@@ -53,6 +53,9 @@ impl HeartbeatHandler {
                 return call.refuse(ResponseCode::SystemError, format!("heartbeat can't be read: {error}"));
             }
         };
+        if let Err(remark) = check(&data) {
+            return call.refuse(ResponseCode::InvalidParameter, remark);
+        }
         if let Some(connection) = &call.caller.connection {
             let producers =
                 data.producer_data_set.iter().map(|producer| Arc::from(producer.group_name.as_str()));
@@ -62,11 +65,37 @@ impl HeartbeatHandler {
         }
         for consumer in &data.consumer_data_set {
             let member = member(&data.client_id, consumer, &call);
-            self.joins.ensure(&self.group, Arc::from(consumer.group_name.as_str()), member);
+            self.joins.ensure(Arc::from(consumer.group_name.as_str()), member);
         }
         done(call);
     }
 }
+
+/// What a heartbeat brings goes into the log, so its names and sizes have limits. Source of the names' form: Validators 5.3.3.
+fn check(data: &HeartbeatData) -> Result<(), String> {
+    check_client_id(&data.client_id)?;
+    for consumer in &data.consumer_data_set {
+        names::check_group(&consumer.group_name).map_err(|error| error.to_string())?;
+        if consumer.subscription_data_set.len() > SUBSCRIPTIONS_MAX {
+            return Err(format!("more than {SUBSCRIPTIONS_MAX} subscriptions"));
+        }
+        for subscription in &consumer.subscription_data_set {
+            names::check_topic(&subscription.topic).map_err(|error| error.to_string())?;
+            let expression_type = subscription.expression_type.as_deref().unwrap_or("");
+            if subscription.sub_string.len() > EXPRESSION_SIZE_MAX || expression_type.len() > EXPRESSION_TYPE_SIZE_MAX {
+                return Err(format!("subscription of topic {} is too long", subscription.topic));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Topics that one member may subscribe.
+const SUBSCRIPTIONS_MAX: usize = 4096;
+/// Bytes of a subscription's expression.
+const EXPRESSION_SIZE_MAX: usize = 64 * 1024;
+/// Bytes of the name of an expression's language.
+const EXPRESSION_TYPE_SIZE_MAX: usize = 32;
 
 /// Only TAG expressions pass: SQL92 needs `enablePropertyFilter`, which comes with a later release.
 /// Source: ClientManageProcessor.checkClientConfig 5.3.3.
@@ -120,39 +149,81 @@ fn subscription(data: &SubscriptionData) -> Subscription {
 
 /// Joins that are under way, so that the heartbeats of a busy client propose each piece of news once.
 pub struct Joins {
+    group: Group,
     leader: Arc<LeaderCalls>,
     runtime: Handle,
-    under_way: Mutex<HashSet<(Arc<str>, Arc<str>)>>,
+    /// The newest description of each member whose join is under way, by group and client id.
+    under_way: Mutex<HashMap<(Arc<str>, Arc<str>), Member>>,
 }
 
 impl Joins {
-    pub fn new(leader: Arc<LeaderCalls>, runtime: Handle) -> Arc<Self> {
-        Arc::new(Self { leader, runtime, under_way: Mutex::default() })
+    pub fn new(group: Group, leader: Arc<LeaderCalls>, runtime: Handle) -> Arc<Self> {
+        Arc::new(Self { group, leader, runtime, under_way: Mutex::default() })
+    }
+
+    /// True while a member of the group is about to join.
+    pub fn awaits(&self, group: &str) -> bool {
+        self.under_way.lock().keys().any(|(name, _)| &**name == group)
     }
 
     /// Makes sure that the group has this member as it describes itself; returns at once.
-    pub fn ensure(self: &Arc<Self>, group: &Group, name: Arc<str>, member: Member) {
-        let commands = news(group, &name, &member);
-        if commands.is_empty() {
+    pub fn ensure(self: &Arc<Self>, name: Arc<str>, member: Member) {
+        if news(&self.group, &name, &member).is_empty() {
             return;
         }
         let key = (name, member.client_id.clone());
-        if !self.under_way.lock().insert(key.clone()) {
+        if self.under_way.lock().insert(key.clone(), member).is_some() {
             return;
         }
         let this = self.clone();
-        self.runtime.spawn(async move {
-            for command in commands {
-                let what = command.name();
-                if let Err(error) = this.leader.propose(command, Instant::now() + JOIN_PATIENCE).await {
+        self.runtime.spawn(async move { this.join(key).await });
+    }
+
+    /// Proposes what is new about a member until the tables agree with its newest description, or its next heartbeat is due.
+    async fn join(self: Arc<Self>, key: (Arc<str>, Arc<str>)) {
+        let deadline = Instant::now() + JOIN_PATIENCE;
+        loop {
+            let newest = self.under_way.lock().get(&key).cloned();
+            let command = newest.and_then(|member| news(&self.group, &key.0, &member).into_iter().next());
+            let Some(command) = command else { break };
+            let what = command.name();
+            match self.leader.propose(command, deadline).await {
+                // What was refused would be refused again.
+                Ok(Answer::Refused(refusal)) => {
+                    debug!(group = %key.0, client = %key.1, what, %refusal, "heartbeat's news refused");
+                    break;
+                }
+                Ok(Answer::Done | Answer::Unchanged) => self.applied_here(&key, deadline).await,
+                Err(error) => {
                     debug!(group = %key.0, client = %key.1, what, %error, "heartbeat's news is not in the log, the next one tries again");
                     break;
                 }
             }
-            this.under_way.lock().remove(&key);
-        });
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        self.under_way.lock().remove(&key);
+    }
+
+    /// A follower hears of the answer before it has applied the entry.
+    async fn applied_here(&self, key: &(Arc<str>, Arc<str>), deadline: Instant) {
+        let mut status = self.group.status();
+        let before = status.borrow_and_update().applied;
+        let leads = self.group.leads();
+        if leads || before.is_none() {
+            return;
+        }
+        let soon = deadline.min(Instant::now() + APPLY_PATIENCE);
+        let advanced = status.wait_for(|status| status.applied > before);
+        if tokio::time::timeout_at(soon.into(), advanced).await.is_err() {
+            debug!(group = %key.0, "this replica is behind with applying a join");
+        }
     }
 }
+
+/// How long a follower waits for its own apply of a join.
+const APPLY_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The commands that make the tables agree with what a member says of itself.
 fn news(group: &Group, name: &Arc<str>, member: &Member) -> Vec<Command> {

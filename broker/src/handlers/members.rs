@@ -8,6 +8,7 @@ use flotilla_remoting::bodies::{self, ConsumerList};
 use flotilla_remoting::code::ResponseCode;
 use flotilla_remoting::headers::{GetConsumerListRequest, UnregisterClientRequest};
 use flotilla_remoting::language::Language;
+use flotilla_remoting::names;
 use tokio::runtime::Handle;
 
 use super::offsets::PendingOffsets;
@@ -22,6 +23,7 @@ use crate::sessions::Sessions;
 /// that they get, so an incomplete one takes queues from those who are missing (FAILOVER.md 1).
 pub struct ConsumerListHandler {
     pub group: Group,
+    pub dispatcher: Arc<Dispatcher>,
     pub runtime: Handle,
 }
 
@@ -31,14 +33,14 @@ impl Handler for ConsumerListHandler {
             Ok(request) => Arc::from(request.consumer_group),
             Err(error) => return bad_header(call, &error),
         };
-        let group = self.group.clone();
-        self.runtime.spawn(async move { answer_list(group, call, &name).await });
+        let (group, dispatcher) = (self.group.clone(), self.dispatcher.clone());
+        self.runtime.spawn(async move { answer_list(group, dispatcher, call, &name).await });
     }
 }
 
-async fn answer_list(group: Group, call: Call, name: &str) {
+async fn answer_list(group: Group, dispatcher: Arc<Dispatcher>, call: Call, name: &str) {
     if group.replica().read_index(call.deadline).await.is_err() {
-        return incomplete(call, "leadership could not be confirmed");
+        return dispatcher.try_again(call).await;
     }
     loop {
         let ids: Vec<Arc<str>> = group
@@ -66,10 +68,12 @@ async fn answer_list(group: Group, call: Call, name: &str) {
     }
 }
 
-/// Java keeps its queues on code 1; Go drops all of them on any code, so it gets no answer and skips the round.
+/// Java keeps its queues on code 1; Go drops all of them on any code, so it gets no answer and skips the round. The replica
+/// where the client is connected decides that; between replicas the refusal travels as such.
 /// Source: RebalanceImpl 5.3.3; rocketmq-client-go v2 consumer.findConsumerList.
-fn incomplete(call: Call, why: &str) {
-    if call.request.header.language != Language::Go {
+pub fn incomplete(call: Call, why: &str) {
+    let silent = call.caller.forwarded_by.is_none() && call.request.header.language == Language::Go;
+    if !silent {
         call.refuse(ResponseCode::SystemError, why);
     }
 }
@@ -93,6 +97,17 @@ impl Handler for ConsumerListEntry {
     }
 }
 
+/// Client ids go into the log, so they have a limit; official clients stay far below it.
+pub fn check_client_id(client_id: &str) -> Result<(), String> {
+    match client_id.len() {
+        1..=CLIENT_ID_SIZE_MAX => Ok(()),
+        size => Err(format!("client id of {size} bytes, allowed are 1 to {CLIENT_ID_SIZE_MAX}")),
+    }
+}
+
+/// Bytes of a client id.
+const CLIENT_ID_SIZE_MAX: usize = 255;
+
 /// Takes a client out of its groups.
 pub struct UnregisterHandler {
     pub sessions: Arc<Sessions>,
@@ -107,6 +122,13 @@ impl Handler for UnregisterHandler {
             Ok(request) => request,
             Err(error) => return bad_header(call, &error),
         };
+        let checked = check_client_id(request.client_id).and_then(|()| {
+            let consumer = request.consumer_group.filter(|name| !name.is_empty());
+            consumer.map_or(Ok(()), |name| names::check_group(name).map_err(|error| error.to_string()))
+        });
+        if let Err(remark) = checked {
+            return call.refuse(ResponseCode::InvalidParameter, remark);
+        }
         if let Some(connection) = &call.caller.connection {
             self.sessions.leave(
                 connection.id(),
@@ -124,8 +146,11 @@ impl Handler for UnregisterHandler {
             client_id: Arc::from(request.client_id),
             reason: LeaveReason::Unregistered,
         };
-        let leader = self.leader.clone();
+        let (leader, offsets) = (self.leader.clone(), self.offsets.clone());
         self.runtime.spawn(async move {
+            // The next owner asks for what this client committed as soon as the client has left (FAILOVER.md 11).
+            let ticket = offsets.last_ticket();
+            let _ = tokio::time::timeout(Duration::from_secs(1), offsets.settled(ticket)).await;
             // Without an answer from the group the member leaves when its connections are seen to be gone.
             let _ = leader.propose(command, call.deadline).await;
             done(call);

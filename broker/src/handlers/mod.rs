@@ -106,6 +106,7 @@ fn pull_handler(parts: &Parts) -> pull::PullHandler {
         runtime: parts.runtime.clone(),
         metrics: parts.metrics.clone(),
         series: parts.series.clone(),
+        joins: parts.joins.clone(),
         hold_max: match parts.config.serving.long_polling {
             true => PULL_HOLD_MAX,
             false => parts.config.serving.short_polling,
@@ -143,6 +144,7 @@ fn queue_handler(parts: &Parts) -> queues::QueueHandler {
 fn offset_handler(parts: &Parts) -> offsets::OffsetHandler {
     offsets::OffsetHandler {
         group: parts.group.clone(),
+        dispatcher: parts.dispatcher.clone(),
         pending: parts.offsets.clone(),
         runtime: parts.runtime.clone(),
     }
@@ -150,7 +152,6 @@ fn offset_handler(parts: &Parts) -> offsets::OffsetHandler {
 
 fn heartbeat_handler(parts: &Parts) -> heartbeat::HeartbeatHandler {
     heartbeat::HeartbeatHandler {
-        group: parts.group.clone(),
         sessions: parts.sessions.clone(),
         joins: parts.joins.clone(),
     }
@@ -172,6 +173,7 @@ fn list_handler(parts: &Parts) -> members::ConsumerListEntry {
         group: parts.group.clone(),
         leader_side: members::ConsumerListHandler {
             group: parts.group.clone(),
+            dispatcher: parts.dispatcher.clone(),
             runtime: parts.runtime.clone(),
         },
     }

@@ -7,12 +7,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flotilla_core::rules::{OffsetAnswer, query_consumer_offset};
-use flotilla_core::{Command, OffsetCommit};
+use flotilla_core::{Answer, Command, OffsetCommit};
+use flotilla_raft_store::raft::ProposeError;
 use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::headers::{OffsetResponse, QueryConsumerOffsetRequest, UpdateConsumerOffsetRequest};
+use flotilla_remoting::names;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -21,7 +23,7 @@ use tracing::warn;
 
 use super::respond::{bad_header, done, success};
 use crate::call::Call;
-use crate::dispatch::Handler;
+use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
 use crate::leader::LeaderCalls;
 use crate::limits::{PENDING_OFFSETS_MAX, PENDING_OFFSETS_WAIT, STALE_COMMIT_AGE};
@@ -45,6 +47,7 @@ pub struct PendingOffsets {
     pending: Mutex<Tickets>,
     wake: Notify,
     settled: watch::Sender<u64>,
+    flushing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -55,12 +58,13 @@ struct Tickets {
 
 impl Default for PendingOffsets {
     fn default() -> Self {
-        Self { pending: Mutex::default(), wake: Notify::new(), settled: watch::Sender::new(0) }
+        Self { pending: Mutex::default(), wake: Notify::new(), settled: watch::Sender::new(0), flushing: tokio::sync::Mutex::default() }
     }
 }
 
 impl PendingOffsets {
-    /// Takes a commit and gives its ticket, with which [`Self::settled`] can be awaited.
+    /// Takes a commit and gives its ticket, with which [`Self::settled`] can be awaited. The names must have been checked:
+    /// one that the log can't hold would keep all others out of it.
     pub fn commit(&self, group: &str, topic: &str, queue_id: u32, offset: i64) -> u64 {
         let mut pending = self.pending.lock();
         pending.last += 1;
@@ -71,6 +75,26 @@ impl PendingOffsets {
             self.wake.notify_one();
         }
         ticket
+    }
+
+    /// Takes the commits of another replica and waits until they are in the log.
+    ///
+    /// # Errors
+    /// They were not in the log at the deadline; they may get there later, unless they become too old.
+    pub async fn take_over(&self, commits: Vec<OffsetCommit>, deadline: Instant) -> Result<Answer, ProposeError> {
+        let mut ticket = 0;
+        for commit in commits {
+            ticket = self.commit(&commit.group, &commit.topic, commit.queue_id, commit.offset);
+        }
+        match tokio::time::timeout_at(deadline.into(), self.settled(ticket)).await {
+            Ok(()) => Ok(Answer::Done),
+            Err(_) => Err(ProposeError::Unknown),
+        }
+    }
+
+    /// Ticket of the last commit taken.
+    pub fn last_ticket(&self) -> u64 {
+        self.pending.lock().last
     }
 
     /// The newest commit that is not in the log yet.
@@ -104,17 +128,17 @@ impl PendingOffsets {
         }
     }
 
-    /// Proposes what is pending.
+    /// Proposes what is pending. One flush at a time, so that two never overtake each other.
     pub async fn flush(&self, leader: &LeaderCalls) {
+        let _turn = self.flushing.lock().await;
         let (through, batch) = {
             let mut pending = self.pending.lock();
             let now = Instant::now();
             pending.offsets.retain(|_, commit| now.duration_since(commit.since) < STALE_COMMIT_AGE);
-            let batch: Vec<(Key, Pending)> =
-                pending.offsets.iter().map(|(key, value)| (key.clone(), *value)).collect();
+            let batch: Vec<(Key, Pending)> = pending.offsets.iter().map(|(key, value)| (key.clone(), *value)).collect();
             (pending.last, batch)
         };
-        if !batch.is_empty() {
+        if let Some(oldest) = batch.iter().map(|(_, pending)| pending.since).min() {
             let commits = batch.iter().map(|(key, pending)| OffsetCommit {
                 group: key.group.clone(),
                 topic: key.topic.clone(),
@@ -122,7 +146,7 @@ impl PendingOffsets {
                 offset: pending.offset,
             });
             let command = Command::CommitOffsets(commits.collect());
-            if let Err(error) = leader.propose(command, Instant::now() + Duration::from_secs(1)).await {
+            if let Err(error) = leader.propose(command, oldest + STALE_COMMIT_AGE).await {
                 // They stay pending and are tried again until they are too old.
                 warn!(count = batch.len(), %error, "consumer offsets are not committed yet");
                 return;
@@ -141,6 +165,7 @@ impl PendingOffsets {
 /// Answers 14 and 15. Runs on the leader only.
 pub struct OffsetHandler {
     pub group: Group,
+    pub dispatcher: Arc<Dispatcher>,
     pub pending: Arc<PendingOffsets>,
     pub runtime: Handle,
 }
@@ -156,12 +181,11 @@ impl Handler for OffsetHandler {
 
 impl OffsetHandler {
     fn query(&self, call: Call) {
-        let (group, pending) = (self.group.clone(), self.pending.clone());
+        let (group, pending, dispatcher) = (self.group.clone(), self.pending.clone(), self.dispatcher.clone());
         self.runtime.spawn(async move {
             // The next owner of a queue reads here what the last one committed: a deposed leader must not answer.
             if group.replica().read_index(call.deadline).await.is_err() {
-                call.refuse(ResponseCode::ServiceNotAvailable, "leadership could not be confirmed");
-                return;
+                return dispatcher.try_again(call).await;
             }
             answer_query(&group, &pending, call);
         });
@@ -175,12 +199,14 @@ impl OffsetHandler {
         if call.reply.is_oneway() {
             return done(call);
         }
-        let pending = self.pending.clone();
+        let (group, pending) = (self.group.clone(), self.pending.clone());
         self.runtime.spawn(async move {
-            match tokio::time::timeout_at(call.deadline.into(), pending.settled(ticket)).await {
-                Ok(()) => done(call),
-                Err(_) => call
-                    .refuse(ResponseCode::ServiceNotAvailable, "the offset could not be committed in time"),
+            let settled = tokio::time::timeout_at(call.deadline.into(), pending.settled(ticket)).await;
+            // Settled may also mean given up, after a time without a leader: only what is in the log is confirmed.
+            if settled.is_ok() && is_stored(&group, &pending, &call) {
+                done(call);
+            } else {
+                call.refuse(ResponseCode::ServiceNotAvailable, "the offset could not be committed in time");
             }
         });
     }
@@ -191,6 +217,8 @@ impl OffsetHandler {
         let queue_id = u32::try_from(request.queue_id).map_err(|_| {
             (ResponseCode::InvalidParameter, format!("queueId[{}] is illegal", request.queue_id))
         })?;
+        names::check_group(request.consumer_group)
+            .map_err(|error| (ResponseCode::InvalidParameter, error.to_string()))?;
         let tables = self.group.tables();
         if tables.group(request.consumer_group).is_none() && !tables.settings().auto_create_group {
             let remark = format!("subscription group [{}] does not exist", request.consumer_group);
@@ -202,6 +230,14 @@ impl OffsetHandler {
         drop(tables);
         Ok(self.pending.commit(request.consumer_group, request.topic, queue_id, request.commit_offset))
     }
+}
+
+/// True when the offset of an update is in the log, or a newer one of the same queue is on its way there.
+fn is_stored(group: &Group, pending: &PendingOffsets, call: &Call) -> bool {
+    let Ok(request) = UpdateConsumerOffsetRequest::decode(&call.request.header.ext) else { return false };
+    let Ok(queue_id) = u32::try_from(request.queue_id) else { return false };
+    let stored = group.tables().consumer_offset(request.consumer_group, request.topic, queue_id);
+    stored == Some(request.commit_offset) || pending.get(request.consumer_group, request.topic, queue_id).is_some()
 }
 
 fn answer_query(group: &Group, pending: &PendingOffsets, call: Call) {

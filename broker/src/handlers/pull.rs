@@ -14,10 +14,12 @@ use flotilla_core::rules::{OffsetDecision, TagFilter, decide_pull_offset};
 use flotilla_raft_store::log::LogReader;
 use flotilla_remoting::code::ResponseCode;
 use flotilla_remoting::headers::{PullMessageRequest, PullMessageResponse};
+use flotilla_remoting::names;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::error;
 
+use super::heartbeat::Joins;
 use super::offsets::PendingOffsets;
 use super::respond::bad_header;
 use crate::call::Call;
@@ -28,9 +30,6 @@ use crate::long_poll::{HeldPull, LongPolls, Wake};
 use crate::metrics::{Cause, GroupMetrics, Metrics};
 use crate::series::Series;
 use crate::views::{ConsumeQueues, QueueView, Unit};
-
-/// Longest time that a leader takes to confirm itself before the pull looks for another.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pause before a pull looks again at a view that is being rebuilt.
 const REBUILD_PAUSE: Duration = Duration::from_millis(20);
@@ -51,6 +50,7 @@ pub struct Pulls {
     pub runtime: Handle,
     pub metrics: Metrics,
     pub series: Arc<Series>,
+    pub joins: Arc<Joins>,
     /// Longest time that a pull waits, whatever its client asks for.
     pub hold_max: Duration,
 }
@@ -79,49 +79,37 @@ struct Checked {
     series: Arc<GroupMetrics>,
 }
 
+/// What a pull asks for.
+struct Wish {
+    offset: i64,
+    messages_max: usize,
+    bytes_max: usize,
+    hold: Option<Duration>,
+}
+
+impl Pull {
+    fn new(call: Call, checked: Checked, wish: Wish) -> Self {
+        Self {
+            call,
+            topic: checked.topic,
+            queue_id: checked.queue_id,
+            offset: wish.offset,
+            messages_max: wish.messages_max,
+            bytes_max: wish.bytes_max,
+            filter: checked.filter,
+            series: checked.series,
+            hold: wish.hold,
+            confirmed: false,
+        }
+    }
+}
+
 /// A refused pull: the code and what is wrong.
 type Refusal = (ResponseCode, String);
 
 impl Handler for PullHandler {
     fn handle(&self, call: Call) {
-        let request = match PullMessageRequest::decode(&call.request.header.ext) {
-            Ok(request) => request,
-            Err(error) => return bad_header(call, &error),
-        };
-        match self.inner.check(&request) {
-            Ok(checked) => {
-                if request.flags().commits_offset() {
-                    let (group, offset) = (request.consumer_group, request.commit_offset);
-                    self.inner.offsets.commit(group, &checked.topic, checked.queue_id, offset);
-                    if !self.inner.group.leads() {
-                        // The leader answers queries of this offset: it should not wait here longer than it must.
-                        self.inner.offsets.flush_soon();
-                    }
-                }
-                let hold = request.flags().may_suspend().then(|| {
-                    Duration::from_millis(u64::try_from(request.suspend_timeout_ms).unwrap_or(0))
-                        .min(self.inner.hold_max)
-                });
-                let pull = Pull {
-                    topic: checked.topic,
-                    queue_id: checked.queue_id,
-                    offset: request.queue_offset,
-                    messages_max: usize::try_from(request.max_message_nums)
-                        .unwrap_or(1)
-                        .clamp(1, PULL_MESSAGES_MAX),
-                    bytes_max: bytes_max(request.max_message_bytes),
-                    filter: checked.filter,
-                    series: checked.series,
-                    hold,
-                    confirmed: false,
-                    call,
-                };
-                self.inner.serve(pull);
-            }
-            // Another replica may know better: a topic or group that was just made may not be applied here yet.
-            Err(_) if !self.inner.group.leads() => self.inner.dispatcher.to_leader(call),
-            Err((code, remark)) => call.refuse(code, remark),
-        }
+        self.inner.take(call);
     }
 }
 
@@ -174,9 +162,58 @@ impl PullHandler {
 }
 
 impl Pulls {
+    /// Checks a pull, takes the offset that it commits by the way, and serves it.
+    fn take(self: &Arc<Self>, mut call: Call) {
+        let request = match PullMessageRequest::decode(&call.request.header.ext) {
+            Ok(request) => request,
+            Err(error) => return bad_header(call, &error),
+        };
+        let checked = self.check(&request);
+        let wish = self.wish(&request, call.deadline);
+        let group: Arc<str> = Arc::from(request.consumer_group);
+        if let Ok(checked) = &checked
+            && request.flags().commits_offset()
+            && !call.commit_taken
+        {
+            self.offsets.commit(&group, &checked.topic, checked.queue_id, request.commit_offset);
+            if !self.group.leads() {
+                // The leader answers queries of this offset: it should not wait here longer than it must.
+                self.offsets.flush_soon();
+            }
+        }
+        call.commit_taken |= checked.is_ok();
+        match checked {
+            Ok(checked) => self.serve(Pull::new(call, checked, wish)),
+            // A member whose join is under way pulls already (FAILOVER.md 17).
+            Err((ResponseCode::SubscriptionNotExist, _)) if self.joins.awaits(&group) && Instant::now() < call.deadline => {
+                let this = self.clone();
+                self.runtime.spawn(async move {
+                    tokio::time::sleep(REBUILD_PAUSE).await;
+                    this.take(call);
+                });
+            }
+            // Another replica may know better: a topic or group that was just made may not be applied here yet.
+            Err(_) if !self.group.leads() => self.dispatcher.to_leader(call),
+            Err((code, remark)) => call.refuse(code, remark),
+        }
+    }
+
+    fn wish(&self, request: &PullMessageRequest<'_>, deadline: Instant) -> Wish {
+        // An answer has to be on its way before whoever forwarded the call gives up.
+        let longest = deadline.saturating_duration_since(Instant::now() + Duration::from_millis(500)).min(self.hold_max);
+        let asked = Duration::from_millis(u64::try_from(request.suspend_timeout_ms).unwrap_or(0));
+        Wish {
+            offset: request.queue_offset,
+            messages_max: usize::try_from(request.max_message_nums).unwrap_or(1).clamp(1, PULL_MESSAGES_MAX),
+            bytes_max: bytes_max(request.max_message_bytes),
+            hold: request.flags().may_suspend().then(|| asked.min(longest)),
+        }
+    }
+
     /// The checks of a pull, in the order of RocketMQ. Source: PullMessageProcessor 5.3.3.
     fn check(&self, request: &PullMessageRequest<'_>) -> Result<Checked, Refusal> {
         let (group_name, topic_name) = (request.consumer_group, request.topic);
+        names::check_group(group_name).map_err(|error| (ResponseCode::InvalidParameter, error.to_string()))?;
         let tables = self.group.tables();
         if !tables.settings().broker_permission.is_readable() {
             return Err((ResponseCode::NoPermission, "the broker pulling message is forbidden".to_owned()));
@@ -272,12 +309,14 @@ impl Pulls {
     fn confirm(self: &Arc<Self>, mut pull: Pull) {
         let this = self.clone();
         self.runtime.spawn(async move {
-            let confirmed = this.group.replica().read_index(Instant::now() + CONFIRM_TIMEOUT).await;
-            pull.confirmed = confirmed.is_ok();
-            match confirmed {
-                Ok(_) => this.serve(pull),
-                Err(_) => this.elsewhere(pull),
+            while this.group.leads() && Instant::now() < pull.call.deadline {
+                if this.group.replica().read_index(pull.call.deadline).await.is_ok() {
+                    pull.confirmed = true;
+                    return this.serve(pull);
+                }
+                this.group.changed(pull.call.deadline).await;
             }
+            this.elsewhere(pull);
         });
     }
 
@@ -305,6 +344,9 @@ impl Pulls {
 
     /// Tries a pull again in a moment: the view of what it asks for is being rebuilt.
     fn serve_again(self: &Arc<Self>, pull: Pull) {
+        if !self.group.leads() {
+            return self.elsewhere(pull);
+        }
         if Instant::now() >= pull.call.deadline {
             return pull.call.refuse(ResponseCode::SystemBusy, "the consume queue is being rebuilt");
         }

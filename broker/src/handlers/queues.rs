@@ -45,10 +45,10 @@ impl QueueHandler {
     /// Unknown queues answer 0. Source: AdminBrokerProcessor.getMaxOffset 5.3.3. The end of a queue is where a new consumer
     /// begins, so it must not lie before what another replica has shown: the leader confirms itself first.
     fn bound(&self, call: Call, side: fn(QueueRange) -> i64) {
-        let group = self.group.clone();
+        let (group, dispatcher) = (self.group.clone(), self.dispatcher.clone());
         self.runtime.spawn(async move {
             if group.replica().read_index(call.deadline).await.is_err() {
-                return call.refuse(ResponseCode::ServiceNotAvailable, "leadership could not be confirmed");
+                return dispatcher.try_again(call).await;
             }
             let offset = match QueueRequest::decode(&call.request.header.ext) {
                 Ok(request) => u32::try_from(request.queue_id)

@@ -39,7 +39,7 @@ pub async fn run(group: Group, command: Command, stop: CancellationToken) {
             return;
         }
         if let Standing::Leading { .. } = group.standing() {
-            match group.propose(command.clone()).await {
+            match group.propose(command.clone(), std::time::Instant::now() + Duration::from_secs(5)).await {
                 Ok(_) => info!("the group has its names, settings and system topics"),
                 Err(error) if !warned => {
                     warned = true;

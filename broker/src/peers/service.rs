@@ -16,8 +16,12 @@ use crate::call::{Call, Caller, Reply};
 use crate::dispatch::Dispatcher;
 use crate::group::proposer::InFlight;
 use crate::group::{Group, transfer};
+use crate::handlers::offsets::PendingOffsets;
 use crate::leader::Reports;
 use crate::sessions::Sessions;
+
+/// Time in which a peer's command has to enter the log; the peer itself gives up at about this time.
+const PROPOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Accepts the streams of peers and answers on them.
 pub struct Peers {
@@ -26,6 +30,7 @@ pub struct Peers {
     pub sessions: Arc<Sessions>,
     pub reports: Arc<Reports>,
     pub in_flight: Arc<InFlight>,
+    pub offsets: Arc<PendingOffsets>,
     pub budget: ByteBudget,
     pub options: ConnectionOptions,
     pub runtime: Handle,
@@ -109,6 +114,8 @@ impl PeerStream {
             request: forwarded.request,
             caller,
             deadline: forwarded.deadline,
+            // The replica that the client is connected to has taken it.
+            commit_taken: true,
             reply,
         });
         Ok(())
@@ -145,16 +152,19 @@ impl PeerStream {
         request: Frame,
     ) -> Result<(), wire::WireError> {
         let command = Command::decode(&request.body).map_err(|_| wire::WireError::Bad { what: "command" })?;
-        let (group, connection) = (self.peers.group.clone(), connection.clone());
+        let (group, offsets, connection) =
+            (self.peers.group.clone(), self.peers.offsets.clone(), connection.clone());
         self.peers.runtime.spawn(async move {
             let patience = Instant::now() + Duration::from_secs(1);
             while !group.leads() && Instant::now() < patience && group.expects_to_lead() {
                 group.changed(patience).await;
             }
-            let answer = if group.leads() {
-                group.propose(command).await
-            } else {
-                Err(ProposeError::NotLeader { leader: None })
+            let deadline = Instant::now() + PROPOSE_PATIENCE;
+            let answer = match command {
+                _ if !group.leads() => Err(ProposeError::NotLeader { leader: None }),
+                // A follower's commits go where the leader's own wait, so that the newest per queue wins, whoever took it.
+                Command::CommitOffsets(commits) => offsets.take_over(commits, deadline).await,
+                command => group.propose(command, deadline).await,
             };
             let _ = match answer {
                 Ok(answer) => connection.send_parts(wire::answered(opaque), vec![answer.encode()]),
