@@ -34,6 +34,7 @@ pub(crate) trait Ops<A>: Send + Sync {
     fn submit(&self, proposals: Vec<Proposal<A>>) -> BoxFuture<'_, ()>;
     fn transfer(&self, to: Option<u64>, within: Duration) -> BoxFuture<'_, Result<u64, TransferError>>;
     fn purge_to(&self, position: u64) -> BoxFuture<'_, io::Result<Option<u64>>>;
+    fn has_room(&self) -> bool;
 }
 
 /// Confirms leadership for all reads that wait, one round at a time.
@@ -153,6 +154,10 @@ impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
                 self.propose(proposal).await;
             }
         }))
+    }
+
+    fn has_room(&self) -> bool {
+        self.shared.upgrade().is_some_and(|shared| shared.log.lock().space() == Space::Ready)
     }
 
     fn transfer(&self, to: Option<u64>, within: Duration) -> BoxFuture<'_, Result<u64, TransferError>> {

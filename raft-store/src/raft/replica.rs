@@ -226,6 +226,13 @@ impl<A: Send + 'static> Replica<A> {
         self.inner.ops.purge_to(position).await
     }
 
+    /// False when the log has no spare segment and its last one is nearly full: proposals are refused as busy. A leader
+    /// that stays so while its peers have room should hand over.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.inner.ops.has_room()
+    }
+
     /// Opens an application stream to a peer, verified like any connection of the group.
     ///
     /// # Errors

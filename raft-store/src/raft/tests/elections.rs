@@ -43,6 +43,10 @@ async fn a_single_node_is_a_group() {
     cluster.stop_node(0).await;
     cluster.start_node(0).await;
     assert_eq!(cluster.commit(100).await.answer.0, 100);
+    assert!(cluster.node(0).replica.has_room());
+    let replica = cluster.node(0).replica.clone();
+    cluster.stop_node(0).await;
+    assert!(!replica.has_room(), "a stopped replica takes nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
