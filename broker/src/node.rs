@@ -153,7 +153,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let replica = tokio::task::spawn_blocking(move || {
         Replica::start(
             replica_options,
-            Arc::new(RealVfs::default()),
+            Arc::new(RealVfs),
             machine,
             Box::new(TailStamper::default()),
             acceptor,

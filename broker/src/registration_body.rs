@@ -26,7 +26,7 @@ pub fn register_body(tables: &Tables, state_version: i64) -> RegisterBrokerBody 
 /// A table of topics with its version.
 pub fn topic_table(version: DataVersion, topics: BTreeMap<String, TopicConfig>) -> TopicConfigWrapper {
     TopicConfigWrapper {
-        data_version: version.clone(),
+        data_version: version,
         mapping_data_version: Some(version),
         topic_config_table: topics,
         topic_queue_mapping_detail_map: BTreeMap::new(),

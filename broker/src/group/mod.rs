@@ -119,9 +119,9 @@ impl Group {
     ///
     /// # Errors
     /// Gives the work back when the proposer's queue is full or the node is stopping.
-    pub fn send(&self, work: SendWork) -> Result<(), Box<SendWork>> {
+    pub fn send(&self, work: Box<SendWork>) -> Result<(), Box<SendWork>> {
         self.inner.queue.try_send(Work::Send(work)).map_err(|error| match error.into_inner() {
-            Work::Send(work) => Box::new(work),
+            Work::Send(work) => work,
             Work::Command(_) => unreachable!("a send was put in"),
         })
     }

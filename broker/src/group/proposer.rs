@@ -177,7 +177,7 @@ impl Proposer {
                 }
                 Some(Work::Send(send)) => {
                     bytes += size;
-                    sends.push(send);
+                    sends.push(*send);
                 }
                 Some(Work::Command(command)) if command.deadline <= now => {
                     (command.answer)(Err(ProposeError::NotLeader { leader: None }));

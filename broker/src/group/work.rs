@@ -13,7 +13,7 @@ use crate::metrics::TopicMetrics;
 
 /// One unit of work: it goes into one entry as a whole.
 pub enum Work {
-    Send(SendWork),
+    Send(Box<SendWork>),
     Command(CommandWork),
 }
 

@@ -147,13 +147,16 @@ fn subscription(data: &SubscriptionData) -> Subscription {
     }
 }
 
+/// Group and client id.
+type Key = (Arc<str>, Arc<str>);
+
 /// Joins that are under way, so that the heartbeats of a busy client propose each piece of news once.
 pub struct Joins {
     group: Group,
     leader: Arc<LeaderCalls>,
     runtime: Handle,
     /// The newest description of each member whose join is under way, by group and client id.
-    under_way: Mutex<HashMap<(Arc<str>, Arc<str>), Member>>,
+    under_way: Mutex<HashMap<Key, Member>>,
 }
 
 impl Joins {
@@ -180,7 +183,7 @@ impl Joins {
     }
 
     /// Proposes what is new about a member until the tables agree with its newest description, or its next heartbeat is due.
-    async fn join(self: Arc<Self>, key: (Arc<str>, Arc<str>)) {
+    async fn join(self: Arc<Self>, key: Key) {
         let deadline = Instant::now() + JOIN_PATIENCE;
         loop {
             let newest = self.under_way.lock().get(&key).cloned();
@@ -207,7 +210,7 @@ impl Joins {
     }
 
     /// A follower hears of the answer before it has applied the entry.
-    async fn applied_here(&self, key: &(Arc<str>, Arc<str>), deadline: Instant) {
+    async fn applied_here(&self, key: &Key, deadline: Instant) {
         let mut status = self.group.status();
         let before = status.borrow_and_update().applied;
         let leads = self.group.leads();

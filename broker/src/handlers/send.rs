@@ -87,7 +87,7 @@ impl Sends {
         match self.check(&call, &request) {
             Ok(Checked::Ready { topic, queue_id, messages, unique_id }) => {
                 let series = self.series.topic(&topic);
-                let work = SendWork { call, topic, queue_id, messages, unique_id, series };
+                let work = Box::new(SendWork { call, topic, queue_id, messages, unique_id, series });
                 if let Err(work) = self.group.send(work) {
                     self.metrics.rejected(Cause::Busy);
                     work.call.refuse(

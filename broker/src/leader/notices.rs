@@ -80,7 +80,7 @@ impl Notices {
         };
         for client_id in members {
             let mut ext = ExtFields::default();
-            ext.insert("consumerGroup", &**group);
+            ext.insert("consumerGroup", group);
             let frame = Frame::request(RequestCode::NotifyConsumerIdsChanged, ext, bytes::Bytes::new());
             if let Some(connection) = self.sessions.consumer(group, &client_id) {
                 // Losing a notice costs the client a wait until its own rebalance, every 20 s.

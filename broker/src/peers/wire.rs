@@ -96,8 +96,11 @@ pub fn forwarded(mut body: Bytes, now: Instant) -> Result<Forwarded, WireError> 
     Ok(Forwarded { address, client_id, deadline: now + remaining, request })
 }
 
+/// A group and the client id of a member.
+pub type Member = (Arc<str>, Arc<str>);
+
 /// The members that a replica holds connections of: (group, client id), in any order.
-pub fn presence(members: &[(Arc<str>, Arc<str>)]) -> Frame {
+pub fn presence(members: &[Member]) -> Frame {
     let mut body = BytesMut::new();
     body.put_u8(VERSION);
     body.put_u32_le(u32::try_from(members.len()).unwrap_or(u32::MAX));
@@ -109,7 +112,7 @@ pub fn presence(members: &[(Arc<str>, Arc<str>)]) -> Frame {
 }
 
 /// Reads what [`presence`] wrote.
-pub fn present(mut body: Bytes) -> Result<Vec<(Arc<str>, Arc<str>)>, WireError> {
+pub fn present(mut body: Bytes) -> Result<Vec<Member>, WireError> {
     version(&mut body)?;
     let count = body.try_get_u32_le().map_err(|_| WireError::Short { what: "count" })?;
     let mut members = Vec::new();
