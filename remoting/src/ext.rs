@@ -43,7 +43,7 @@ impl ExtFields {
 
     /// Value of a key. Cost: one comparison per entry.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.entries.iter().find(|entry| self.key(entry) == key).map(|entry| self.value(entry))
+        self.entries.iter().find(|entry| self.has_key(entry, key)).map(|entry| self.value(entry))
     }
 
     /// Sets a key to a value, in its old place if it is there already.
@@ -74,9 +74,7 @@ impl ExtFields {
             return Err(error);
         }
         let entry = Entry { key: start, value, end: self.position() };
-        let text = &self.text;
-        let place = self.entries.iter().position(|old| &text[old.key as usize..old.value as usize] == key);
-        match place {
+        match self.place(key) {
             Some(index) => self.entries[index] = entry,
             None => self.entries.push(entry),
         }
@@ -102,10 +100,11 @@ impl ExtFields {
 
     /// Removes a key; claims that it was there. Its text stays allocated until the map is dropped.
     pub fn remove(&mut self, key: &str) -> bool {
-        let before = self.entries.len();
-        let text = &self.text;
-        self.entries.retain(|entry| &text[entry.key as usize..entry.value as usize] != key);
-        self.entries.len() < before
+        let place = self.place(key);
+        if let Some(index) = place {
+            self.entries.remove(index);
+        }
+        place.is_some()
     }
 
     /// All entries in insertion order, as (key, value).
@@ -118,6 +117,20 @@ impl ExtFields {
             write_value(text);
             Ok::<(), std::convert::Infallible>(())
         });
+    }
+
+    /// Index of a key's entry.
+    fn place(&self, key: &str) -> Option<usize> {
+        self.entries.iter().position(|entry| self.has_key(entry, key))
+    }
+
+    /// Compares length and first byte before the rest: most keys of a frame differ there, and the comparison of longer
+    /// slices is a call.
+    fn has_key(&self, entry: &Entry, key: &str) -> bool {
+        let (start, end) = (entry.key as usize, entry.value as usize);
+        let (text, key) = (self.text.as_bytes(), key.as_bytes());
+        let may_match = end - start == key.len() && key.first().is_none_or(|first| text[start] == *first);
+        may_match && text[start..end] == *key
     }
 
     fn key(&self, entry: &Entry) -> &str {

@@ -100,6 +100,28 @@ fn hex4(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
 }
 
+/// Index of the first quote or backslash; eight bytes at a time, since most of a header is inside strings.
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // Marks the lowest zero byte with its high bit; marks above it may be wrong and don't matter.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut chunks = bytes.chunks_exact(8);
+    let mut index = 0;
+    for chunk in &mut chunks {
+        let mut word = [0; 8];
+        word.copy_from_slice(chunk);
+        let word = u64::from_le_bytes(word);
+        let marks = zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
+        if marks != 0 {
+            return Some(index + marks.trailing_zeros() as usize / 8);
+        }
+        index += 8;
+    }
+    let rest = chunks.remainder().iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    rest.map(|at| index + at)
+}
+
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str) -> Scanner<'a> {
         Scanner { text, at: 0 }
@@ -154,22 +176,19 @@ impl<'a> Scanner<'a> {
     pub(crate) fn string(&mut self) -> Result<Quoted<'a>, JsonError> {
         self.expect(b'"', "a string")?;
         let start = self.at;
-        let bytes = &self.text.as_bytes()[start..];
+        let bytes = self.text.as_bytes();
         let mut escaped = false;
-        let mut index = 0;
-        loop {
-            match bytes.get(index) {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    index += 2;
-                }
-                Some(_) => index += 1,
-                None => return Err(JsonError::new(start - 1, "string without end")),
+        let mut end = start;
+        while let Some(found) = bytes.get(end..).and_then(quote_or_backslash) {
+            end += found;
+            if bytes[end] == b'"' {
+                self.at = end + 1;
+                return Ok(Quoted { raw: &self.text[start..end], escaped, at: start });
             }
+            escaped = true;
+            end += 2;
         }
-        self.at = start + index + 1;
-        Ok(Quoted { raw: &self.text[start..start + index], escaped, at: start })
+        Err(JsonError::new(start - 1, "string without end"))
     }
 
     /// A number, `true`, `false`, `null` or another bare word, not empty.
@@ -246,6 +265,23 @@ mod tests {
         assert_eq!(text_of(r#""\u4E2D\u6587 \uD83D\uDE00""#).unwrap(), "中文 😀");
         assert_eq!(text_of(r#""\uD83D-\uDE00""#).unwrap(), "\u{fffd}-\u{fffd}");
         assert_eq!(text_of(r#""\uD83D\u0041""#).unwrap(), "\u{fffd}A");
+    }
+
+    #[test]
+    fn quotes_and_backslashes_are_found_wherever_they_are() {
+        for size in 0..40 {
+            for at in 0..size {
+                for special in *b"\"\\" {
+                    let mut bytes = vec![b'\x80'; size];
+                    bytes[at] = special;
+                    // The neighbours differ by one bit or one from what is looked for.
+                    bytes[at + 1..].fill(special ^ 1);
+                    assert_eq!(quote_or_backslash(&bytes), Some(at));
+                    bytes[at] = special.wrapping_add(1);
+                    assert_eq!(quote_or_backslash(&bytes), None);
+                }
+            }
+        }
     }
 
     #[test]
