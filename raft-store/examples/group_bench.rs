@@ -216,8 +216,10 @@ fn main() {
     let flush = argument(0).unwrap_or("sync").to_owned();
     let seconds: f64 = argument(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(4.0);
     let on_threads = argument(2) == Some("threads");
-    let dir =
-        tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| "/tmp".into())).expect("a folder");
+    let dir = tempfile::tempdir_in(
+        std::env::var_os("BENCH_DIR").map_or_else(std::env::temp_dir, std::path::PathBuf::from),
+    )
+    .expect("a folder");
     let dir_name = dir.path().display().to_string();
     let ports: Vec<u16> = {
         let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
