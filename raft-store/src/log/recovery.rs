@@ -210,7 +210,7 @@ pub(super) fn recover(
         options,
         genesis,
         view: RwLock::new(view),
-        progress: Mutex::new(Progress { generation: 0, written: tail.end, synced: tail.end }),
+        progress: Mutex::new(Progress { generation: 0, written: tail.end, synced: tail.end, on_disk: 0 }),
         committed_count: AtomicU64::new(committed_count),
         fault: OnceLock::new(),
         spares: Mutex::new(spares),

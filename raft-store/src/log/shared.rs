@@ -89,6 +89,8 @@ pub(crate) struct Progress {
     pub(crate) written: u64,
     /// Position below which the disk holds everything.
     pub(crate) synced: u64,
+    /// Generation that the files have reached; behind `generation` while a truncation waits for the writer.
+    pub(crate) on_disk: u64,
 }
 
 /// A segment file without a place in the log yet.
@@ -206,11 +208,26 @@ impl Shared {
         Ok(())
     }
 
+    /// The files have reached a generation: what it took away cannot come back.
+    pub(crate) fn reached(&self, generation: u64) {
+        let mut progress = self.progress.lock();
+        progress.on_disk = progress.on_disk.max(generation);
+        // The committed mark may have been held back for it.
+        self.marks_moved.store(true, Ordering::Release);
+    }
+
     /// The marks as they are now.
+    ///
+    /// The committed mark is an index, so it stays where it is while the files still hold entries that were taken away:
+    /// a restart would take those for the committed ones. It is read before the generations, because the entries that
+    /// it counts were appended after the truncation that made room for them.
     pub(crate) fn marks_now(&self, last: &Marks) -> Marks {
+        let committed_count = self.committed_count.load(Ordering::Acquire);
+        let progress = *self.progress.lock();
+        let committed_count = if progress.on_disk == progress.generation { committed_count } else { 0 };
         Marks {
-            synced: self.progress.lock().synced,
-            committed_count: self.committed_count.load(Ordering::Acquire).max(last.committed_count),
+            synced: progress.synced,
+            committed_count: committed_count.max(last.committed_count),
             boot: self.folder.vfs.boot_id(),
             clean: false,
             flush: self.options.flush,

@@ -208,7 +208,7 @@ impl Writer {
         }
     }
 
-    /// Lowers the marks, removes the later files, newest first, and zeros what stood behind the new end, each step
+    /// Lowers the synced mark, removes the later files, newest first, and zeros what stood behind the new end, each step
     /// durable before the next.
     fn truncate(
         &self,
@@ -225,6 +225,7 @@ impl Writer {
             segment.file().zero_range(segment.offset(end), old_end - end)?;
             segment.file().sync_data()?;
         }
+        shared.reached(generation);
         let mut progress = shared.progress.lock();
         if progress.generation == generation {
             progress.written = end;
@@ -242,6 +243,7 @@ impl Writer {
         let synced = shared.progress.lock().synced.min(base.end);
         shared.lower_marks(synced)?;
         self.remove(removed)?;
+        shared.reached(generation);
         let mut progress = shared.progress.lock();
         if progress.generation == generation {
             // What lies before the base is in a checkpoint, or was never here: this disk misses nothing of it.

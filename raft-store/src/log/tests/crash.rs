@@ -117,6 +117,31 @@ fn stops_through_truncation_behind_queued_writes() {
     stop_everywhere(WriterMode::Manual, FlushMode::Sync, &history);
 }
 
+/// Rule 2: the leader that took entries away has committed others in their place before the disk knows of either.
+#[test]
+fn rule_2_stops_through_a_commit_behind_a_queued_truncation() {
+    let history = [
+        append(20, 300),
+        Op::Commit { back: 15 },
+        Op::Work,
+        Op::Truncate { back: 9 },
+        Op::NextTerm,
+        append(9, 300),
+        Op::Commit { back: 0 },
+        Op::Work,
+        append(3, 300),
+        Op::Truncate { back: 3 },
+        Op::NextTerm,
+        append(30, 300),
+        Op::Commit { back: 0 },
+        Op::Write,
+        Op::Work,
+    ];
+    for flush in [FlushMode::Sync, FlushMode::Async] {
+        stop_everywhere(WriterMode::Manual, flush, &history);
+    }
+}
+
 #[test]
 fn stops_through_checkpoint_snapshot_and_purge() {
     let history = [

@@ -415,6 +415,12 @@ impl World {
         self.check_vote(recovered.vote);
         assert!(recovered.committed.is_none_or(|id| id.index < self.committed_count));
         assert!(recovered.committed <= recovered.last);
+        // A committed entry is in every later version.
+        if let Some((id, point)) =
+            recovered.committed.and_then(|id| Some((id, self.version().point(id.index)?)))
+        {
+            assert_eq!(id, point.id, "an entry that no leader has committed counts as committed");
+        }
         if let Some(acked) = *self.acks.purged.lock() {
             assert!(recovered.purged.is_some_and(|purged| purged.index >= acked.index), "a purge came back");
         }
