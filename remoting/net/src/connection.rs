@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{ByteBudget, BytesPermit};
-use crate::options::ConnectionOptions;
+use crate::options::{ConnectionOptions, Overflow};
 use crate::outbox::{Outbox, Outgoing, SendError};
 use crate::pending::{Callback, Pending, RequestError};
 use crate::service::Service;
@@ -75,6 +75,7 @@ pub struct Connection {
     peer: SocketAddr,
     local: SocketAddr,
     pub(crate) outbox: Outbox,
+    overflow: Overflow,
     pub(crate) pending: Pending,
     closed: CancellationToken,
     reason: OnceLock<CloseReason>,
@@ -124,6 +125,7 @@ impl Connection {
             peer: crate::address::normalised(peer),
             local: crate::address::normalised(local),
             outbox: Outbox::new(options.write_queue_bytes_max),
+            overflow: options.overflow,
             pending: Pending::new(options.pending_requests_max),
             closed: CancellationToken::new(),
             reason: OnceLock::new(),
@@ -151,7 +153,7 @@ impl Connection {
     /// Queues a frame. Returns at once; that it was taken does not mean that it has left.
     ///
     /// # Errors
-    /// See `SendError`; on `Full` the connection is closed.
+    /// See `SendError`; on `Full` the connection is closed, unless its options say `Overflow::Refuse`.
     pub fn send(&self, frame: Frame) -> Result<(), SendError> {
         self.push(Some(Outgoing::new(frame)))
     }
@@ -248,7 +250,7 @@ impl Connection {
 
     fn push(&self, frames: impl IntoIterator<Item = Outgoing>) -> Result<(), SendError> {
         let result = self.outbox.push(frames);
-        if result == Err(SendError::Full) {
+        if result == Err(SendError::Full) && self.overflow == Overflow::Close {
             self.close(CloseReason::SlowReceiver);
         }
         result

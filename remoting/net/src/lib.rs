@@ -28,7 +28,7 @@ mod writer;
 pub use budget::{ByteBudget, BytesPermit};
 pub use connection::{CloseReason, Connection};
 pub use listener::Listener;
-pub use options::{ConnectionOptions, ListenOptions, OverBudget, PoolOptions};
+pub use options::{ConnectionOptions, ListenOptions, OverBudget, Overflow, PoolOptions};
 pub use outbox::{Outgoing, SendError};
 pub use pending::{Callback, RequestError};
 pub use pool::{ClientPool, ConnectError};

@@ -28,6 +28,9 @@ pub const IDLE: Duration = Duration::from_secs(120);
 /// A connection that is to close after its last replies must get them out within this time.
 pub const FINISH: Duration = Duration::from_secs(5);
 
+/// A listener that stops lets its connections write what they hold for this long: answers on their way to clients that read.
+pub const STOP_FINISH: Duration = Duration::from_secs(1);
+
 /// Period of the scan for requests whose deadline has passed, while there are any. A time-out is reported at most
 /// this much late.
 pub const DEADLINE_SCAN: Duration = Duration::from_millis(50);

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::budget::ByteBudget;
 use crate::connection::{CloseReason, Connection, Surroundings};
-use crate::limits::BACKLOG;
+use crate::limits::{BACKLOG, STOP_FINISH};
 use crate::options::ListenOptions;
 use crate::service::Service;
 use crate::stats::NetStats;
@@ -72,7 +72,8 @@ impl Listener {
         self.stats.clone()
     }
 
-    /// Accepts until `stop` is cancelled, then closes every connection; the task ends when all of them have ended.
+    /// Accepts until `stop` is cancelled, then closes every connection once what it holds is written, at the latest after
+    /// a second; the task ends when all of them have ended.
     pub fn serve(self, service: Arc<dyn Service>, stop: CancellationToken) -> JoinHandle<()> {
         tokio::spawn(self.accept_until(service, stop))
     }
@@ -129,7 +130,13 @@ impl Listener {
             tokio::pin!(keeper);
             tokio::select! {
                 () = &mut keeper => return,
-                () = stop.cancelled() => connection.close(CloseReason::Requested("shutting down".into())),
+                () = stop.cancelled() => {}
+            }
+            let reason = CloseReason::Requested("shutting down".into());
+            connection.finish(reason.clone());
+            tokio::select! {
+                () = &mut keeper => return,
+                () = tokio::time::sleep(STOP_FINISH) => connection.close(reason),
             }
             keeper.await;
         });

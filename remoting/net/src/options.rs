@@ -10,12 +10,14 @@ use crate::limits;
 pub struct ConnectionOptions {
     /// Largest frame read, in bytes, its 4-byte length included. A larger one closes the connection.
     pub frame_size_max: usize,
-    /// Bytes waiting to be written beyond which the connection is closed as a slow receiver.
+    /// Bytes waiting to be written that `overflow` bounds.
     pub write_queue_bytes_max: usize,
     /// Requests of ours without an answer beyond which further ones are refused.
     pub pending_requests_max: usize,
     /// Closes after this long with neither read nor write.
     pub idle: Duration,
+    /// What happens when more than `write_queue_bytes_max` would wait.
+    pub overflow: Overflow,
     /// What happens to a request that finds the budget of in-flight bytes used up.
     pub over_budget: OverBudget,
 }
@@ -27,9 +29,19 @@ impl Default for ConnectionOptions {
             write_queue_bytes_max: limits::WRITE_QUEUE_BYTES_MAX,
             pending_requests_max: limits::PENDING_REQUESTS_MAX,
             idle: limits::IDLE,
+            overflow: Overflow::Close,
             over_budget: OverBudget::Refuse,
         }
     }
+}
+
+/// What a full write queue means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Overflow {
+    /// The other side is too slow: the connection is closed.
+    Close,
+    /// The frame is refused and the connection stays: for one that many callers share, who can slow down.
+    Refuse,
 }
 
 /// The answer to a used-up budget of in-flight bytes.

@@ -59,8 +59,8 @@ impl Outgoing {
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SendError {
-    /// The receiver is too slow; the connection is closed now.
-    #[error("write queue is full, connection closed")]
+    /// The receiver is too slow: nothing was sent. The connection is closed now, or goes on, as its options say.
+    #[error("write queue is full")]
     Full,
     /// The connection is closed, or closes after what it already holds.
     #[error("connection is closed")]
@@ -128,6 +128,8 @@ impl Outbox {
             queue.items.push_back(item);
         }
         if queue.bytes > self.bytes_max && bytes_before > 0 {
+            queue.items.truncate(kept);
+            queue.bytes = bytes_before;
             return Err(SendError::Full);
         }
         if std::mem::take(&mut queue.writer_sleeps) {

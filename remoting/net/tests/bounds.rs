@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use common::*;
 use flotilla_net::{
-    ByteBudget, CloseReason, Connection, ConnectionOptions, ListenOptions, OverBudget, RequestError,
-    SendError,
+    ByteBudget, CloseReason, Connection, ConnectionOptions, ListenOptions, OverBudget, Overflow,
+    RequestError, SendError,
 };
 use flotilla_remoting::ResponseCode;
 use tokio::net::{TcpListener, TcpStream};
@@ -126,6 +126,36 @@ async fn a_receiver_that_does_not_read_is_closed_at_the_bound() {
     assert!(queued_max <= 1 << 20, "{queued_max}");
     assert_eq!(next_end(&mut seen).await, CloseReason::SlowReceiver);
     until(|| server.stats.slow_closed.load(Ordering::Relaxed) == 1).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_refuses_at_the_bound_stays_and_the_frame_was_not_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (mut deaf, _) = listener.accept().await.unwrap();
+    let options = ConnectionOptions {
+        write_queue_bytes_max: 1 << 20,
+        overflow: Overflow::Refuse,
+        ..Default::default()
+    };
+    let there = Connection::over(stream, options, ByteBudget::new(1 << 20), Arc::new(Silent)).unwrap();
+    let mut taken = 0;
+    while there.send(request(vec![0; 64 << 10])).is_ok() {
+        taken += 1;
+        tokio::task::yield_now().await;
+    }
+    let queued = there.write_queue_bytes();
+    assert!(matches!(there.request(request(vec![0; 64 << 10]), LONG).await, Err(RequestError::NotSent(_))));
+    assert_eq!(there.write_queue_bytes(), queued, "what was refused is not counted");
+    assert!(!there.is_closed());
+    // What was taken arrives, and nothing of what was refused.
+    there.finish(CloseReason::Requested("test".into()));
+    let mut arrived = 0;
+    while let Some(frame) = read_frame(&mut deaf).await {
+        assert_eq!(frame.body.len(), 64 << 10);
+        arrived += 1;
+    }
+    assert_eq!(arrived, taken);
 }
 
 #[tokio::test]

@@ -216,3 +216,38 @@ async fn the_listener_ends_with_all_its_connections_and_its_port_can_be_bound_ag
     assert!(matches!(next_end(&mut seen).await, CloseReason::Requested(_)));
     flotilla_net::Listener::bind(server.address, ListenOptions::default()).unwrap();
 }
+
+#[tokio::test]
+async fn a_listener_that_stops_writes_what_its_connections_hold() {
+    const FRAMES: usize = 100;
+    let (recorder, mut seen) = Recorder::new();
+    let mut server = serve(recorder, ListenOptions::default());
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let Some(Seen::Connected(there)) = seen.recv().await else { panic!("not connected first") };
+    for _ in 0..FRAMES {
+        there.send(request(vec![1; 64 << 10])).unwrap();
+    }
+    server.stop.cancel();
+    let mut arrived = 0;
+    while let Some(frame) = read_frame(&mut stream).await {
+        assert_eq!(frame.body.len(), 64 << 10);
+        arrived += 1;
+    }
+    assert_eq!(arrived, FRAMES);
+    (&mut server.task).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_stops_does_not_wait_long_for_who_does_not_read() {
+    let (recorder, mut seen) = Recorder::new();
+    let mut server = serve(recorder, ListenOptions::default());
+    let _deaf = TcpStream::connect(server.address).await.unwrap();
+    let Some(Seen::Connected(there)) = seen.recv().await else { panic!("not connected first") };
+    for _ in 0..400 {
+        there.send(request(vec![1; 64 << 10])).unwrap();
+    }
+    let start = tokio::time::Instant::now();
+    server.stop.cancel();
+    (&mut server.task).await.unwrap();
+    assert!(start.elapsed() <= Duration::from_secs(2), "{:?}", start.elapsed());
+}
