@@ -37,7 +37,7 @@ fn decode(kind: u8, header: &[u8]) -> (Result<Frame, FrameError>, usize, usize) 
 }
 
 fn frames() {
-    let large = 8 * MIB;
+    let large = 2 * MIB;
     let headers = [
         (0, b"{\"extFields\":{\"a\":1},".repeat(large / 21)),
         (0, [b"{", &b"\"extFields\":{\"a\":1},".repeat(large / 20)[..], b"\"code\":1}"].concat()),
@@ -101,8 +101,6 @@ fn json_bodies() {
     };
     let text = list("{\"consumerDataSet\":[", "{},", "]}");
     check(&text, cost(|| from_slice::<HeartbeatData>(text.as_bytes()).is_ok()));
-    let text = list("{\"subscriptionSet\":[", "{},", "]}");
-    check(&text, cost(|| from_slice::<ConsumerRunningInfo>(text.as_bytes()).is_ok()));
     let text = list("{\"topicConfigList\":[", "{\"attributes\":{\"\":\"\"}},", "]}");
     check(&text, cost(|| from_slice::<CreateTopicList>(text.as_bytes()).is_ok()));
     let text = list("{\"d\":[", "0,", "]}");
@@ -131,7 +129,7 @@ fn registrations() {
 /// A zlib stream of so many zero bytes.
 fn inflated_to(size: usize) -> Vec<u8> {
     use std::io::Write;
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(&vec![0; size]).unwrap();
     encoder.finish().unwrap()
 }
