@@ -250,7 +250,7 @@ fn survivors<T>(pending: Vec<T>, loss: Loss, random: &mut Random) -> Vec<T> {
         Loss::Everything => Vec::new(),
         Loss::KeepFirst => pending.into_iter().take(half).collect(),
         Loss::KeepLast => pending.into_iter().skip(half).collect(),
-        Loss::Random(_) => pending.into_iter().filter(|_| random.next() % 4 != 0).collect(),
+        Loss::Random(_) => pending.into_iter().filter(|_| !random.next().is_multiple_of(4)).collect(),
     }
 }
 
