@@ -32,9 +32,13 @@ struct SessionTables {
 
 struct Session {
     connection: Arc<Connection>,
+    /// What the last heartbeat called itself.
     client_id: Option<ClientId>,
-    consumers: HashSet<Group>,
-    producers: HashSet<Group>,
+    /// The groups that the connection stands for and the client's name in each: one, the newest. Clients keep theirs as
+    /// long as a connection, others may not, and each name has to be taken back when the connection ends.
+    /// Source: ConsumerGroupInfo.updateChannel 5.3.3, which keeps one client id per channel and group.
+    consumers: HashMap<Group, ClientId>,
+    producers: HashMap<Group, ClientId>,
 }
 
 impl Default for Sessions {
@@ -48,8 +52,8 @@ impl Sessions {
         let session = Session {
             connection: connection.clone(),
             client_id: None,
-            consumers: HashSet::new(),
-            producers: HashSet::new(),
+            consumers: HashMap::new(),
+            producers: HashMap::new(),
         };
         self.tables.lock().connections.insert(connection.id(), session);
     }
@@ -58,13 +62,12 @@ impl Sessions {
     pub fn disconnected(&self, connection_id: u64) {
         let mut tables = self.tables.lock();
         let Some(session) = tables.connections.remove(&connection_id) else { return };
-        let Some(client_id) = session.client_id else { return };
         let had_consumers = !session.consumers.is_empty();
-        for group in &session.consumers {
-            drop_from(&mut tables.consumers, group, &client_id, connection_id);
+        for (group, client_id) in &session.consumers {
+            drop_from(&mut tables.consumers, group, client_id, connection_id);
         }
-        for group in &session.producers {
-            drop_from(&mut tables.producers, group, &client_id, connection_id);
+        for (group, client_id) in &session.producers {
+            drop_from(&mut tables.producers, group, client_id, connection_id);
         }
         drop(tables);
         if had_consumers {
@@ -90,24 +93,12 @@ impl Sessions {
         session.client_id = Some(client_id.clone());
         let mut news = false;
         for group in consumers {
-            news |= session.consumers.insert(group.clone());
-            tables
-                .consumers
-                .entry(group)
-                .or_default()
-                .entry(client_id.clone())
-                .or_default()
-                .insert(connection_id);
+            let before = session.consumers.insert(group.clone(), client_id.clone());
+            news |= put_into(&mut tables.consumers, group, before, &client_id, connection_id);
         }
         for group in producers {
-            session.producers.insert(group.clone());
-            tables
-                .producers
-                .entry(group)
-                .or_default()
-                .entry(client_id.clone())
-                .or_default()
-                .insert(connection_id);
+            let before = session.producers.insert(group.clone(), client_id.clone());
+            put_into(&mut tables.producers, group, before, &client_id, connection_id);
         }
         drop(guard);
         if news {
@@ -120,10 +111,13 @@ impl Sessions {
         let mut guard = self.tables.lock();
         let tables = &mut *guard;
         if let Some(session) = tables.connections.get_mut(&connection_id) {
-            if let Some(group) = producer {
+            let own = |groups: &HashMap<Group, ClientId>, group: &str| {
+                groups.get(group).is_some_and(|known| &**known == client_id)
+            };
+            if let Some(group) = producer.filter(|group| own(&session.producers, group)) {
                 session.producers.remove(group);
             }
-            if let Some(group) = consumer {
+            if let Some(group) = consumer.filter(|group| own(&session.consumers, group)) {
                 session.consumers.remove(group);
             }
         }
@@ -145,8 +139,7 @@ impl Sessions {
     /// The client id of a connection, if it has introduced itself as a consumer of this group.
     pub fn consumer_of(&self, connection_id: u64, group: &str) -> Option<ClientId> {
         let tables = self.tables.lock();
-        let session = tables.connections.get(&connection_id)?;
-        if session.consumers.contains(group) { session.client_id.clone() } else { None }
+        tables.connections.get(&connection_id)?.consumers.get(group).cloned()
     }
 
     /// A live connection of a consumer, when this replica has one.
@@ -194,6 +187,25 @@ impl Sessions {
     }
 }
 
+/// Enters a client's connection in a group, in place of the name that the connection had there before. True when that is
+/// news.
+fn put_into(
+    map: &mut HashMap<Group, HashMap<ClientId, HashSet<u64>>>,
+    group: Group,
+    before: Option<ClientId>,
+    client: &ClientId,
+    connection: u64,
+) -> bool {
+    if before.as_ref() == Some(client) {
+        return false;
+    }
+    if let Some(before) = before {
+        drop_from(map, &group, &before, connection);
+    }
+    map.entry(group).or_default().entry(client.clone()).or_default().insert(connection);
+    true
+}
+
 fn drop_from(
     map: &mut HashMap<Group, HashMap<ClientId, HashSet<u64>>>,
     group: &str,
@@ -211,5 +223,86 @@ fn drop_from(
         && let Entry::Occupied(entry) = map.entry(Arc::from(group))
     {
         entry.remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use flotilla_net::{ByteBudget, BytesPermit, ConnectionOptions, Service};
+    use flotilla_remoting::frame::Frame;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    struct Silent;
+
+    impl Service for Silent {
+        fn call(&self, _: &Arc<Connection>, _: Frame, _: BytesPermit) {}
+    }
+
+    async fn connection() -> Arc<Connection> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        Connection::over(stream, ConnectionOptions::default(), ByteBudget::new(1), Arc::new(Silent)).unwrap()
+    }
+
+    fn groups(names: &[&str]) -> Vec<Group> {
+        names.iter().map(|name| Arc::from(*name)).collect()
+    }
+
+    fn held(sessions: &Sessions) -> Vec<(String, String)> {
+        sessions.consumers().into_iter().map(|(group, id)| (group.to_string(), id.to_string())).collect()
+    }
+
+    fn pair(group: &str, client: &str) -> (String, String) {
+        (group.to_owned(), client.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_changes_its_name_leaves_no_ghost() {
+        let (sessions, connection) = (Sessions::default(), connection().await);
+        let id = connection.id();
+        sessions.connected(&connection);
+        sessions.heartbeat(id, "old", groups(&["p"]), groups(&["a", "b"]));
+        let mut changes = sessions.watch();
+        changes.mark_unchanged();
+        sessions.heartbeat(id, "new", groups(&["p"]), groups(&["a"]));
+        assert!(changes.has_changed().unwrap(), "the leader has to hear of it");
+        assert_eq!(held(&sessions), [pair("a", "new"), pair("b", "old")]);
+        assert_eq!(sessions.consumer_of(id, "a").as_deref(), Some("new"));
+        assert_eq!(sessions.producer_count(), 1);
+        sessions.disconnected(id);
+        assert!(held(&sessions).is_empty(), "{:?}", held(&sessions));
+        assert_eq!(sessions.producer_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_is_held_until_its_last_connection_ends() {
+        let sessions = Sessions::default();
+        let (first, second) = (connection().await, connection().await);
+        for connection in [&first, &second] {
+            sessions.connected(connection);
+            sessions.heartbeat(connection.id(), "client", [], groups(&["a"]));
+        }
+        sessions.disconnected(first.id());
+        assert_eq!(held(&sessions), [pair("a", "client")]);
+        assert_eq!(sessions.consumer("a", "client").unwrap().id(), second.id());
+        sessions.disconnected(second.id());
+        assert!(held(&sessions).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_renewal_is_no_news() {
+        let (sessions, connection) = (Sessions::default(), connection().await);
+        sessions.connected(&connection);
+        sessions.heartbeat(connection.id(), "client", [], groups(&["a"]));
+        let mut changes = sessions.watch();
+        changes.mark_unchanged();
+        sessions.heartbeat(connection.id(), "client", [], groups(&["a"]));
+        assert!(!changes.has_changed().unwrap());
+        sessions.leave(connection.id(), "client", None, Some("a"));
+        assert!(changes.has_changed().unwrap());
+        assert!(held(&sessions).is_empty());
     }
 }
