@@ -52,5 +52,6 @@ pub const NOTICE_INTERVAL: Duration = Duration::from_millis(500);
 /// A topic that was just made is answered for after the name servers know it, or after this time.
 pub const VISIBLE_WAIT: Duration = Duration::from_secs(1);
 
-/// Bytes that wait to be written to one peer's stream of forwarded calls.
+/// Bytes that wait to be written to one peer's stream of forwarded calls. Beyond it a frame is refused as not sent; beyond
+/// half of it no further call of the peer is begun, so that the other half has room for the answers of those under way.
 pub const PEER_WRITE_BYTES_MAX: usize = 64 << 20;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use flotilla_core::Tables;
-use flotilla_net::{ByteBudget, ClientPool, ConnectionOptions, ListenOptions, Listener, PoolOptions};
+use flotilla_net::{ByteBudget, ClientPool, ConnectionOptions, ListenOptions, Listener, Overflow, PoolOptions};
 use flotilla_raft_store::raft::{Replica, ReplicaOptions, Status};
 use flotilla_raft_store::vfs::RealVfs;
 use parking_lot::RwLock;
@@ -167,8 +167,12 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let (queue, receiver) = mpsc::channel(PROPOSER_QUEUE_MAX);
     let holding = Arc::default();
     let group = Group::new(replica.clone(), tables, queue, Arc::clone(&holding));
-    let peer_options =
-        ConnectionOptions { write_queue_bytes_max: PEER_WRITE_BYTES_MAX, ..ConnectionOptions::default() };
+    // A stream between replicas carries the calls of many clients: a full one slows them down, it does not end them all.
+    let peer_options = ConnectionOptions {
+        write_queue_bytes_max: PEER_WRITE_BYTES_MAX,
+        overflow: Overflow::Refuse,
+        ..ConnectionOptions::default()
+    };
     let peer_indexes: Vec<u64> = config.raft.peers.iter().map(|peer| peer.index.into()).collect();
     let links = Links::new(replica.clone(), &peer_indexes, peer_options.clone());
     let dispatcher = Dispatcher::new(group.clone(), links.clone(), runtime.clone(), metrics.clone());

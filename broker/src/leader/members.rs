@@ -53,6 +53,12 @@ impl MemberDuty {
         };
         let own = (self.self_index, self.sessions.consumers());
         for (group, client_id) in self.reports.gone(term, own, all, &self.peers, Instant::now()) {
+            // Each proposal takes its time, in which a later one of the list may have come back.
+            let back = self.sessions.consumer(&group, &client_id).is_some()
+                || !self.reports.holders(&group, &client_id).is_empty();
+            if back {
+                continue;
+            }
             info!(group = %group, client = %client_id, "consumer has left: no replica holds a connection of it");
             let command = Command::Leave { group, client_id, reason: LeaveReason::ChannelsClosed };
             // What fails here is seen as missing again at the next look.

@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use flotilla_remoting::code::RequestCode;
 use flotilla_remoting::ext::ExtFields;
 use flotilla_remoting::frame::Frame;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::reports::Reports;
@@ -28,10 +29,11 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Runs until the channel of changed groups closes.
+    /// Runs until the channel of changed groups closes. Dropped, it gives up the requests under way.
     pub async fn run(self, mut changed: mpsc::UnboundedReceiver<Arc<str>>) {
         // Group -> when its next notice is due. Entries leave when their interval is over.
         let mut due: HashMap<Arc<str>, (Instant, bool)> = HashMap::new();
+        let mut under_way = JoinSet::new();
         loop {
             let next = due.values().map(|(at, _)| *at).min();
             let timer = async {
@@ -41,12 +43,13 @@ impl Notices {
                 }
             };
             tokio::select! {
+                Some(_) = under_way.join_next() => {}
                 group = changed.recv() => {
                     let Some(group) = group else { return };
                     match due.get_mut(&group) {
                         Some((_, again)) => *again = true,
                         None => {
-                            self.notify(&group).await;
+                            self.notify(&group, &mut under_way);
                             due.insert(group, (Instant::now() + NOTICE_INTERVAL, false));
                         }
                     }
@@ -57,7 +60,7 @@ impl Notices {
                         due.iter().filter(|(_, (at, _))| *at <= now).map(|(group, _)| group.clone()).collect();
                     for group in ready {
                         if due.remove(&group).is_some_and(|(_, again)| again) {
-                            self.notify(&group).await;
+                            self.notify(&group, &mut under_way);
                             due.insert(group, (Instant::now() + NOTICE_INTERVAL, false));
                         }
                     }
@@ -66,7 +69,10 @@ impl Notices {
         }
     }
 
-    async fn notify(&self, group: &Arc<str>) {
+    /// Tells the members here at once, and those elsewhere in one request to each replica that holds some: nobody waits
+    /// for a replica that hangs. A group's next notice comes no earlier than this one's requests end, so that no replica has
+    /// two of the same group under way.
+    fn notify(&self, group: &Arc<str>, under_way: &mut JoinSet<()>) {
         if !self.group.leads() {
             return;
         }
@@ -78,22 +84,28 @@ impl Notices {
             }
             tables.members(group).map(|members| members.client_ids().cloned().collect()).unwrap_or_default()
         };
+        let mut ext = ExtFields::default();
+        ext.insert("consumerGroup", group);
+        let frame = Frame::request(RequestCode::NotifyConsumerIdsChanged, ext, bytes::Bytes::new());
+        let mut elsewhere: HashMap<u64, Vec<Arc<str>>> = HashMap::new();
         for client_id in members {
-            let mut ext = ExtFields::default();
-            ext.insert("consumerGroup", group);
-            let frame = Frame::request(RequestCode::NotifyConsumerIdsChanged, ext, bytes::Bytes::new());
             if let Some(connection) = self.sessions.consumer(group, &client_id) {
                 // Losing a notice costs the client a wait until its own rebalance, every 20 s.
-                let _ = connection.oneway(frame);
+                let _ = connection.oneway(frame.clone());
                 continue;
             }
-            let holder = self.reports.holders(group, &client_id).first().copied();
-            let Some(holder) = holder else {
-                debug!(group = %group, client = %client_id, "no replica holds the member's connection, not notified");
-                continue;
-            };
-            let _ =
-                self.links.tell(holder, wire::deliver(&client_id, &frame), Duration::from_millis(500)).await;
+            match self.reports.holders(group, &client_id).first() {
+                Some(holder) => elsewhere.entry(*holder).or_default().push(client_id),
+                None => {
+                    debug!(group = %group, client = %client_id, "no replica holds the member's connection, not notified");
+                }
+            }
+        }
+        for (holder, client_ids) in elsewhere {
+            let (links, delivery) = (self.links.clone(), wire::deliver(&client_ids, &frame));
+            under_way.spawn(async move {
+                let _ = links.tell(holder, delivery, NOTICE_INTERVAL).await;
+            });
         }
     }
 }

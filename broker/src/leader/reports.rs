@@ -30,25 +30,35 @@ struct State {
     term: u64,
     presence: Option<Presence>,
     /// Reports that came before this replica knew that it leads; the first look of the new term takes them in.
-    early: HashMap<u64, Vec<Member>>,
+    early: HashMap<u64, Early>,
 }
 
+struct Early {
+    stream: u64,
+    members: Vec<Member>,
+}
+
+/// Stream number of this replica's own reports, which come over none; those of connections begin at 1.
+const OWN_STREAM: u64 = 0;
+
 impl Reports {
-    /// Takes a replica's whole list.
-    pub fn report(&self, replica: u64, members: Vec<Member>) {
+    /// Takes a replica's whole list, which came over the stream with this number.
+    pub fn report(&self, replica: u64, stream: u64, members: Vec<Member>) {
         let mut state = self.state.lock();
         match &mut state.presence {
-            Some(presence) => presence.report(replica, members),
-            None => drop(state.early.insert(replica, members)),
+            Some(presence) => presence.report(replica, stream, members),
+            None => drop(state.early.insert(replica, Early { stream, members })),
         }
     }
 
-    /// A replica's stream has ended.
-    pub fn replica_lost(&self, replica: u64) {
+    /// A stream of a replica has ended.
+    pub fn replica_lost(&self, replica: u64, stream: u64, now: Instant) {
         let mut state = self.state.lock();
-        state.early.remove(&replica);
+        if state.early.get(&replica).is_some_and(|early| early.stream == stream) {
+            state.early.remove(&replica);
+        }
         if let Some(presence) = &mut state.presence {
-            presence.replica_lost(replica);
+            presence.replica_lost(replica, stream, now);
         }
     }
 
@@ -74,13 +84,13 @@ impl Reports {
         if state.term != term || state.presence.is_none() {
             state.term = term;
             let mut presence = Presence::new(now, PRESENCE_GRACE);
-            for (replica, members) in state.early.drain() {
-                presence.report(replica, members);
+            for (replica, early) in state.early.drain() {
+                presence.report(replica, early.stream, early.members);
             }
             state.presence = Some(presence);
         }
         let Some(presence) = &mut state.presence else { return Vec::new() };
-        presence.report(own.0, own.1);
+        presence.report(own.0, OWN_STREAM, own.1);
         presence.gone(all, peers, now)
     }
 

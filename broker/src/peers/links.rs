@@ -1,6 +1,7 @@
 //! The streams that this replica opens to its peers, one to each, reopened when broken.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,8 @@ use flotilla_core::{Answer, Command};
 use flotilla_net::{ByteBudget, Connection, ConnectionOptions, RequestError, Service};
 use flotilla_raft_store::raft::Replica;
 use flotilla_remoting::frame::Frame;
+use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::Mutex;
 
 use super::wire;
 use crate::call::Call;
@@ -17,6 +18,13 @@ use crate::group::machine::EntryAnswer;
 
 /// Time to open a stream to a peer.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Pause after a failed attempt, in which nobody waits for another one: all who have something for that peer fail at once and
+/// look whether somebody else leads.
+const CONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A call with less time left than this is not sent: its answer could not come back in time.
+const LEFT_MIN: Duration = Duration::from_millis(5);
 
 /// Why a forwarded call has no answer.
 #[derive(Debug, Error)]
@@ -32,9 +40,23 @@ pub enum ForwardError {
 /// Outgoing peer streams.
 pub struct Links {
     replica: Replica<EntryAnswer>,
-    /// One lock per peer, so that an unreachable one holds up nobody else.
-    links: HashMap<u64, Mutex<Option<Arc<Connection>>>>,
+    /// One per peer, so that an unreachable one holds up nobody else.
+    links: HashMap<u64, Link>,
     options: ConnectionOptions,
+}
+
+/// The stream to one peer.
+#[derive(Default)]
+struct Link {
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// Held during an attempt to connect; the moment before which there is to be no other.
+    attempt: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl Link {
+    fn open(&self) -> Option<Arc<Connection>> {
+        self.connection.lock().as_ref().filter(|connection| !connection.is_closed()).cloned()
+    }
 }
 
 /// A peer sends only answers on a stream that we opened.
@@ -48,7 +70,7 @@ impl Service for NoRequests {
 
 impl Links {
     pub fn new(replica: Replica<EntryAnswer>, peers: &[u64], options: ConnectionOptions) -> Arc<Self> {
-        let links = peers.iter().map(|peer| (*peer, Mutex::new(None))).collect();
+        let links = peers.iter().map(|peer| (*peer, Link::default())).collect();
         Arc::new(Self { replica, links, options })
     }
 
@@ -57,11 +79,10 @@ impl Links {
     /// # Errors
     /// [`ForwardError`] tells whether the call may be tried again.
     pub async fn forward(&self, peer: u64, call: &Call) -> Result<Frame, ForwardError> {
-        let remaining = call.deadline.saturating_duration_since(Instant::now());
         let client_id = call.caller.client_id.as_deref();
         // One-way requests travel as two-way ones, so that a lost one can be sent again (FAILOVER.md 9).
-        let envelope = wire::forward(&call.request, call.caller.address, client_id, remaining);
-        let answer = self.request(peer, envelope, remaining).await?;
+        let envelope = |left| wire::forward(&call.request, call.caller.address, client_id, left);
+        let answer = self.ask_leader(peer, call.deadline, envelope).await?;
         match answer.header.code {
             wire::ANSWERED => {
                 let mut response =
@@ -84,7 +105,8 @@ impl Links {
         command: &Command,
         timeout: Duration,
     ) -> Result<Answer, ForwardError> {
-        let answer = self.request(peer, wire::request(wire::PROPOSE, command.encode()), timeout).await?;
+        let frame = |_| wire::request(wire::PROPOSE, command.encode());
+        let answer = self.ask_leader(peer, Instant::now() + timeout, frame).await?;
         match answer.header.code {
             wire::ANSWERED => {
                 Answer::decode(&answer.body).map_err(|error| ForwardError::Unknown(error.to_string()))
@@ -99,7 +121,9 @@ impl Links {
     /// # Errors
     /// The peer was not reached, or did not confirm in time.
     pub async fn tell(&self, peer: u64, frame: Frame, timeout: Duration) -> Result<(), ForwardError> {
-        let answer = self.request(peer, frame, timeout).await?;
+        let deadline = Instant::now() + timeout;
+        let connection = self.connection(peer, deadline).await?;
+        let answer = exchange(&connection, deadline, |_| frame).await?;
         match answer.header.code {
             wire::ANSWERED => Ok(()),
             wire::NOT_PROPOSED => Err(ForwardError::NotProposed),
@@ -107,30 +131,70 @@ impl Links {
         }
     }
 
-    async fn request(&self, peer: u64, frame: Frame, timeout: Duration) -> Result<Frame, ForwardError> {
-        let connection = self.connection(peer).await.map_err(|_| ForwardError::NotProposed)?;
-        match connection.request(frame, timeout).await {
-            Ok(answer) => Ok(answer),
-            Err(RequestError::NotSent(_)) => Err(ForwardError::NotProposed),
-            Err(error) => Err(ForwardError::Unknown(error.to_string())),
-        }
+    /// Sends to the leader. Who waits for the connection gives up when another leader is known, or at its deadline.
+    async fn ask_leader(
+        &self,
+        peer: u64,
+        deadline: Instant,
+        frame: impl FnOnce(Duration) -> Frame,
+    ) -> Result<Frame, ForwardError> {
+        let mut leadership = self.replica.leadership();
+        let deposed = leadership.wait_for(|known| known.leader.is_some_and(|leader| leader != peer));
+        let connection = tokio::select! {
+            biased;
+            connection = self.connection(peer, deadline) => connection?,
+            _ = deposed => return Err(ForwardError::NotProposed),
+        };
+        exchange(&connection, deadline, frame).await
     }
 
-    async fn connection(&self, peer: u64) -> std::io::Result<Arc<Connection>> {
-        let slot = self.links.get(&peer).ok_or(std::io::ErrorKind::NotFound)?;
-        let mut link = slot.lock().await;
-        if let Some(connection) = &*link
-            && !connection.is_closed()
-        {
-            return Ok(connection.clone());
+    async fn connection(&self, peer: u64, deadline: Instant) -> Result<Arc<Connection>, ForwardError> {
+        let link = self.links.get(&peer).ok_or(ForwardError::NotProposed)?;
+        if let Some(open) = link.open() {
+            return Ok(open);
         }
-        *link = None;
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, self.replica.connect_peer(peer))
-            .await
-            .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-        let connection =
-            Connection::over(stream, self.options.clone(), ByteBudget::new(1 << 20), Arc::new(NoRequests))?;
-        *link = Some(connection.clone());
-        Ok(connection)
+        // Dropped at the deadline, also in the middle of an attempt, which the next in line then makes anew.
+        let connecting = tokio::time::timeout_at(deadline.into(), self.connect(peer, link)).await;
+        connecting.map_err(|_| ForwardError::NotProposed)?.map_err(|_| ForwardError::NotProposed)
+    }
+
+    /// One attempt at a time: those who wait for it meanwhile share its result, the failure too.
+    async fn connect(&self, peer: u64, link: &Link) -> io::Result<Arc<Connection>> {
+        let mut not_before = link.attempt.lock().await;
+        if let Some(open) = link.open() {
+            return Ok(open);
+        }
+        if not_before.is_some_and(|not_before| Instant::now() < not_before) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, self.replica.connect_peer(peer)).await;
+        let opened = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).and_then(|stream| {
+            Connection::over(stream, self.options.clone(), ByteBudget::new(1 << 20), Arc::new(NoRequests))
+        });
+        match &opened {
+            Ok(connection) => {
+                *not_before = None;
+                *link.connection.lock() = Some(connection.clone());
+            }
+            Err(_) => *not_before = Some(Instant::now() + CONNECT_PAUSE),
+        }
+        opened
+    }
+}
+
+/// Sends on an open connection. The frame is made at the last moment, with the time that is left then.
+async fn exchange(
+    connection: &Connection,
+    deadline: Instant,
+    frame: impl FnOnce(Duration) -> Frame,
+) -> Result<Frame, ForwardError> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left < LEFT_MIN {
+        return Err(ForwardError::NotProposed);
+    }
+    match connection.request(frame(left), left).await {
+        Ok(answer) => Ok(answer),
+        Err(RequestError::NotSent(_)) => Err(ForwardError::NotProposed),
+        Err(error) => Err(ForwardError::Unknown(error.to_string())),
     }
 }

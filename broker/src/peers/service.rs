@@ -18,6 +18,7 @@ use crate::group::proposer::InFlight;
 use crate::group::{Group, transfer};
 use crate::handlers::offsets::PendingOffsets;
 use crate::leader::Reports;
+use crate::limits::PEER_WRITE_BYTES_MAX;
 use crate::sessions::Sessions;
 
 /// Time in which a peer's command has to enter the log; the peer itself gives up at about this time.
@@ -65,25 +66,44 @@ struct PeerStream {
 }
 
 impl Service for PeerStream {
-    fn disconnected(&self, _connection: &Arc<Connection>, _reason: &CloseReason) {
-        self.peers.reports.replica_lost(self.from);
+    fn disconnected(&self, connection: &Arc<Connection>, _reason: &CloseReason) {
+        self.peers.reports.replica_lost(self.from, connection.id(), Instant::now());
+    }
+
+    /// A client's call is handed back as not done, so that its replica tries again until the call's deadline. What replicas
+    /// tell each other is small, and without it load would look like absence: it is served all the same.
+    fn overloaded(&self, connection: &Arc<Connection>, request: Frame) {
+        if request.header.code == wire::FORWARD {
+            let _ = connection.send(wire::not_proposed(request.header.opaque));
+        } else {
+            self.call(connection, request, BytesPermit::none());
+        }
     }
 
     fn call(&self, connection: &Arc<Connection>, request: Frame, permit: BytesPermit) {
         let opaque = request.header.opaque;
         let handled = match request.header.code {
+            // The peer does not read its answers as fast as it asks: what is not begun needs no answer's room.
+            wire::FORWARD if connection.write_queue_bytes() > PEER_WRITE_BYTES_MAX / 2 => {
+                let _ = connection.send(wire::not_proposed(opaque));
+                Ok(())
+            }
             wire::FORWARD => self.forwarded(connection, opaque, request, permit),
             wire::PROPOSE => self.propose(connection, opaque, request),
             wire::PRESENCE => wire::present(request.body).map(|members| {
-                self.peers.reports.report(self.from, members);
+                self.peers.reports.report(self.from, connection.id(), members);
                 let _ = connection.send(wire::answered(opaque));
             }),
-            wire::DELIVER => wire::delivery(request.body).map(|(client, frame)| {
-                if let Some(to) = self.peers.sessions.client(&client) {
-                    let _ = to.oneway(frame);
+            wire::DELIVER => wire::delivery(request.body).map(|(clients, frame)| {
+                for to in clients.iter().filter_map(|client| self.peers.sessions.client(client)) {
+                    let _ = to.oneway(frame.clone());
                 }
                 let _ = connection.send(wire::answered(opaque));
             }),
+            wire::PING => {
+                let _ = connection.send(wire::answered(opaque));
+                Ok(())
+            }
             wire::TRANSFER => self.transfer(connection, opaque, request),
             _ => Err(wire::WireError::Bad { what: "code" }),
         };

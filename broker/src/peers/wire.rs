@@ -29,11 +29,14 @@ pub const FORWARD: i32 = 31_001;
 pub const PROPOSE: i32 = 31_002;
 /// Which members of consumer groups are connected to the sending replica.
 pub const PRESENCE: i32 = 31_003;
-/// A frame for a client that is connected to the receiving replica.
+/// A frame for clients that are connected to the receiving replica.
 pub const DELIVER: i32 = 31_004;
 
 /// The leader is asked to hand leadership over.
 pub const TRANSFER: i32 = 31_005;
+
+/// Asks for nothing but an answer.
+pub const PING: i32 = 31_006;
 
 /// The call was taken up and the body holds its answer.
 pub const ANSWERED: i32 = 0;
@@ -64,12 +67,7 @@ pub struct Forwarded {
 }
 
 /// Wraps a client's frame.
-pub fn forward(
-    inner: &Frame,
-    address: SocketAddr,
-    client_id: Option<&str>,
-    remaining: Duration,
-) -> Frame {
+pub fn forward(inner: &Frame, address: SocketAddr, client_id: Option<&str>, remaining: Duration) -> Frame {
     let mut body = BytesMut::with_capacity(256 + inner.body.len());
     body.put_u8(VERSION);
     body.put_u32_le(u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX));
@@ -122,24 +120,36 @@ pub fn present(mut body: Bytes) -> Result<Vec<Member>, WireError> {
     Ok(members)
 }
 
-/// A frame for the named client, to be passed on as it is.
-pub fn deliver(client_id: &str, frame: &Frame) -> Frame {
+/// A frame for the named clients, to be passed on to each as it is.
+pub fn deliver(client_ids: &[Arc<str>], frame: &Frame) -> Frame {
     let mut body = BytesMut::with_capacity(128 + frame.body.len());
     body.put_u8(VERSION);
-    put_text(&mut body, client_id);
+    body.put_u32_le(u32::try_from(client_ids.len()).unwrap_or(u32::MAX));
+    for client_id in client_ids {
+        put_text(&mut body, client_id);
+    }
     body.extend_from_slice(&frame.encode());
     request(DELIVER, body.freeze())
 }
 
 /// Reads what [`deliver`] wrote.
-pub fn delivery(mut body: Bytes) -> Result<(String, Frame), WireError> {
+pub fn delivery(mut body: Bytes) -> Result<(Vec<String>, Frame), WireError> {
     version(&mut body)?;
-    let client_id = text(&mut body, "client id")?;
+    let count = body.try_get_u32_le().map_err(|_| WireError::Short { what: "count" })?;
+    let mut client_ids = Vec::new();
+    for _ in 0..count {
+        client_ids.push(text(&mut body, "client id")?);
+    }
     let mut rest = BytesMut::from(body);
     let inner = split_frame(&mut rest)
         .map_err(|_| WireError::Bad { what: "frame" })?
         .ok_or(WireError::Short { what: "frame" })?;
-    Ok((client_id, Frame::decode(inner).map_err(|_| WireError::Bad { what: "frame" })?))
+    Ok((client_ids, Frame::decode(inner).map_err(|_| WireError::Bad { what: "frame" })?))
+}
+
+/// Finds out whether a replica is there.
+pub fn ping() -> Frame {
+    request(PING, Bytes::new())
 }
 
 /// Asks the leader to hand over, to a peer or to the fittest.
@@ -249,7 +259,10 @@ mod tests {
     fn reports_deliveries_and_targets_arrive_as_they_were() {
         let members = vec![(Arc::from("group"), Arc::from("client"))];
         assert_eq!(present(presence(&members).body).unwrap(), members);
-        assert_eq!(delivery(deliver("client", &client_frame()).body).unwrap(), ("client".to_owned(), client_frame()));
+        let clients = [Arc::from("client"), Arc::from("other")];
+        let (found, frame) = delivery(deliver(&clients, &client_frame()).body).unwrap();
+        assert_eq!(found, ["client", "other"]);
+        assert_eq!(frame, client_frame());
         assert_eq!(transfer_target(transfer(Some(2)).body).unwrap(), Some(2));
         assert_eq!(transfer_target(transfer(None).body).unwrap(), None);
     }
