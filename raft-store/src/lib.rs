@@ -17,5 +17,6 @@ pub use log::{
     Installed, Log, LogObserver, LogOptions, LogReader, OpenError, Recovered, RecoveredVote, RecoveryVisitor,
     SegmentInfo, Space, StateSource, SystemClock, TornTail, WriterMode,
 };
+pub use log::{InspectError, Report, SegmentReport, Verified, inspect, verify};
 pub use record::{RECORD_HEADER_SIZE, Record, RecordError, RecordHeader};
 pub use types::{ChainPoint, Done, EntryKind, FlushMode, LogId, NoStamper, StampError, Stamper, Vote};

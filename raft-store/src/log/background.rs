@@ -2,6 +2,7 @@
 //!
 //! Where appends do not wait for a sync, the syncs are done here too.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::Fault;
+use super::bounds::Bounds;
 use super::checkpoint::{
     Checkpoint, CheckpointInfo, StateSource, checkpoint_name, read_checkpoint, write_checkpoint,
 };
@@ -25,6 +27,8 @@ const MARKS_INTERVAL: Duration = Duration::from_secs(1);
 const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 /// A failed allocation is tried again after this.
 const ALLOCATE_INTERVAL: Duration = Duration::from_secs(1);
+/// A failed purge is tried again after this.
+const PURGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One piece of background work.
 pub(crate) enum Task {
@@ -66,12 +70,67 @@ pub(crate) struct Background {
     marks_due: Instant,
     sync_due: Instant,
     allocate_due: Instant,
+    purge_due: Instant,
+    /// Not done yet, in order.
+    purges: VecDeque<Purge>,
+}
+
+/// A purge under way.
+struct Purge {
+    purged: LogId,
+    start: u64,
+    /// Still to be retired, oldest first.
+    removed: VecDeque<Arc<Segment>>,
+    done: Done,
+    /// Its failure was logged.
+    told: bool,
+}
+
+fn purge_one(shared: &Shared, purge: &mut Purge) -> io::Result<()> {
+    {
+        let mut bounds = shared.bounds.lock();
+        let newer = bounds.purged.is_none_or(|old| old.index < purge.purged.index);
+        let moved = Bounds {
+            purged: if newer { Some(purge.purged) } else { bounds.purged },
+            start: bounds.start.max(purge.start),
+            ..*bounds
+        };
+        if moved != *bounds {
+            store_bounds(shared, &moved)?;
+            *bounds = moved;
+        }
+    }
+    if !purge.removed.is_empty() {
+        while let Some(segment) = purge.removed.pop_front() {
+            // One that can't be removed is removed by the next start: it lies below the bounds.
+            retire(shared, segment)?;
+        }
+        shared.folder.vfs.sync_dir(&shared.folder.log)?;
+    }
+    Ok(())
+}
+
+/// Stores bounds; on a full disk a spare segment makes room for them, since moving them is what frees more.
+fn store_bounds(shared: &Shared, bounds: &Bounds) -> io::Result<()> {
+    let store = || bounds.store(&*shared.folder.vfs, &shared.folder.root);
+    match store() {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            let Some(spare) = shared.spares.lock().ready.pop() else { return Err(error) };
+            warn!(spare = %spare.name, "the disk is full, a spare segment is given up to move the boundary");
+            shared.spares.lock().failed = true;
+            shared.folder.vfs.remove(&shared.folder.log.join(&spare.name))?;
+            drop(spare);
+            store()
+        }
+        outcome => outcome,
+    }
 }
 
 impl Background {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let now = Instant::now();
-        Self { shared, marks_due: now, sync_due: now, allocate_due: now }
+        let purges = VecDeque::new();
+        Self { shared, marks_due: now, sync_due: now, allocate_due: now, purge_due: now, purges }
     }
 
     /// Does one task.
@@ -89,7 +148,10 @@ impl Background {
                 done(self.save_checkpoint(at, time_ms, membership, state));
             }
             Task::SetSnapshot { at, done } => done(self.set_snapshot(at)),
-            Task::Purge { purged, start, removed, done } => done(self.purge(purged, start, removed)),
+            Task::Purge { purged, start, removed, done } => {
+                self.purges.push_back(Purge { purged, start, removed: removed.into(), done, told: false });
+                self.purge();
+            }
             Task::PruneCheckpoints => self.prune_checkpoints(),
         }
     }
@@ -103,7 +165,8 @@ impl Background {
         let marks = shared.marks_moved.load(Ordering::Acquire).then_some(self.marks_due);
         let sync = shared.wants_sync().then_some(self.sync_due);
         let allocate = shared.spares.lock().failed.then_some(self.allocate_due);
-        [marks, sync, allocate].into_iter().flatten().min()
+        let purge = (!self.purges.is_empty()).then_some(self.purge_due);
+        [marks, sync, allocate, purge].into_iter().flatten().min()
     }
 
     /// Does what is due; everything when `force` is set.
@@ -123,6 +186,9 @@ impl Background {
             self.allocate_due = now + ALLOCATE_INTERVAL;
             ensure_spares(&self.shared);
         }
+        if !self.purges.is_empty() && (force || now >= self.purge_due) {
+            self.purge();
+        }
         self.shared.background_looked();
     }
 
@@ -140,13 +206,23 @@ impl Background {
     fn write_view(&self, segment: &Segment) {
         let terms = {
             let view = self.shared.view.read();
-            let Some(last) = segment.last_index() else { return };
-            let from =
-                view.terms.partition_point(|start| start.index <= segment.first_index()).saturating_sub(1);
-            view.terms[from..].iter().take_while(|start| start.index <= last).copied().collect()
+            let Some(last) = segment.last_index().filter(|_| view.is_sealed(segment)) else { return };
+            let from = view.terms.partition_point(|start| start.index <= segment.first_index());
+            let terms = &view.terms[from.saturating_sub(1)..];
+            terms.iter().take_while(|start| start.index <= last).copied().collect()
         };
-        if let Err(error) = segment.write_view(terms) {
-            warn!(%error, segment = segment.base(), "view not written, it will be rebuilt when it is needed");
+        match segment.write_view(terms) {
+            Ok(None) => {}
+            Ok(Some(written)) => {
+                // A truncation may have made it the last segment again; it cannot while the view is held.
+                let view = self.shared.view.read();
+                if view.is_sealed(segment) {
+                    segment.release_positions(written);
+                }
+            }
+            Err(error) => {
+                warn!(%error, segment = segment.base(), "view not written, it will be rebuilt when it is needed");
+            }
         }
     }
 
@@ -191,31 +267,30 @@ impl Background {
                 ));
             }
             if bounds.snapshot != Some(at) {
-                bounds.snapshot = Some(at);
-                bounds.store(&*shared.folder.vfs, &shared.folder.root)?;
+                let moved = Bounds { snapshot: Some(at), ..*bounds };
+                store_bounds(shared, &moved)?;
+                *bounds = moved;
             }
         }
         self.prune_checkpoints();
         Ok(())
     }
 
-    fn purge(&mut self, purged: LogId, start: u64, removed: Vec<Arc<Segment>>) -> io::Result<()> {
-        let shared = &self.shared;
-        {
-            let mut bounds = shared.bounds.lock();
-            if bounds.purged.is_none_or(|old| old.index < purged.index) {
-                bounds.purged = Some(purged);
+    /// Does the purges that wait, in order. One that fails, on a full disk above all, is tried again: what it would free
+    /// may be all that there is to free, and until then the files only stay longer.
+    fn purge(&mut self) {
+        while let Some(mut purge) = self.purges.pop_front() {
+            match purge_one(&self.shared, &mut purge) {
+                Ok(()) => (purge.done)(Ok(())),
+                Err(error) => {
+                    if !std::mem::replace(&mut purge.told, true) {
+                        warn!(%error, upto = %purge.purged, "purge not done, it will be tried again");
+                    }
+                    self.purge_due = Instant::now() + PURGE_INTERVAL;
+                    return self.purges.push_front(purge);
+                }
             }
-            bounds.start = bounds.start.max(start);
-            bounds.store(&*shared.folder.vfs, &shared.folder.root)?;
         }
-        if !removed.is_empty() {
-            for segment in removed {
-                retire(shared, segment)?;
-            }
-            shared.folder.vfs.sync_dir(&shared.folder.log)?;
-        }
-        Ok(())
     }
 
     fn prune_checkpoints(&mut self) {

@@ -40,7 +40,7 @@ impl Bounds {
         }
     }
 
-    /// Makes the boundaries durable.
+    /// Makes the boundaries durable. Needs room for a small file beside the old one.
     pub(crate) fn store(&self, vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
         replace_file(vfs, dir, BOUNDS_FILE, &self.encode())
     }

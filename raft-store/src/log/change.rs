@@ -91,7 +91,8 @@ impl Log {
             view.segments.windows(2).take_while(|pair| pair[1].first_index() <= upto.index + 1).count();
         let removed: Vec<_> = view.segments.drain(..whole).collect();
         view.purged = Some(upto);
-        view.ring.drop_until(upto.index);
+        let written = self.shared.progress.lock().written;
+        view.ring.drop_until(upto.index, written);
         let first = view.segments.first().map_or(0, |segment| segment.first_index());
         let covered = view.terms.partition_point(|start| start.index <= first).saturating_sub(1);
         view.terms.drain(..covered);
@@ -144,8 +145,7 @@ impl Log {
         if begins {
             return Ok(None);
         }
-        let mut records = self.reader.entries(next - 1, next, 0)?;
-        Ok(records.pop())
+        Ok(Some(self.reader.held_entry(next - 1)?))
     }
 
     /// Shows the entries `next..behind` to the stamper from the last to the first.

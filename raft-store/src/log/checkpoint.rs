@@ -124,11 +124,15 @@ pub(crate) fn write_checkpoint(folder: &Folder, genesis: u32, checkpoint: &Check
     replace_file(&*folder.vfs, &folder.checkpoints, &checkpoint_name(checkpoint.at), &bytes)
 }
 
-/// Reads and checks a checkpoint; blocks.
-pub(crate) fn read_checkpoint(folder: &Folder, genesis: u32, at: ChainPoint) -> io::Result<Checkpoint> {
+/// Reads and checks a checkpoint, of this group if one is named; blocks.
+pub(crate) fn read_checkpoint(
+    folder: &Folder,
+    genesis: impl Into<Option<u32>>,
+    at: ChainPoint,
+) -> io::Result<Checkpoint> {
     let path = folder.checkpoints.join(checkpoint_name(at));
     let bytes = folder.vfs.open(&path, OpenMode::Read)?.read_all()?;
-    let checkpoint = decode(genesis, &bytes);
+    let checkpoint = decode(genesis.into(), &bytes);
     let damaged = |what: &str| {
         let damage = super::Damage { file: path.clone(), offset: 0, what: what.to_owned() };
         io::Error::new(io::ErrorKind::InvalidData, damage)
@@ -164,7 +168,7 @@ fn encode(genesis: u32, checkpoint: &Checkpoint) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn decode(genesis: u32, bytes: &Bytes) -> Result<Checkpoint, &'static str> {
+fn decode(genesis: Option<u32>, bytes: &Bytes) -> Result<Checkpoint, &'static str> {
     if bytes.len() < HEAD_SIZE || &bytes[..4] != MAGIC {
         return Err("no checkpoint");
     }
@@ -175,7 +179,7 @@ fn decode(genesis: u32, bytes: &Bytes) -> Result<Checkpoint, &'static str> {
     if version != VERSION || flags > 1 {
         return Err("unknown form of the checkpoint");
     }
-    if u32_at(bytes, 12) != genesis {
+    if genesis.is_some_and(|genesis| u32_at(bytes, 12) != genesis) {
         return Err("the checkpoint is of another group");
     }
     let state_at = HEAD_SIZE + u32_at(bytes, 44) as usize;
@@ -219,12 +223,12 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_noticed_and_another_group_is_refused() {
         let bytes = encode(7, &sample()).unwrap();
-        assert_eq!(decode(7, &bytes.clone().into()), Ok(sample()));
-        assert!(decode(8, &bytes.clone().into()).is_err());
+        assert_eq!(decode(Some(7), &bytes.clone().into()), Ok(sample()));
+        assert!(decode(Some(8), &bytes.clone().into()).is_err());
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(7, &changed.into()).is_err(), "bit {bit}");
+            assert!(decode(Some(7), &changed.into()).is_err(), "bit {bit}");
         }
     }
 }

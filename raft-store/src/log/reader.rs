@@ -190,17 +190,27 @@ impl LogReader {
             if let Some(point) = view.tail.point().filter(|point| point.id.index == index) {
                 return Ok(point);
             }
-            // The last entry of a segment is in the next one's header, also when it is purged.
+            // The last entry of a segment is in the next one's header, also when its own file is gone.
             let known = view.segments.iter().filter_map(|segment| segment.header.prev);
             if let Some(point) = known.into_iter().find(|point| point.id.index == index) {
                 return Ok(point);
             }
         }
-        let records = self.entries(index, index + 1, 0)?;
-        records
-            .first()
-            .map(Record::point)
-            .ok_or_else(|| not_found(format!("entry {index} is not in the log")))
+        self.held_entry(index).map(|record| record.point())
+    }
+
+    /// An entry that the files still hold, purged or not. May block.
+    pub(super) fn held_entry(&self, index: u64) -> io::Result<Record> {
+        let segment = {
+            let view = self.shared.view.read();
+            if let Some(record) = view.ring.get(index) {
+                return Ok(record.clone());
+            }
+            view.segment_of(index).cloned()
+        };
+        let gone = || not_found(format!("entry {index} is not in the log"));
+        let segment = segment.ok_or_else(gone)?;
+        self.entries_of(&segment, index, index + 1, 0)?.pop().ok_or_else(gone)
     }
 
     fn entries_of(

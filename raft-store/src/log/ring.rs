@@ -48,7 +48,6 @@ impl Ring {
         self.records.push_back(record);
     }
 
-    #[cfg(test)]
     pub(crate) fn get(&self, index: u64) -> Option<&Record> {
         self.records.get(usize::try_from(index.checked_sub(self.first_index)?).ok()?)
     }
@@ -87,9 +86,10 @@ impl Ring {
         }
     }
 
-    /// Drops records up to `index`.
-    pub(crate) fn drop_until(&mut self, index: u64) {
-        while self.records.front().is_some_and(|front| front.index() <= index) {
+    /// Drops records up to `index`, but none that ends above `written`.
+    pub(crate) fn drop_until(&mut self, index: u64, written: u64) {
+        let gone = |front: &Record| front.index() <= index && front.end_position() <= written;
+        while self.records.front().is_some_and(gone) {
             self.pop_front();
         }
     }
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(ring.range(3, 7, 1), records[3..4]);
         assert_eq!(ring.range(3, 100, 2 * records[0].size()), records[3..5]);
         assert_eq!(ring.range(20, 25, 100), []);
-        ring.drop_until(4);
+        ring.drop_until(4, u64::MAX);
         assert_eq!(ring.range(4, 9, 100), [], "a dropped start gives nothing, not the next best");
         assert_eq!(ring.range(5, 6, 100), records[5..6]);
     }

@@ -80,8 +80,8 @@ impl From<ChainPoint> for Tail {
 pub(crate) struct Stop {
     /// Byte in the file.
     pub(crate) offset: u64,
-    /// False when nothing that was meant to stand there is there: zeros, the file's end, or a record of an earlier use
-    /// of the file.
+    /// True when a record that belongs here stands here in part. Zeros and bytes of an earlier use of the file do not
+    /// count.
     pub(crate) broken: bool,
     pub(crate) what: String,
 }
@@ -130,7 +130,7 @@ impl<'a> Scanner<'a> {
             Ok(size) => size,
             Err(error) => {
                 let empty = self.buffer[..RECORD_HEADER_SIZE].iter().all(|byte| *byte == 0);
-                return stop(!empty, if empty { "zeros".into() } else { error.to_string() });
+                return stop(false, if empty { "zeros".into() } else { error.to_string() });
             }
         };
         // An earlier life of the file left this: every record says where it belongs.

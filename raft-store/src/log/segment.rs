@@ -375,14 +375,12 @@ impl Segment {
         io::Error::new(io::ErrorKind::InvalidData, damage)
     }
 
-    /// Writes the view of a segment that is complete and lets go of the positions in memory.
-    ///
-    /// `terms` are the first entries of the terms that have entries here.
-    pub(crate) fn write_view(&self, terms: Vec<LogId>) -> io::Result<()> {
+    /// Writes the view of a segment that is complete. `terms` are the first entries of the terms that have entries here.
+    pub(crate) fn write_view(&self, terms: Vec<LogId>) -> io::Result<Option<Written>> {
         let view = {
             let state = self.state.read();
             let (Positions::Memory(_), Some(last)) = (&state.positions, state.last.point()) else {
-                return Ok(());
+                return Ok(None);
             };
             View {
                 base: self.base(),
@@ -396,13 +394,22 @@ impl Segment {
             }
         };
         view.store(&self.folder)?;
+        Ok(Some(Written(view.last)))
+    }
+
+    /// Lets go of the positions in memory, if they are still those that were written. The caller knows that the
+    /// segment is not the last one, which has to be able to grow.
+    pub(crate) fn release_positions(&self, written: Written) {
         let mut state = self.state.write();
-        if state.last == Tail::from(view.last) {
+        if state.last == Tail::from(written.0) {
             state.positions = Positions::OnDisk;
         }
-        Ok(())
     }
 }
+
+/// A view is in its file, up to this entry.
+#[derive(Debug)]
+pub(crate) struct Written(ChainPoint);
 
 #[cfg(test)]
 mod tests {

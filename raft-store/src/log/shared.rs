@@ -147,6 +147,13 @@ impl LogView {
         self.term_of(index).map(|term| LogId::new(term, index))
     }
 
+    /// True for a segment of this log that another one follows.
+    pub(crate) fn is_sealed(&self, segment: &Segment) -> bool {
+        let next = self.segments.partition_point(|other| other.base() <= segment.base());
+        let own = next.checked_sub(1).and_then(|at| self.segments.get(at));
+        next < self.segments.len() && own.is_some_and(|own| std::ptr::eq(&**own, segment))
+    }
+
     /// The segment with this entry.
     pub(crate) fn segment_of(&self, index: u64) -> Option<&Arc<Segment>> {
         if index >= self.tail.next_index() {

@@ -150,7 +150,6 @@ pub(crate) struct Bench {
     dir: PathBuf,
     pub(crate) options: LogOptions,
     pub(crate) clock: TestClock,
-    pub(crate) counting: Counting,
     log: Option<Log>,
     pub(crate) recovered: Recovered,
     pub(crate) seen: Seen,
@@ -189,10 +188,10 @@ impl Bench {
         options: LogOptions,
         clock: TestClock,
     ) -> Result<Self, OpenError> {
-        let (counting, mut seen) = (Counting::default(), Seen::default());
-        let own = (Arc::clone(&vfs), options.clone(), Arc::new(clock.clone()), Box::new(counting.clone()));
+        let mut seen = Seen::default();
+        let own = (Arc::clone(&vfs), options.clone(), Arc::new(clock.clone()), Box::new(Counting::default()));
         let (log, recovered) = Log::open(own.0, &dir, own.1, own.2, own.3, &mut seen)?;
-        Ok(Self { disk, vfs, dir, options, clock, counting, log: Some(log), recovered, seen })
+        Ok(Self { disk, vfs, dir, options, clock, log: Some(log), recovered, seen })
     }
 
     pub(crate) fn log(&self) -> &Log {

@@ -300,8 +300,10 @@ impl<'a> Walk<'a> {
     /// Writes the view of a segment that was scanned; without it the next start scans again, no more.
     fn write_view(&self, segment: &Segment, terms_before: usize) {
         let terms = self.walked.terms[terms_before.saturating_sub(1)..].to_vec();
-        if let Err(error) = segment.write_view(terms) {
-            tracing::warn!(%error, segment = segment.base(), "view not written");
+        match segment.write_view(terms) {
+            Ok(Some(written)) => segment.release_positions(written),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, segment = segment.base(), "view not written"),
         }
     }
 }

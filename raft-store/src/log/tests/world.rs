@@ -75,6 +75,10 @@ impl Version {
         self.last().map_or(0, |last| last.index + 1)
     }
 
+    fn end(&self) -> u64 {
+        self.last().and_then(|last| self.point(last.index)).map_or(0, |point| point.end)
+    }
+
     /// Number of application entries up to an index.
     fn count(&self, index: u64) -> u64 {
         let numbered =
@@ -341,7 +345,7 @@ impl World {
     fn install_fresh(&mut self, ahead: u64) -> Result<(), AppendError> {
         self.term += 1;
         let index = self.committed_count + ahead;
-        let end = self.version().records.values().next_back().map_or(9000, Record::end_position) + 777;
+        let end = self.version().end() + 777;
         let at = ChainPoint { id: LogId::new(self.term, index), end, crc: 0x5EED };
         let state = self.version().count(u64::MAX) + 3;
         self.install(at, state, Installed::Replaced)?;
@@ -387,11 +391,11 @@ impl World {
         self.log = None;
         self.disk = self.disk.restart(loss);
         let (recovered, seen) = self.open().unwrap_or_else(|error| panic!("the log does not open: {error}"));
-        self.check(&recovered, &seen, loss);
-        self.forget(&recovered);
+        let fit = self.check(&recovered, &seen, loss);
+        self.forget(&recovered, fit);
     }
 
-    fn check(&mut self, recovered: &Recovered, seen: &Seen, loss: Loss) {
+    fn check(&mut self, recovered: &Recovered, seen: &Seen, loss: Loss) -> usize {
         let records = read_all(self.log.as_ref().expect("just opened"));
         let acked = self.acks.version.load(Ordering::SeqCst);
         let fits = |at: &usize| self.fits(*at, acked, &records, recovered, loss);
@@ -447,6 +451,7 @@ impl World {
                 "checkpoint {at:?} is not used"
             );
         }
+        fit
     }
 
     fn fits(&self, at: usize, acked: usize, records: &[Record], recovered: &Recovered, loss: Loss) -> bool {
@@ -507,20 +512,11 @@ impl World {
     }
 
     /// The recovered log is where the model goes on.
-    fn forget(&mut self, recovered: &Recovered) {
+    fn forget(&mut self, recovered: &Recovered, fit: usize) {
         let records = read_all(self.log.as_ref().expect("just opened"));
-        let base = match (&recovered.checkpoint, self.versions.iter().rev().find_map(|version| version.base))
-        {
-            (Some(_), Some((at, state))) if recovered.last.is_some_and(|last| last.index >= at.id.index) => {
-                let held = records.first().is_none_or(|first| first.index() > at.id.index);
-                held.then_some((at, state))
-            }
-            _ => None,
-        };
-        // Entries below the purge are still needed to count; they are the same in every version.
-        let old = self.versions.iter().rev().find(|version| version.base.map(|b| b.0) == base.map(|b| b.0));
+        let Version { base, records: mut all } = self.versions.swap_remove(fit);
+        // Entries below the purge are still needed to count.
         let first = records.first().map_or(recovered.last.map_or(0, |last| last.index + 1), Record::index);
-        let mut all = old.map(|version| version.records.clone()).unwrap_or_default();
         all.split_off(&first);
         all.extend(records.into_iter().map(|record| (record.index(), record)));
         self.versions = vec![Version { base, records: all }];
