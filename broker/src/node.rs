@@ -272,8 +272,9 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         peer_index: config.raft.self_index,
     };
     let registrars = registrars(&config, identity, &group, &pool, &visibility);
+    let (registering, registering_stop) = (TaskTracker::new(), stop.child_token());
     for registrar in &registrars {
-        tasks.spawn(registrar.clone().run(stop.clone()));
+        registering.spawn(registrar.clone().run(registering_stop.clone()));
     }
 
     let source = Arc::new(NodeSource {
@@ -299,13 +300,17 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         offsets,
         leader,
         traffic,
+        polls,
         registrars,
+        registering,
+        registering_stop,
         serving_stop,
         serving,
         tasks,
         stop,
         drain: config.serving.drain,
         drain_idle: config.serving.drain_idle,
+        alone: config.raft.peers.len() == 1,
     };
     Ok(BrokerHandle { listen, admin, group, visibility, parts })
 }

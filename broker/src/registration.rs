@@ -5,15 +5,19 @@
 //! successor's (FAILOVER.md 3 to 5, 15). A deposed leader keeps its entry as broker 0, under which it forwards, until the
 //! name server shows another broker 0, or for 5 s. One registration is under way per name server, the newest state wins.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flotilla_net::{BytesPermit, ClientPool, Connection, Service};
+use flotilla_raft_store::raft::Leadership;
 use flotilla_remoting::bodies::{self, BrokerMemberGroupBody};
 use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::frame::Frame;
-use flotilla_remoting::headers::{BrokerHeartbeatRequest, BrokerRequest, GetBrokerMemberGroupRequest, RegisterBrokerRequest};
+use flotilla_remoting::headers::{
+    BrokerHeartbeatRequest, BrokerRequest, GetBrokerMemberGroupRequest, RegisterBrokerRequest,
+};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +32,15 @@ const RETRY: Duration = Duration::from_millis(500);
 const SILENCE_MS: i64 = 30_000;
 /// How long a replica that does not lead waits for the name server to show a leader before it registers all the same.
 const LEADER_WAIT: Duration = Duration::from_secs(5);
+/// Time between two questions whether it does.
+const HAND_OVER_PAUSE: Duration = Duration::from_millis(100);
+/// Time between two looks whether there is a leader again.
+const NO_LEADER_PAUSE: Duration = Duration::from_millis(50);
+/// Time between two looks at this replica's own part.
+const PART_LOOK: Duration = Duration::from_millis(250);
+/// Time after the first registration over a connection at which the name server has to show it still: Apache's may take the
+/// end of the connection before for the end of the broker (FAILOVER.md 16).
+const VERIFY_AFTER: Duration = Duration::from_secs(1);
 
 /// Who this node is to a name server.
 #[derive(Clone)]
@@ -141,76 +154,158 @@ enum Part {
     None,
 }
 
+/// What has been said to one name server, and what has come of it.
+#[derive(Default)]
+struct Course {
+    /// The last registration or heartbeat.
+    said: Option<Instant>,
+    /// The last registration was as broker 0.
+    as_leader: bool,
+    /// Since when this replica follows and the name server is connected.
+    following_since: Option<Instant>,
+    /// The connection that the last registration went over.
+    over: Option<u64>,
+    /// When to look whether the registration is still there.
+    verify_at: Option<Instant>,
+}
+
+/// Why a registrar does something again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    /// Its pause is over.
+    Timer,
+    /// Something has changed.
+    News,
+}
+
 impl Registrar {
-    /// Runs until stopped; the entry stays, [`Registrar::unregister`] removes it.
+    /// Runs until stopped, and then to the end of the request under way, so that nothing is registered afterwards. The entry
+    /// stays, [`Registrar::unregister`] removes it.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut status = self.group.leadership();
-        let mut was_leader = false;
-        let mut following_since = None;
-        let mut last_said: Option<Instant> = None;
-        loop {
+        let mut course = Course::default();
+        let mut woken = Woken::News;
+        while !stop.is_cancelled() {
             let part = self.part();
-            let pause = match part {
-                Part::None => {
-                    if last_said.is_some_and(|said: Instant| said.elapsed() >= self.interval) {
-                        // Without a leader for long, the entry must not expire: a route without brokers is worse than one
-                        // whose brokers hold requests until there is a leader.
-                        self.beat().await;
-                        last_said = Some(Instant::now());
-                    }
-                    Duration::from_millis(50)
-                }
-                Part::Leader { term } => {
-                    was_leader = true;
-                    following_since = None;
-                    last_said = Some(Instant::now());
-                    self.register(0, 2 * term + 1, true).await
-                }
-                Part::Follower { term } => {
-                    let since = *following_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() < LEADER_WAIT && !self.shows_another_leader().await {
-                        Duration::from_millis(100)
-                    } else {
-                        if was_leader {
-                            info!(name_server = %self.name_server, "handed over the entry of broker 0");
-                            was_leader = false;
-                        }
-                        let id = i64::try_from(self.identity.peer_index).unwrap_or(i64::MAX - 1) + 1;
-                        last_said = Some(Instant::now());
-                        self.register(id, 2 * term, false).await
-                    }
+            let mut pause = self.say(part, &mut course, woken).await;
+            let connection = self.pool.open_connection(&self.name_server);
+            if connection.is_none() {
+                // The name server may have been restarted: whoever leads comes first there again (FAILOVER.md 7).
+                course.following_since = None;
+                pause = pause.min(RETRY);
+            }
+            woken = Woken::News;
+            status.borrow_and_update();
+            if self.part() != part {
+                // It changed while the request was under way.
+                continue;
+            }
+            let lost = async {
+                match &connection {
+                    Some(connection) => connection.closed().cancelled_owned().await,
+                    None => std::future::pending().await,
                 }
             };
-            let known = (status.borrow_and_update().leader, part);
-            let role_changed = async {
-                while status.changed().await.is_ok() {
-                    let leader = status.borrow_and_update().leader;
-                    if (leader, self.part()) != known {
-                        return;
-                    }
-                }
-                std::future::pending::<()>().await;
-            };
-            let lost = self.connection_lost();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = lost => {}
+                () = lost => course.following_since = None,
                 () = self.visibility.wake[self.index].notified() => {}
-                () = role_changed => {}
-                () = tokio::time::sleep(pause) => {}
+                () = self.plays_another(part, &mut status) => {}
+                () = tokio::time::sleep(pause) => woken = Woken::Timer,
             }
         }
     }
 
-    /// Takes this node's entry away, when the node goes for good.
-    pub async fn unregister(&self) {
+    /// Says what there is to say and gives the time until something is to be said again.
+    async fn say(&self, part: Part, course: &mut Course, woken: Woken) -> Duration {
+        let (id, state_version, leads) = match part {
+            Part::None => {
+                if course.said.is_some_and(|said| said.elapsed() >= self.interval) {
+                    // Without a leader for long, the entry must not expire: a route without brokers is worse than one
+                    // whose brokers hold requests until there is a leader.
+                    self.beat().await;
+                    course.said = Some(Instant::now());
+                }
+                return NO_LEADER_PAUSE;
+            }
+            Part::Leader { term } => {
+                course.following_since = None;
+                (0, 2 * term + 1, true)
+            }
+            Part::Follower { term } => {
+                let since = *course.following_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < LEADER_WAIT && !self.shows_another_leader().await {
+                    return HAND_OVER_PAUSE;
+                }
+                (self.follower_id(), 2 * term, false)
+            }
+        };
+        if woken == Woken::Timer
+            && let Some(due) = course.verify_at.take_if(|due| Instant::now() >= *due)
+        {
+            if self.shows_this_node().await {
+                let next = course.said.map_or(due, |said| said + self.interval);
+                return next.saturating_duration_since(Instant::now());
+            }
+            warn!(name_server = %self.name_server, "the name server has lost the registration, registering again");
+            course.over = None;
+        }
+        if course.as_leader && !leads {
+            info!(name_server = %self.name_server, "handed over the entry of broker 0");
+        }
+        course.as_leader = leads;
+        course.said = Some(Instant::now());
+        if !self.register(id, state_version, leads).await {
+            // Whatever connection it succeeds over at last, it is looked at again.
+            (course.over, course.verify_at) = (None, None);
+            return RETRY;
+        }
+        let over = self.pool.open_connection(&self.name_server).map(|connection| connection.id());
+        if over.is_some() && over != course.over {
+            course.over = over;
+            course.verify_at = Some(Instant::now() + VERIFY_AFTER);
+        }
+        match course.verify_at {
+            Some(at) => self.interval.min(at.saturating_duration_since(Instant::now())),
+            None => self.interval,
+        }
+    }
+
+    /// Waits until this replica plays another part. The look every now and then is for a lease, which comes and goes
+    /// without a change of leadership. Cancel-safe.
+    async fn plays_another(&self, part: Part, status: &mut watch::Receiver<Leadership>) {
+        while self.part() == part {
+            match tokio::time::timeout(PART_LOOK, status.changed()).await {
+                Ok(Ok(())) | Err(_) => {}
+                // The replica has stopped: nothing changes any more.
+                Ok(Err(_)) => std::future::pending().await,
+            }
+        }
+    }
+
+    fn follower_id(&self) -> i64 {
+        i64::try_from(self.identity.peer_index).unwrap_or(i64::MAX - 1) + 1
+    }
+
+    /// Takes this node's entry away, when the node goes for good and [`Registrar::run`] has ended. Unless this node leads to
+    /// the last, waits before for the name server to show its successor, as long as patience lasts (FAILOVER.md 4).
+    pub async fn unregister(&self, patience: Duration) {
         let leads = matches!(self.part(), Part::Leader { .. });
-        let id = if leads { 0 } else { i64::try_from(self.identity.peer_index).unwrap_or(i64::MAX - 1) + 1 };
+        if !leads && !patience.is_zero() {
+            let successor = async {
+                while !self.shows_another_leader().await {
+                    tokio::time::sleep(HAND_OVER_PAUSE).await;
+                }
+            };
+            if tokio::time::timeout(patience.min(LEADER_WAIT), successor).await.is_err() {
+                warn!(name_server = %self.name_server, "the name server shows no other leader, unregistering all the same");
+            }
+        }
         let header = BrokerRequest {
             broker_name: &self.identity.broker_name,
             broker_addr: &self.identity.address,
             cluster_name: &self.identity.cluster,
-            broker_id: id,
+            broker_id: if leads { 0 } else { self.follower_id() },
         };
         let frame = Frame::request(RequestCode::UnregisterBroker, header.encode(), Bytes::new());
         if let Err(error) = self.pool.request(&self.name_server, frame, self.timeout).await {
@@ -240,15 +335,6 @@ impl Registrar {
         }
     }
 
-    /// Waits for the end of the connection to the name server: Apache's forgets a broker with its connection, and any that
-    /// was restarted knows nothing (FAILOVER.md 7, 16). Waits for ever when there is no connection now.
-    async fn connection_lost(&self) {
-        match self.pool.open_connection(&self.name_server) {
-            Some(connection) => connection.closed().cancelled().await,
-            None => std::future::pending().await,
-        }
-    }
-
     fn part(&self) -> Part {
         match self.group.standing() {
             // Without the group's names and system topics there is nothing to say yet (FAILOVER.md 23).
@@ -260,32 +346,41 @@ impl Registrar {
     }
 
     async fn shows_another_leader(&self) -> bool {
+        let addresses = self.entries().await;
+        addresses
+            .is_some_and(|entries| entries.get(&0).is_some_and(|address| *address != self.identity.address))
+    }
+
+    /// Claims that an entry of this node is there, under whatever id. A name server that does not answer counts as one that
+    /// has it: Apache's knows the question since 5.0, and a lost connection is noticed otherwise.
+    async fn shows_this_node(&self) -> bool {
+        let entries = self.entries().await;
+        entries.is_none_or(|entries| entries.values().any(|address| *address == self.identity.address))
+    }
+
+    /// The group's addresses by broker id, as the name server shows them.
+    async fn entries(&self) -> Option<BTreeMap<i64, String>> {
         let header = GetBrokerMemberGroupRequest {
             cluster_name: &self.identity.cluster,
             broker_name: &self.identity.broker_name,
         };
         let frame = Frame::request(RequestCode::GetBrokerMemberGroup, header.encode(), Bytes::new());
-        let Ok(answer) = self.pool.request(&self.name_server, frame, self.timeout).await else { return false };
-        let Ok(members) = bodies::decode::<BrokerMemberGroupBody>(&answer.body) else { return false };
-        members
-            .broker_member_group
-            .broker_addrs
-            .get(&0)
-            .is_some_and(|address| *address != self.identity.address)
+        let answer = self.pool.request(&self.name_server, frame, self.timeout).await.ok()?;
+        if answer.header.response_code() != ResponseCode::Success {
+            return None;
+        }
+        let members = bodies::decode::<BrokerMemberGroupBody>(&answer.body).ok()?;
+        Some(members.broker_member_group.broker_addrs)
     }
 
-    /// Sends one registration and gives the time until the next.
-    async fn register(&self, broker_id: i64, state_version: u64, leads: bool) -> Duration {
-        let (body, topics, applied) = {
-            let tables = self.group.tables();
-            let state_version = i64::try_from(state_version).unwrap_or(i64::MAX);
-            (
-                register_body(&tables, state_version).encode(),
-                tables.topic_version().counter,
-                tables.applied().index,
-            )
-        };
-        let frame = self.registration(broker_id, body, applied);
+    /// Sends one registration. True when the name server has taken it.
+    async fn register(&self, broker_id: i64, state_version: u64, leads: bool) -> bool {
+        // A copy, which is cheap: apply must not wait while thousands of topics are written out.
+        let tables = self.group.tables().clone();
+        let topics = tables.topic_version().counter;
+        let state_version = i64::try_from(state_version).unwrap_or(i64::MAX);
+        let body = register_body(&tables, state_version).encode();
+        let frame = self.registration(broker_id, body, tables.applied().index);
         let outcome = self.pool.request(&self.name_server, frame, self.timeout).await;
         match outcome {
             Ok(answer) if answer.header.response_code() == ResponseCode::Success => {
@@ -294,20 +389,20 @@ impl Registrar {
                     info!(name_server = %self.name_server, broker_id, "registered");
                 }
                 self.visibility.set(self.index, seen);
-                self.interval
+                true
             }
             Ok(answer) => {
                 let code = answer.header.code;
                 warn!(name_server = %self.name_server, code, remark = ?answer.header.remark, "registration refused");
                 self.visibility.set(self.index, Seen { reachable: false, ..Seen::default() });
-                RETRY
+                false
             }
             Err(error) => {
                 if self.visibility.name_servers[self.index].lock().reachable {
                     warn!(name_server = %self.name_server, %error, "registration failed, trying again");
                 }
                 self.visibility.set(self.index, Seen::default());
-                RETRY
+                false
             }
         }
     }

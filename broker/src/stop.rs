@@ -1,14 +1,14 @@
 //! Stopping a node so that no client notices (FAILOVER.md 6).
 //!
 //! 1. hand leadership over, so that writes go on at once elsewhere;
-//! 2. keep the port open and forward, until no send or pull has come for a while or the drain time is over;
-//! 3. take the entry away from the name servers;
-//! 4. close connections, stop duties, stop the replica.
+//! 2. keep the port open and forward, until no send or pull has come for a while and none is held, or the drain time is over;
+//! 3. register no more, then take the entry away from the name servers, once they show the successor;
+//! 4. let go what is held, close connections behind their last answers, stop duties, stop the replica.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -19,6 +19,7 @@ use crate::group::{Group, transfer};
 use crate::handlers::offsets::PendingOffsets;
 use crate::handlers::pull::PullHandler;
 use crate::leader::LeaderCalls;
+use crate::long_poll::LongPolls;
 use crate::registration::Registrar;
 
 /// What has to be stopped, and how long it may take.
@@ -29,7 +30,11 @@ pub struct StopParts {
     pub offsets: Arc<PendingOffsets>,
     pub leader: Arc<LeaderCalls>,
     pub traffic: Arc<Traffic>,
+    pub polls: Arc<LongPolls>,
     pub registrars: Vec<Arc<Registrar>>,
+    /// The registrars at work, and what ends them.
+    pub registering: TaskTracker,
+    pub registering_stop: CancellationToken,
     pub serving_stop: CancellationToken,
     pub serving: JoinHandle<()>,
     pub tasks: TaskTracker,
@@ -38,45 +43,93 @@ pub struct StopParts {
     pub drain: Duration,
     /// Silence of clients after which it closes earlier.
     pub drain_idle: Duration,
+    /// The group has no other replica.
+    pub alone: bool,
 }
+
+/// Longest wait for a duty to end.
+const DUTY_END: Duration = Duration::from_secs(5);
+/// Pause after a hand-over that failed.
+const HAND_OVER_PAUSE: Duration = Duration::from_millis(500);
+/// How long answers to what is under way at the end are waited for.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Stops the node.
 pub async fn run(parts: StopParts, graceful: bool) {
     if graceful {
-        hand_over(&parts).await;
-        drain(&parts).await;
-        for registrar in &parts.registrars {
-            registrar.unregister().await;
-        }
+        let until = Instant::now() + parts.drain;
+        hand_over(&parts, until).await;
+        drain(&parts, until).await;
+        unregister(&parts).await;
+        let _ = tokio::time::timeout(SETTLE, parts.in_flight.empty()).await;
     }
     parts.pulls.release();
+    // The listener lets its connections write what they hold, the released pulls too.
     parts.serving_stop.cancel();
     let _ = parts.serving.await;
     parts.stop.cancel();
-    parts.tasks.close();
-    if tokio::time::timeout(Duration::from_secs(5), parts.tasks.wait()).await.is_err() {
-        warn!("some duties did not end in time");
+    for duties in [&parts.tasks, &parts.registering] {
+        duties.close();
+        if tokio::time::timeout(DUTY_END, duties.wait()).await.is_err() {
+            warn!("some duties did not end in time");
+        }
     }
     parts.group.replica().clone().stop().await;
     info!("stopped");
 }
 
-async fn hand_over(parts: &StopParts) {
-    if !parts.group.leads() {
-        return;
-    }
-    match transfer::transfer(&parts.group, &parts.in_flight, None).await {
-        Ok(()) => info!("leadership handed over"),
-        Err(error) => warn!(%error, "leadership not handed over, the group elects when this node is gone"),
+/// Hands leadership over, at the first try or at a later one while the port is open anyway.
+async fn hand_over(parts: &StopParts, until: Instant) {
+    while parts.group.leads() {
+        match transfer::transfer(&parts.group, &parts.in_flight, None).await {
+            Ok(()) => info!("leadership handed over"),
+            Err(error) if parts.alone || Instant::now() + HAND_OVER_PAUSE >= until => {
+                warn!(%error, "leadership not handed over, the group elects when this node is gone");
+                return;
+            }
+            Err(error) => {
+                warn!(%error, "leadership not handed over yet, trying again");
+                tokio::time::sleep(HAND_OVER_PAUSE).await;
+            }
+        }
     }
 }
 
-async fn drain(parts: &StopParts) {
-    let started = Instant::now();
+/// Waits until clients have gone elsewhere. A client that only waits for messages is quiet and is here all the same, so
+/// waiting pulls are sent to ask again: who knows the new leader by then asks there, who comes back is one to wait for.
+async fn drain(parts: &StopParts, until: Instant) {
     let idle_ms = u64::try_from(parts.drain_idle.as_millis()).unwrap_or(u64::MAX);
-    info!(at_most_ms = parts.drain.as_millis() as u64, "forwarding until clients have gone elsewhere");
-    while started.elapsed() < parts.drain && parts.traffic.idle_ms() < idle_ms {
+    let mut quiet_since = Instant::now();
+    if !parts.alone {
+        let left_ms = until.saturating_duration_since(quiet_since).as_millis() as u64;
+        info!(at_most_ms = left_ms, "forwarding until clients have gone elsewhere");
+    }
+    // Alone, there is nobody to forward to.
+    while !parts.alone && Instant::now() < until {
+        let here_ms = u64::try_from(quiet_since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if parts.traffic.idle_ms().min(here_ms) >= idle_ms {
+            if parts.polls.is_empty() {
+                break;
+            }
+            parts.pulls.release();
+            quiet_since = Instant::now();
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     parts.offsets.flush(&parts.leader).await;
+}
+
+/// Takes this node's entries away, after the last registration has had its answer: a later one would bring them back.
+async fn unregister(parts: &StopParts) {
+    parts.registering_stop.cancel();
+    parts.registering.close();
+    if tokio::time::timeout(DUTY_END, parts.registering.wait()).await.is_err() {
+        warn!("a registration is still under way, it may bring this node's entry back until it expires");
+    }
+    let mut under_way = JoinSet::new();
+    for registrar in &parts.registrars {
+        let (registrar, patience) = (registrar.clone(), parts.drain);
+        under_way.spawn(async move { registrar.unregister(patience).await });
+    }
+    while under_way.join_next().await.is_some() {}
 }
