@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use support::cluster::SEGMENTS_4_MIB;
 use support::settings::NODES;
 use support::wait::claim;
-use support::{Cluster, Load, Plan, admin, eventually, run};
+use support::{Cluster, Load, Plan, Towards, admin, eventually, run};
 
 const LIMIT: Duration = Duration::from_secs(150);
 /// Longest wait for the acks of a phase. It only ends a test that hangs.
@@ -25,22 +25,32 @@ fn kills() -> u32 {
 
 #[test]
 fn a_killed_leader_costs_no_acked_message_and_comes_back() {
-    kill_leaders(&SEGMENTS_4_MIB, kills());
+    kill_leaders(&SEGMENTS_4_MIB, Towards::Leader, kills());
+}
+
+/// A follower forwards: a write whose bytes had left for the killed leader must not go to its successor as well.
+#[test]
+fn a_killed_leader_doubles_no_message_that_was_forwarded_to_it() {
+    kill_leaders(&SEGMENTS_4_MIB, Towards::Everyone, kills());
 }
 
 /// Acks then mean "in the memory of a majority": the one replica that is killed is not all of them.
 #[test]
 fn a_killed_leader_costs_no_acked_message_without_waiting_for_disks_either() {
-    kill_leaders(&[SEGMENTS_4_MIB.as_slice(), &[("flushDiskType", "ASYNC_FLUSH")]].concat(), kills());
+    kill_leaders(
+        &[SEGMENTS_4_MIB.as_slice(), &[("flushDiskType", "ASYNC_FLUSH")]].concat(),
+        Towards::Leader,
+        kills(),
+    );
 }
 
-fn kill_leaders(settings: &[(&'static str, &'static str)], times: u32) {
+fn kill_leaders(settings: &[(&'static str, &'static str)], towards: Towards, times: u32) {
     run(LIMIT + PHASE * times, async {
         let mut cluster = Cluster::start_with(settings).await?;
         let client = cluster.client();
         let mut leader = cluster.leader().await?;
         client.create_topic(&cluster.address(leader), "killed", 4, 6).await?;
-        let load = Load::start(&client, Plan::new("killed", 4)).await?;
+        let load = Load::start(&client, Plan { towards, ..Plan::new("killed", 4) }).await?;
         load.more(ACKS, PHASE).await?;
         let mut kills = Vec::new();
         for _ in 0..times {
