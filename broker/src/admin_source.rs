@@ -199,8 +199,23 @@ impl NodeSource {
         if to == Some(own) {
             return Ok(Transfer { from: own, leader: Some(own), term });
         }
+        if let Some(target) = to
+            && self.links.tell(target, wire::ping(), Duration::from_millis(500)).await.is_err()
+        {
+            let reason = format!("n{target} can't be reached, n{own} goes on leading");
+            return Err(AdminError::Conflict { reason, leader: Some(own) });
+        }
         match transfer::transfer(&self.group, &self.in_flight, to).await {
-            Ok(()) => Ok(self.after_transfer(own, Instant::now() + Duration::from_secs(2)).await),
+            Ok(()) => {
+                let done = self.after_transfer(own, Instant::now() + Duration::from_secs(2)).await;
+                match (to, done.leader) {
+                    (Some(target), Some(leader)) if target != leader => {
+                        let reason = format!("n{target} did not take over, n{leader} was elected");
+                        Err(AdminError::Timeout { reason, leader: Some(leader) })
+                    }
+                    _ => Ok(done),
+                }
+            }
             Err(error @ (TransferError::NotLeader | TransferError::NoTarget(_))) => {
                 Err(AdminError::Conflict {
                     reason: error.to_string(),

@@ -182,51 +182,40 @@ impl Joins {
         self.runtime.spawn(async move { this.join(key).await });
     }
 
-    /// Proposes what is new about a member until the tables agree with its newest description, or its next heartbeat is due.
+    /// Forgets a member that leaves: what is not proposed of its join yet will not be.
+    pub fn forget(&self, name: &str, client_id: &str) {
+        self.under_way.lock().retain(|(group, id), _| &**group != name || &**id != client_id);
+    }
+
+    /// Proposes what is new about a member, and again what a later heartbeat has changed meanwhile.
     async fn join(self: Arc<Self>, key: Key) {
         let deadline = Instant::now() + JOIN_PATIENCE;
-        loop {
-            let newest = self.under_way.lock().get(&key).cloned();
-            let command = newest.and_then(|member| news(&self.group, &key.0, &member).into_iter().next());
-            let Some(command) = command else { break };
-            let what = command.name();
-            match self.leader.propose(command, deadline).await {
-                // What was refused would be refused again.
-                Ok(Answer::Refused(refusal)) => {
-                    debug!(group = %key.0, client = %key.1, what, %refusal, "heartbeat's news refused");
-                    break;
+        while let Some(member) = self.description(&key) {
+            for command in news(&self.group, &key.0, &member) {
+                let what = command.name();
+                if self.description(&key).is_none() {
+                    return;
                 }
-                Ok(Answer::Done | Answer::Unchanged) => self.applied_here(&key, deadline).await,
-                Err(error) => {
-                    debug!(group = %key.0, client = %key.1, what, %error, "heartbeat's news is not in the log, the next one tries again");
-                    break;
+                let answer = self.leader.propose(command, deadline).await;
+                if !matches!(answer, Ok(Answer::Done | Answer::Unchanged)) {
+                    // What was refused would be refused again; what found no leader comes with the next heartbeat.
+                    debug!(group = %key.0, client = %key.1, what, ?answer, "heartbeat's news is not in the log");
+                    self.under_way.lock().remove(&key);
+                    return;
                 }
             }
-            if Instant::now() >= deadline {
-                break;
+            let mut under_way = self.under_way.lock();
+            if under_way.get(&key).is_none_or(|newest| !newest.differs(&member)) {
+                under_way.remove(&key);
+                return;
             }
         }
-        self.under_way.lock().remove(&key);
     }
 
-    /// A follower hears of the answer before it has applied the entry.
-    async fn applied_here(&self, key: &Key, deadline: Instant) {
-        let mut status = self.group.status();
-        let before = status.borrow_and_update().applied;
-        let leads = self.group.leads();
-        if leads || before.is_none() {
-            return;
-        }
-        let soon = deadline.min(Instant::now() + APPLY_PATIENCE);
-        let advanced = status.wait_for(|status| status.applied > before);
-        if tokio::time::timeout_at(soon.into(), advanced).await.is_err() {
-            debug!(group = %key.0, "this replica is behind with applying a join");
-        }
+    fn description(&self, key: &Key) -> Option<Member> {
+        self.under_way.lock().get(key).cloned()
     }
 }
-
-/// How long a follower waits for its own apply of a join.
-const APPLY_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The commands that make the tables agree with what a member says of itself.
 fn news(group: &Group, name: &Arc<str>, member: &Member) -> Vec<Command> {

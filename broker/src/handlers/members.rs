@@ -11,6 +11,7 @@ use flotilla_remoting::language::Language;
 use flotilla_remoting::names;
 use tokio::runtime::Handle;
 
+use super::heartbeat::Joins;
 use super::offsets::PendingOffsets;
 use super::respond::{bad_header, done, success_body};
 use crate::call::Call;
@@ -112,6 +113,7 @@ const CLIENT_ID_SIZE_MAX: usize = 255;
 pub struct UnregisterHandler {
     pub sessions: Arc<Sessions>,
     pub offsets: Arc<PendingOffsets>,
+    pub joins: Arc<Joins>,
     pub leader: Arc<LeaderCalls>,
     pub runtime: Handle,
 }
@@ -138,6 +140,9 @@ impl Handler for UnregisterHandler {
             );
         }
         self.offsets.flush_soon();
+        if let Some(consumer) = request.consumer_group {
+            self.joins.forget(consumer, request.client_id);
+        }
         let Some(consumer) = request.consumer_group.filter(|name| !name.is_empty()) else {
             return done(call);
         };

@@ -161,6 +161,7 @@ fn unregister_handler(parts: &Parts) -> members::UnregisterHandler {
     members::UnregisterHandler {
         sessions: parts.sessions.clone(),
         offsets: parts.offsets.clone(),
+        joins: parts.joins.clone(),
         leader: parts.leader.clone(),
         runtime: parts.runtime.clone(),
     }
