@@ -69,7 +69,10 @@ pub(crate) fn identity(
             }
             let lost = match recovered.vote {
                 RecoveredVote::Lost => Some("its vote is lost"),
-                RecoveredVote::Never if identity.formed => Some("its log is gone"),
+                // With its first entry and no vote yet the node was stopped twice while it formed the group.
+                RecoveredVote::Never if identity.formed && recovered.last.is_none() => {
+                    Some("its log is gone")
+                }
                 RecoveredVote::Never | RecoveredVote::Saved(_) => None,
             };
             match lost {
@@ -107,4 +110,54 @@ pub(crate) fn listen(options: &ReplicaOptions) -> Result<TcpListener, StartError
             TcpListener::from_std(listener)
         })
         .map_err(|source| StartError::Bind { address, source })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::peers::Peer;
+    use crate::types::LogId;
+    use crate::vfs::MemVfs;
+
+    fn options() -> ReplicaOptions {
+        let peer = Peer { index: 3, host: "h".into(), port: 1 };
+        ReplicaOptions::new("/node", "c", "g", vec![peer], 3)
+    }
+
+    fn recovered(vote: RecoveredVote, last: Option<LogId>) -> Recovered {
+        Recovered {
+            blank: false,
+            last,
+            purged: None,
+            committed: None,
+            vote,
+            checkpoint: None,
+            snapshot: None,
+            torn_tail: None,
+            quarantined: false,
+        }
+    }
+
+    /// Forming writes the first entry before the first vote; a node that is stopped in between, once before and once
+    /// after it noted that the group exists, is still the one that the others have promised to.
+    #[test]
+    fn a_node_stopped_twice_while_forming_keeps_its_id() {
+        let vfs = MemVfs::new();
+        vfs.create_dir_all(&options().dir).unwrap();
+        let blank = recovered(RecoveredVote::Never, None);
+        let first = identity(&vfs, &options(), &blank).unwrap();
+        let entry_0 = recovered(RecoveredVote::Never, Some(LogId::new(0, 0)));
+        assert_eq!(identity(&vfs, &options(), &entry_0).unwrap().node, first.node);
+        Identity { formed: true, ..first.clone() }.store(&vfs, &options().dir).unwrap();
+        assert_eq!(identity(&vfs, &options(), &entry_0).unwrap().node, first.node);
+        assert_ne!(
+            identity(&vfs, &options(), &blank).unwrap().node,
+            first.node,
+            "a wiped log is another node"
+        );
+        let lost = recovered(RecoveredVote::Lost, Some(LogId::new(0, 0)));
+        let second = identity(&vfs, &options(), &blank).unwrap();
+        assert_ne!(identity(&vfs, &options(), &lost).unwrap().node, second.node, "so is a lost vote");
+    }
 }
