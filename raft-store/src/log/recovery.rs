@@ -26,6 +26,7 @@ use super::folder::{Candidates, read_folder};
 use super::marks::{Kept, MARKS_FILE, Marks, MarksFile, VoteFile};
 use super::ring::Ring;
 use super::scan::Tail;
+use super::segment::Segment;
 use super::shared::{Dirty, Folder, LogView, Progress, Shared, Spares};
 use super::start::{Start, choose_start};
 use super::walk::{Walk, Walked};
@@ -33,6 +34,9 @@ use super::{Damage, LogOptions, OpenError};
 use crate::record::{Record, genesis_crc};
 use crate::types::{ChainPoint, FlushMode, LogId, Stamper, Vote};
 use crate::vfs::Vfs;
+
+/// Bytes that [`settle`] writes again at once.
+const WRITE_AGAIN_SIZE: usize = 1 << 20;
 
 /// What the vote file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,6 +317,12 @@ fn settle(
         let rest = last.allocated().saturating_sub(offset);
         last.file().zero_range(offset, rest).map_err(|error| OpenError::io(what())(error))?;
     }
+    if !marks.clean {
+        for segment in walked.segments.iter().filter(|segment| segment.end() > marks.synced) {
+            let what = || format!("writing {} again", segment.path().display());
+            write_again(segment, marks.synced).map_err(|error| OpenError::io(what())(error))?;
+        }
+    }
     for segment in walked
         .segments
         .iter()
@@ -323,6 +333,21 @@ fn settle(
     }
     if !garbage.is_empty() || unsynced(walked.tail.end) {
         folder.vfs.sync_dir(&folder.log).map_err(OpenError::io("syncing the log's folder"))?;
+    }
+    Ok(())
+}
+
+/// Writes what a segment holds above the synced mark once more, its header too where it is new. What was read may come
+/// from the page cache alone: after a failed sync the system takes such pages for written, and another sync does nothing.
+fn write_again(segment: &Segment, synced: u64) -> std::io::Result<()> {
+    let mut offset = if segment.base() < synced { segment.offset(synced) } else { 0 };
+    let end = segment.offset(segment.end());
+    let mut buffer = vec![0; WRITE_AGAIN_SIZE];
+    while offset < end {
+        let size = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buffer.len());
+        segment.file().read_exact_at(&mut buffer[..size], offset)?;
+        segment.file().write_all_at(&buffer[..size], offset)?;
+        offset += size as u64;
     }
     Ok(())
 }
