@@ -7,13 +7,13 @@ use std::{fmt, io};
 
 use parking_lot::Mutex;
 
-use super::WriterMode;
 use super::background::{Background, Task};
 use super::jobs::Job;
 use super::marks::VoteFile;
 use super::queue::{Queue, Taken};
 use super::shared::Shared;
 use super::writer::Writer;
+use super::{Fault, WriterMode};
 
 /// Queues and hands of one log.
 pub(crate) struct Engine {
@@ -46,11 +46,20 @@ impl Engine {
             WriterMode::Inline | WriterMode::Manual => hands = Some(Mutex::new(Hands { writer, background })),
             WriterMode::Thread => {
                 let (queue, own) = (Arc::clone(&jobs), Arc::clone(&shared));
-                threads
-                    .push(spawn("log-writer", &shared, move || write_until_stopped(writer, &queue, &own))?);
-                let queue = Arc::clone(&tasks);
-                threads
-                    .push(spawn("log-background", &shared, move || work_until_stopped(background, &queue))?);
+                let left = Arc::clone(&jobs);
+                threads.push(spawn(
+                    "log-writer",
+                    &shared,
+                    move || write_until_stopped(writer, &queue, &own),
+                    move |fault| refuse_until_stopped(&left, |job: Job| job.refuse(fault)),
+                )?);
+                let (queue, left) = (Arc::clone(&tasks), Arc::clone(&tasks));
+                threads.push(spawn(
+                    "log-background",
+                    &shared,
+                    move || work_until_stopped(background, &queue),
+                    move |fault| refuse_until_stopped(&left, |task: Task| task.refuse(fault)),
+                )?);
             }
         }
         Ok(Arc::new(Self { shared, jobs, tasks, hands, threads: Mutex::new(threads) }))
@@ -127,14 +136,27 @@ fn spawn(
     name: &'static str,
     shared: &Arc<Shared>,
     work: impl FnOnce() + Send + 'static,
+    refuse: impl FnOnce(&Fault) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let shared = Arc::clone(shared);
     thread::Builder::new().name(name.into()).spawn(move || {
         // A panic here would leave call-backs waiting for ever; as a sticky failure it stops the node.
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
-            shared.fail(name, &io::Error::other("the thread panicked"));
+            let fault = shared.fail(name, &io::Error::other("the thread panicked"));
+            refuse(&fault);
         }
     })
+}
+
+/// Takes the place of a consumer that is gone: everything that waits or comes is told so.
+fn refuse_until_stopped<T>(queue: &Queue<T>, refuse: impl Fn(T)) {
+    loop {
+        match queue.wait(usize::MAX, |_| 0, None) {
+            Taken::Items(items) => items.into_iter().for_each(&refuse),
+            Taken::Nothing => {}
+            Taken::Stopped => return,
+        }
+    }
 }
 
 fn write_until_stopped(mut writer: Writer, queue: &Queue<Job>, shared: &Shared) {

@@ -7,13 +7,14 @@
 //! Everything else (vote, truncation, installation) ends the group before it. The first failure sticks: its group and
 //! all later jobs are told so, and nothing is tried again.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::background::Task;
 use super::checkpoint::{CheckpointInfo, write_checkpoint};
-use super::files::{create_spare, retire};
+use super::files::{create_spare, remove};
 use super::jobs::{Install, Job, Truncate};
 use super::marks::VoteFile;
 use super::queue::Queue;
@@ -22,6 +23,9 @@ use super::shared::{Shared, Spare};
 use super::{Fault, GroupDone};
 use crate::record::{Record, slices_of};
 use crate::types::{ChainPoint, Done, Vote};
+
+/// What those are told who wait for a writer that has panicked.
+const PANICKED: &str = "the thread panicked";
 
 /// The writer's own state.
 pub(crate) struct Writer {
@@ -40,6 +44,29 @@ struct Group {
     records: u64,
 }
 
+/// Only a panic leaves call-backs here.
+impl Drop for Group {
+    fn drop(&mut self) {
+        for done in self.dones.drain(..) {
+            done(Err(io::Error::other(PANICKED)));
+        }
+    }
+}
+
+/// Jobs that were taken and not begun; a panic refuses them.
+struct Rest {
+    jobs: VecDeque<Job>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        for job in self.jobs.drain(..) {
+            job.refuse(&self.shared.fail("log-writer", &io::Error::other(PANICKED)));
+        }
+    }
+}
+
 struct Write {
     generation: u64,
     segment: Arc<Segment>,
@@ -53,8 +80,9 @@ impl Writer {
 
     /// Does the jobs; what stands between two jobs of another kind is one group.
     pub(crate) fn run(&mut self, jobs: Vec<Job>) {
+        let mut rest = Rest { jobs: jobs.into(), shared: Arc::clone(&self.shared) };
         let mut group = Group::default();
-        for job in jobs {
+        while let Some(job) = rest.jobs.pop_front() {
             self.take(job, &mut group);
         }
         self.finish(&mut group);
@@ -268,8 +296,8 @@ impl Writer {
             .lock()
             .segments
             .retain(|dirty| !removed.iter().any(|segment| Arc::ptr_eq(segment, dirty)));
-        for segment in removed.into_iter().rev() {
-            retire(shared, segment)?;
+        for segment in removed.iter().rev() {
+            remove(shared, segment)?;
         }
         shared.folder.vfs.sync_dir(&shared.folder.log)
     }

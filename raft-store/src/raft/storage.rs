@@ -139,6 +139,26 @@ pub(crate) fn unwatched() -> crate::Done {
     Box::new(|_| {})
 }
 
+/// The core's call-back for an append. One that is dropped, with a writer that has panicked, reports a failure: the core
+/// would wait for it for ever and the node look alive.
+struct Flushed(Option<IOFlushed<Types>>);
+
+impl Flushed {
+    fn report(mut self, outcome: io::Result<()>) {
+        if let Some(callback) = self.0.take() {
+            callback.io_completed(outcome);
+        }
+    }
+}
+
+impl Drop for Flushed {
+    fn drop(&mut self) {
+        if let Some(callback) = self.0.take() {
+            callback.io_completed(Err(io::Error::other("the log has stopped")));
+        }
+    }
+}
+
 impl RaftLogStorage<Types> for Storage {
     type LogReader = Reader;
 
@@ -191,12 +211,13 @@ impl RaftLogStorage<Types> for Storage {
         };
         let (permits, counters, started) =
             (Arc::clone(&self.permits), Arc::clone(&self.counters), Instant::now());
+        let flushed = Flushed(Some(callback));
         let done = Box::new(move |outcome: io::Result<()>| {
             if outcome.is_ok() {
                 counters.flush.record(started.elapsed());
                 permits.flushed(end);
             }
-            callback.io_completed(outcome);
+            flushed.report(outcome);
         });
         self.append_run(last, done).await
     }
