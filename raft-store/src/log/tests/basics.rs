@@ -1,10 +1,14 @@
 //! The ordinary life of a log.
 
-use crate::log::testing::{Bench, app, blank};
-use crate::log::{AppendError, Body, Draft, Space, WriterMode};
-use crate::types::{EntryKind, LogId};
+use crate::log::testing::{Bench, app, blank, options};
+use crate::log::{AppendError, Body, Draft, GroupDone, LogObserver, LogOptions, Space, WriterMode};
+use crate::types::{Done, EntryKind, LogId, Vote};
+use crate::vfs::{Fault, Loss, MemVfs};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 #[test]
 fn appended_entries_can_be_read_at_once_and_after_a_restart() {
@@ -228,4 +232,102 @@ fn rule_11_a_full_disk_is_reported_before_it_is_needed() {
     bench.log().run_writer();
     assert_eq!(bench.log().space(), Space::Ready);
     bench.append((index + 1..index + 40).map(|n| app(1, n, 500)));
+}
+
+#[derive(Debug)]
+struct Panics;
+
+impl LogObserver for Panics {
+    fn group_done(&self, _: &GroupDone) {
+        panic!("on purpose");
+    }
+}
+
+/// A writer that has panicked answers what waits and what comes, or the group's core would wait for ever.
+#[test]
+fn a_panicked_writer_fails_everything_that_waits_and_comes() {
+    let options = LogOptions { observer: Some(Arc::new(Panics)), ..options(WriterMode::Thread) };
+    let mut bench = Bench::open(MemVfs::new(), options).unwrap();
+    let mut outcomes = Vec::new();
+    let mut report = || -> Done {
+        let (sender, outcome) = mpsc::channel();
+        outcomes.push(outcome);
+        Box::new(move |outcome| sender.send(outcome.is_ok()).unwrap_or_default())
+    };
+    bench.log_mut().append_new(vec![app(1, 0, 10)], report()).unwrap();
+    for term in 1..4 {
+        bench.log_mut().save_vote(Vote { term, node: 5, committed: false }, report());
+        bench.log().sync(report());
+    }
+    for outcome in outcomes {
+        // A call-back that is dropped counts as an answer: the core's ones report that.
+        let outcome = outcome.recv_timeout(Duration::from_secs(20));
+        assert!(matches!(outcome, Ok(false) | Err(mpsc::RecvTimeoutError::Disconnected)), "{outcome:?}");
+    }
+    let (sender, outcome) = mpsc::channel();
+    let late: Done = Box::new(move |outcome| sender.send(outcome.is_ok()).unwrap());
+    bench.log_mut().save_vote(Vote { term: 9, node: 5, committed: false }, late);
+    assert_eq!(outcome.recv_timeout(Duration::from_secs(20)), Ok(false));
+    let fault = bench.log().fault().expect("the failure sticks").to_string();
+    assert!(fault.contains("panicked"), "{fault}");
+}
+
+/// Moving the boundary is what frees a full disk, so it must not need what the disk does not have.
+#[test]
+fn a_full_disk_can_be_purged() {
+    let mut bench = Bench::new(WriterMode::Inline);
+    let records = bench.append((0..100).map(|n| app(1, n, 400)));
+    bench.commit(99);
+    let opens: Vec<_> = records.iter().filter(|record| record.starts_segment()).skip(1).collect();
+    let checkpoints = bench.log().checkpoints();
+    let points: Vec<_> = opens[1..3].iter().map(|record| record.previous_point().unwrap()).collect();
+    for at in &points {
+        let state = (at.id.index + 1).to_le_bytes().to_vec();
+        checkpoints.save(*at, 1, Bytes::new(), Box::new(move || state), Box::new(|saved| saved.unwrap()));
+    }
+    bench.disk.set_capacity(Some(bench.disk.used()));
+    checkpoints.set_snapshot(points[0], Box::new(|set| set.unwrap()));
+    assert_eq!(checkpoints.snapshot(), Some(points[0]));
+    // What was given up for that is gone, and the disk is full again.
+    bench.log().run_writer();
+    bench.disk.set_capacity(Some(bench.disk.used()));
+    while bench.log().shared.spares.lock().ready.pop().is_some() {}
+    checkpoints.set_snapshot(
+        points[1],
+        Box::new(|set| assert_eq!(set.unwrap_err().kind(), io::ErrorKind::StorageFull)),
+    );
+    assert_eq!(checkpoints.snapshot(), Some(points[0]), "it did not move");
+    let purged = Arc::new(AtomicBool::new(false));
+    let done = Arc::clone(&purged);
+    bench
+        .log_mut()
+        .purge(points[0].id, Box::new(move |outcome| done.store(outcome.is_ok(), Relaxed)))
+        .unwrap();
+    assert!(!purged.load(Relaxed), "no room, not even for the bounds");
+    assert!(bench.log().fault().is_none(), "a purge that fails is no failure of the log");
+    bench.disk.set_capacity(None);
+    bench.log().run_writer();
+    assert!(purged.load(Relaxed), "tried again");
+    bench.crash(Loss::Everything).unwrap();
+    assert_eq!(bench.recovered.purged, Some(points[0].id));
+    assert_eq!(bench.read_all(), records[points[0].id.index as usize + 1..]);
+}
+
+/// A failed sync leaves records in the page cache that no later sync writes. A restart of the process finds them there
+/// and must not count them before they are on the disk.
+#[test]
+fn what_a_failed_sync_has_left_is_written_again_before_it_counts() {
+    let mut bench = Bench::new(WriterMode::Inline);
+    bench.append((0..5).map(|n| app(1, n, 100)));
+    let sync = bench.disk.operations() + 1;
+    bench.disk.arm(Fault::Error { operation: sync, kind: io::ErrorKind::Other });
+    let failed: Done = Box::new(|outcome| assert!(outcome.is_err()));
+    bench.log_mut().append_new(vec![app(1, 5, 100)], failed).unwrap();
+    let (disk, options) = (bench.disk.clone(), bench.options.clone());
+    drop(bench);
+    let mut bench = Bench::open(disk, options).unwrap();
+    assert_eq!(bench.recovered.last, Some(LogId::new(1, 5)), "the page cache holds it");
+    let written = bench.read_all();
+    bench.crash(Loss::Everything).unwrap();
+    assert_eq!(bench.read_all(), written);
 }
