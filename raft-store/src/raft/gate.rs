@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tracing::warn;
@@ -31,7 +32,10 @@ enum Trust {
     Full,
     /// Votes for nobody until it holds what the group had committed when it came back.
     Quarantined {
-        /// That commit, once a leader was heard.
+        /// A leader was heard.
+        heard: bool,
+        /// That commit, once a leader has named one of its own term: before that it may know of less than was
+        /// acknowledged.
         joining_commit: Option<u64>,
     },
     /// All members were quarantined, so the longest log may lead. Ends when somebody does.
@@ -43,6 +47,8 @@ struct State {
     trust: Trust,
     /// Calls of peers being carried out; the promise can't change meanwhile.
     admitted: usize,
+    /// Until then a leader may count on a lease that this node granted before its restart.
+    votes_from: Option<Instant>,
     /// Last refusal per peer index, so that a peer that tries again and again is logged once.
     refused: HashMap<u16, String>,
 }
@@ -71,6 +77,7 @@ impl Gate {
             standing: Standing::Blank { promised: None },
             trust: Trust::Full,
             admitted: 0,
+            votes_from: None,
             refused: HashMap::new(),
         };
         Gate { cluster, group, own, peers, state: Mutex::new(state) }
@@ -111,9 +118,25 @@ impl Gate {
         true
     }
 
+    /// Grants no votes before this instant.
+    pub(crate) fn vote_not_before(&self, instant: Instant) {
+        self.state.lock().votes_from = Some(instant);
+    }
+
+    /// Why this node grants no vote now. A leader that hands over has given its lease up.
+    pub(crate) fn vote_refusal(&self, hand_over: bool, now: Instant) -> Option<&'static str> {
+        let state = self.state.lock();
+        // Its log may miss entries that it has acknowledged: it must not help to elect a leader without them.
+        if matches!(state.trust, Trust::Quarantined { .. }) {
+            return Some("this node is quarantined and votes for nobody");
+        }
+        let leased = !hand_over && state.votes_from.is_some_and(|from| now < from);
+        leased.then_some("this node has just started, and may have granted a lease before")
+    }
+
     /// The log may have lost acknowledged entries.
     pub(crate) fn quarantine(&self) {
-        self.state.lock().trust = Trust::Quarantined { joining_commit: None };
+        self.state.lock().trust = Trust::Quarantined { heard: false, joining_commit: None };
     }
 
     pub(crate) fn quarantined(&self) -> bool {
@@ -128,13 +151,16 @@ impl Gate {
         }
     }
 
-    /// A leader was heard, and what it named as committed.
+    /// A leader was heard, and what it has committed in its own term.
     pub(crate) fn heard_leader(&self, commit: Option<u64>) {
         let mut state = self.state.lock();
         match &mut state.trust {
             Trust::Full => {}
             Trust::ReleasedByAll => state.trust = Trust::Full,
-            Trust::Quarantined { joining_commit } => *joining_commit = joining_commit.or(commit),
+            Trust::Quarantined { heard, joining_commit } => {
+                *heard = true;
+                *joining_commit = joining_commit.or(commit);
+            }
         }
     }
 
@@ -147,7 +173,7 @@ impl Gate {
     pub(crate) fn caught_up(&self, applied: Option<u64>) -> bool {
         let mut state = self.state.lock();
         match state.trust {
-            Trust::Quarantined { joining_commit: Some(commit) } if applied >= Some(commit) => {
+            Trust::Quarantined { joining_commit: Some(commit), .. } if applied >= Some(commit) => {
                 state.trust = Trust::Full;
                 true
             }
@@ -159,11 +185,11 @@ impl Gate {
     pub(crate) fn release_by_all(&self) -> bool {
         let mut state = self.state.lock();
         match state.trust {
-            Trust::Quarantined { joining_commit: None } => {
+            Trust::Quarantined { heard: false, .. } => {
                 state.trust = Trust::ReleasedByAll;
                 true
             }
-            Trust::Quarantined { joining_commit: Some(_) } | Trust::Full | Trust::ReleasedByAll => false,
+            Trust::Quarantined { heard: true, .. } | Trust::Full | Trust::ReleasedByAll => false,
         }
     }
 
@@ -235,6 +261,8 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
     use super::*;
 
     const OWN: NodeId = NodeId(1 << 48 | 7);
@@ -281,12 +309,30 @@ mod tests {
         let gate = gate();
         gate.quarantine();
         assert!(gate.quarantined() && !gate.caught_up(Some(1000)), "no leader was heard yet");
+        gate.heard_leader(None);
+        assert!(!gate.caught_up(Some(1000)), "it has committed nothing in its own term");
+        assert!(!gate.release_by_all(), "a leader is there");
         gate.heard_leader(Some(50));
         gate.heard_leader(Some(90));
         assert!(!gate.caught_up(Some(49)) && !gate.caught_up(None));
         assert!(!gate.release_by_all(), "a leader is there");
         assert!(gate.caught_up(Some(50)) && !gate.quarantined() && !gate.came_back_unsure());
         assert!(!gate.caught_up(Some(60)), "it ends once");
+    }
+
+    /// Rule 22: a lease that was granted before a restart is kept, but not against a leader that hands over.
+    #[test]
+    fn rule_22_no_vote_for_one_lease_after_a_start() {
+        let gate = gate();
+        let now = Instant::now();
+        let lease = Duration::from_millis(600);
+        assert!(gate.vote_refusal(false, now).is_none());
+        gate.vote_not_before(now + lease);
+        assert!(gate.vote_refusal(false, now).is_some());
+        assert!(gate.vote_refusal(true, now).is_none());
+        assert!(gate.vote_refusal(false, now + lease).is_none());
+        gate.quarantine();
+        assert!(gate.vote_refusal(true, now + lease).is_some());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::Raft;
 use parking_lot::Mutex;
@@ -30,7 +30,7 @@ use super::replica::StartError;
 use super::runtime::{Timed, count_slow_polls, spawn};
 use super::startup::{check, config, identity, listen};
 use super::status::Counters;
-use super::storage::{SharedLog, Storage};
+use super::storage::{SharedLog, Storage, unwatched};
 use super::types::{StoredMembers, Types};
 use super::watcher::{Boards, Watcher, tell_waiting};
 use crate::identity::NodeId;
@@ -122,6 +122,9 @@ impl<M: Machine> Group<M> {
             RecoveredVote::Saved(vote) => Some(vote),
             RecoveredVote::Never | RecoveredVote::Lost => None,
         };
+        if saved_vote.is_some() {
+            gate.vote_not_before(Instant::now() + Duration::from_millis(options.election_ms.1));
+        }
         if recovered.last.is_some() || saved_vote.is_some_and(|vote| vote.term > 0) {
             gate.become_member();
         } else if let Some(token) = promise.filter(|token| token.nodes.contains(&own.0)) {
@@ -194,7 +197,8 @@ impl<M: Machine> Group<M> {
             group.spawn_quarantine(options.peers.clone(), &gate);
         }
         let forming_waits = Arc::new(Mutex::new(None));
-        group.spawn_watcher(own, &options, &gate, &forming_waits, saved_vote.map_or(0, |vote| vote.term));
+        let election_term = saved_vote.map_or(0, |vote| vote.term);
+        group.spawn_watcher(own, &options, &gate, &forming_waits, election_term, recovered.quarantined);
         if !gate.is_member() {
             group.spawn_forming(options.peers.clone(), gate, forming_waits);
         }
@@ -212,6 +216,7 @@ impl<M: Machine> Group<M> {
         gate: &Arc<Gate>,
         forming_waits: &Arc<Mutex<Option<String>>>,
         election_term: u64,
+        quarantined: bool,
     ) {
         let watcher = Watcher {
             own,
@@ -227,6 +232,15 @@ impl<M: Machine> Group<M> {
                 let raft = self.raft.clone();
                 Box::new(move || raft.runtime_config().elect(true))
             },
+            release_quarantine: quarantined.then(|| {
+                let shared = Arc::downgrade(&self.shared);
+                let release = move || {
+                    if let Some(shared) = shared.upgrade() {
+                        shared.log.lock().release_quarantine(unwatched());
+                    }
+                };
+                Box::new(release) as Box<dyn FnOnce() + Send>
+            }),
         };
         let (metrics, boards, stop) = (self.raft.metrics(), Arc::clone(&self.boards), self.stop.clone());
         self.tasks.spawn(Timed::new(async move {

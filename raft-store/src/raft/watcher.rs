@@ -82,6 +82,8 @@ pub(crate) struct Watcher {
     pub(crate) election_term: u64,
     /// Lets this node campaign again.
     pub(crate) enable_elections: Box<dyn Fn() + Send>,
+    /// Makes the end of a quarantine durable; taken when it has ended.
+    pub(crate) release_quarantine: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Watcher {
@@ -125,6 +127,11 @@ impl Watcher {
         if self.gate.caught_up(metrics.last_applied.as_ref().map(RaftLogId::index)) {
             info!(group = %self.group, node = %self.own, "caught up with the group, quarantine ends");
             (self.enable_elections)();
+        }
+        if !self.gate.came_back_unsure()
+            && let Some(release) = self.release_quarantine.take()
+        {
+            release();
         }
         let status = self.status(metrics, &nodes);
         self.log_role(&status);

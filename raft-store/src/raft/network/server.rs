@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
@@ -158,18 +158,16 @@ impl<M: Machine> Server<M> {
                 let answer = self.heartbeat(request).await?;
                 wire::put_append_answer(&mut out, &answer);
             }
-            Control::Vote | Control::PreVote if self.gate.quarantined() => {
-                // Its log may miss entries that it has acknowledged: it must not help to elect a leader without them.
-                return Err(io::Error::other("this node is quarantined and votes for nobody"));
-            }
-            Control::Vote => {
-                let answer = self.raft.vote(wire::get_vote_request(body)?).await.map_err(io::Error::other)?;
-                wire::put_vote_answer(&mut out, &answer);
-            }
-            Control::PreVote => {
-                let answer =
-                    self.raft.pre_vote(wire::get_vote_request(body)?).await.map_err(io::Error::other)?;
-                wire::put_vote_answer(&mut out, &answer);
+            Control::Vote | Control::PreVote => {
+                let request = wire::get_vote_request(body)?;
+                if let Some(refusal) = self.gate.vote_refusal(request.leadership_transfer, Instant::now()) {
+                    return Err(io::Error::other(refusal));
+                }
+                let answer = match kind {
+                    Control::PreVote => self.raft.pre_vote(request).await,
+                    _ => self.raft.vote(request).await,
+                };
+                wire::put_vote_answer(&mut out, &answer.map_err(io::Error::other)?);
             }
             Control::TransferLeader => {
                 let vote = wire::get_vote(&mut body)?;
@@ -192,10 +190,12 @@ impl<M: Machine> Server<M> {
         request: AppendEntriesRequest<Types>,
     ) -> io::Result<openraft::raft::StreamAppendResult<Types>> {
         let previous = request.prev_log_id;
-        let leader_commit = request.leader_commit.as_ref().map(RaftLogId::index);
+        let term = request.vote.leader_id().term;
+        let own_commit = request.leader_commit.as_ref().filter(|id| id.committed_leader_id().term == term);
+        let own_commit = own_commit.map(RaftLogId::index);
         let answer = self.raft.append_entries(request).await.map_err(io::Error::other)?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
-            self.gate.heard_leader(leader_commit);
+            self.gate.heard_leader(own_commit);
         }
         Ok(match answer {
             AppendEntriesResponse::Success => Ok(previous),
