@@ -29,6 +29,9 @@ use crate::record::RECORD_HEADER_SIZE;
 /// Reads waiting for one confirmation of leadership.
 pub(crate) const READS_MAX: usize = 65_536;
 
+/// A snapshot that does not come is asked for again after this.
+const SNAPSHOT_AGAIN: Duration = Duration::from_millis(200);
+
 /// The part of a replica that depends on its machine, behind a face that does not.
 pub(crate) trait Ops<A>: Send + Sync {
     fn submit(&self, proposals: Vec<Proposal<A>>) -> BoxFuture<'_, ()>;
@@ -182,13 +185,22 @@ impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
             if self.checkpoints.snapshot().is_none_or(|at| at.id.index < index) {
                 let (done, durable) = super::storage::reporting();
                 self.checkpoints.set_snapshot(boundary.at, done);
-                super::storage::reported(durable).await?;
+                tokio::select! {
+                    () = self.stop.cancelled() => return Err(io::Error::other("the replica has stopped")),
+                    moved = super::storage::reported(durable) => moved?,
+                }
             }
-            // The library purges what its snapshot covers, and cuts a purge that comes before it silently.
-            self.raft.trigger().snapshot().await.map_err(io::Error::other)?;
+            // The library purges what its snapshot covers, and cuts a purge that comes before it silently. It also
+            // ignores a request for a snapshot while it makes one, of an earlier boundary perhaps.
             let mut status = self.boards.status.subscribe();
-            let covered = status.wait_for(|status| status.snapshot >= Some(index)).await;
-            covered.map_err(|_| io::Error::other("the replica has stopped"))?;
+            loop {
+                self.raft.trigger().snapshot().await.map_err(io::Error::other)?;
+                let covered = status.wait_for(|status| status.snapshot >= Some(index));
+                tokio::select! {
+                    () = self.stop.cancelled() => return Err(io::Error::other("the replica has stopped")),
+                    covered = tokio::time::timeout(SNAPSHOT_AGAIN, covered) => if covered.is_ok() { break },
+                }
+            }
             self.raft.trigger().purge_log(index).await.map_err(io::Error::other)?;
             Ok(Some(index))
         })
