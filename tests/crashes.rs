@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use support::cluster::SEGMENTS_4_MIB;
 use support::settings::NODES;
 use support::wait::claim;
-use support::{Cluster, Load, Plan, Towards, admin, eventually, run};
+use support::{Cluster, Load, Message, Plan, Towards, admin, eventually, run};
 
 const LIMIT: Duration = Duration::from_secs(150);
 /// Longest wait for the acks of a phase. It only ends a test that hangs.
@@ -122,6 +122,35 @@ fn all_three_killed_at_once_lose_and_double_nothing() {
         history.check_everywhere(&cluster, &client).await?;
         cluster.verify_logs()?;
         cluster.finish();
+        Ok(())
+    });
+}
+
+/// Kills at chosen moments of the first start, of one node or of all; afterwards the group forms, once.
+#[test]
+fn a_group_that_is_killed_while_it_forms_forms_all_the_same() {
+    run(LIMIT, async {
+        let moments_ms = [20, 60, 90, 120, 160, 220];
+        for (round, moment_ms) in moments_ms.into_iter().enumerate() {
+            let mut cluster = Cluster::begin(&SEGMENTS_4_MIB)?;
+            // The moment of the fault, not a wait for something.
+            tokio::time::sleep(Duration::from_millis(moment_ms)).await;
+            let killed: Vec<usize> =
+                if round % 2 == 0 { (0..NODES).collect() } else { vec![round / 2 % NODES] };
+            for node in &killed {
+                cluster.kill(*node)?;
+            }
+            for node in &killed {
+                cluster.begin_restart(*node)?;
+            }
+            cluster.ready().await.with_context(|| format!("killed {killed:?} after {moment_ms} ms"))?;
+            let (client, leader) = (cluster.client(), cluster.leader().await?);
+            let sent = client.send(&cluster.address(leader), &Message::new("formed", 0, "x")).await?;
+            ensure!(sent.offset == 0, "{sent:?}");
+            cluster.settled().await?;
+            cluster.verify_logs()?;
+            cluster.finish();
+        }
         Ok(())
     });
 }

@@ -14,6 +14,8 @@ use support::{Cluster, Load, Plan, run};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PHASE: Duration = Duration::from_secs(30);
+/// Bytes of a log entry in this group: its `raftAppendBytesMax`.
+const ENTRY_SIZE_MAX: u64 = 524_288;
 
 /// Exit code, standard output, standard error.
 fn log(command: &str, folder: &Path) -> anyhow::Result<(i32, String, String)> {
@@ -58,8 +60,11 @@ fn log_verify_finds_a_flipped_byte_and_log_inspect_shows_the_segments() {
         let (code, out, err) = log("verify", &data)?;
         let told = format!("{out}{err}");
         ensure!(code == 1, "exit code {code}: {told}");
-        let name = file.file_name().context("a name")?.to_string_lossy().into_owned();
-        ensure!(told.contains(&name) && told.contains("offset"), "{name} in: {told}");
+        ensure!(told.contains(&file.display().to_string()), "{} in: {told}", file.display());
+        // The record that holds the byte begins a little before the message does.
+        let offset = told.split("at byte ").nth(1).and_then(|rest| rest.split([':', ' ', '\n']).next());
+        let offset: u64 = offset.context("at byte ...")?.parse()?;
+        ensure!((at.saturating_sub(ENTRY_SIZE_MAX)..at).contains(&offset), "byte {at} was flipped: {told}");
 
         // The other nodes are as they were, and a folder that is none is no clean log.
         for node in 1..NODES {

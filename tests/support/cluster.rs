@@ -50,11 +50,7 @@ impl Cluster {
     /// Starts a group with these properties beside the usual ones.
     pub async fn start_with(extra: &[(&'static str, &str)]) -> anyhow::Result<Cluster> {
         for attempt in 1.. {
-            let mut cluster = Cluster::prepare(extra)?;
-            cluster.start_name_server()?;
-            for node in 0..NODES {
-                cluster.spawn(node)?;
-            }
+            let mut cluster = Cluster::begin(extra)?;
             match cluster.ready().await {
                 Ok(()) => return Ok(cluster),
                 Err(_) if attempt < START_ATTEMPTS && cluster.port_is_taken() => cluster.succeeded = true,
@@ -64,16 +60,22 @@ impl Cluster {
         unreachable!("the last attempt returns")
     }
 
-    fn prepare(extra: &[(&'static str, &str)]) -> anyhow::Result<Cluster> {
+    /// Starts all processes and returns at once.
+    pub fn begin(extra: &[(&'static str, &str)]) -> anyhow::Result<Cluster> {
         let extra = extra.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        Ok(Cluster {
+        let mut cluster = Cluster {
             folder: Some(tempfile::Builder::new().prefix("flotilla-").tempdir()?),
             ports: Ports::free()?,
             extra,
             name_server: None,
             nodes: [None, None, None],
             succeeded: false,
-        })
+        };
+        cluster.start_name_server()?;
+        for node in 0..NODES {
+            cluster.spawn(node)?;
+        }
+        Ok(cluster)
     }
 
     fn folder(&self) -> PathBuf {
