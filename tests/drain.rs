@@ -45,8 +45,11 @@ async fn held(cluster: &Cluster, node: usize) -> anyhow::Result<()> {
     let metrics = || async {
         let answer = support::admin::call(cluster.admin(node), "GET", "/metrics", "").await;
         let text = answer.map_err(|error| error.to_string())?.body;
-        let line =
-            text.lines().find(|line| line.starts_with("flotilla_long_polls_held")).unwrap_or_default().to_owned();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("flotilla_long_polls_held"))
+            .unwrap_or_default()
+            .to_owned();
         if line.ends_with(&format!(" {QUEUES}")) { Ok(()) } else { Err(format!("held: {line:?}")) }
     };
     support::eventually(Duration::from_secs(10), "the pulls are held", metrics).await

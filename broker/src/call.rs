@@ -12,6 +12,7 @@ use flotilla_net::{BytesPermit, Connection};
 use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::frame::Frame;
 
+use crate::limits::PULL_QUEUE_BYTES;
 use crate::metrics::RpcTimer;
 use crate::peers::wire;
 
@@ -92,6 +93,11 @@ impl Reply {
 
     pub fn is_closed(&self) -> bool {
         self.connection.is_closed()
+    }
+
+    /// True when so much waits to be written to the caller already that reading more messages for it has to wait.
+    pub fn is_crowded(&self) -> bool {
+        self.connection.write_queue_bytes() > PULL_QUEUE_BYTES
     }
 
     /// Gives the request's bytes back before the answer: a pull that waits for messages does no work meanwhile.

@@ -29,6 +29,11 @@ pub const PULL_MESSAGES_MAX: usize = 1024;
 /// with hundreds of queues fit into its connection's write queue.
 pub const PULL_BYTES_MAX: usize = 256 << 10;
 
+/// Bytes that wait to be written to one caller, beyond which its pulls wait: a consumer far behind asks for hundreds of queues
+/// at once, and what it has not read must not fill its write queue, which would end its connection. A quarter of that
+/// queue, because reads of files that are under way come on top.
+pub const PULL_QUEUE_BYTES: usize = 16 << 20;
+
 /// Queue units examined by one pull: a filter that matches nothing must not hold a thread.
 pub const PULL_SCAN_MAX: usize = 16_000;
 

@@ -322,6 +322,9 @@ impl Pulls {
 
     /// Looks for messages that pass the filter. May read a file unless the offset's unit is in memory.
     fn find(self: &Arc<Self>, pull: Pull, view: &QueueView, range: QueueRange) {
+        if pull.call.reply.is_crowded() {
+            return self.serve_later(pull, "the client does not read as fast as it pulls");
+        }
         let mut units = Vec::new();
         let scan_max = if matches!(pull.filter, TagFilter::All) { pull.messages_max } else { PULL_SCAN_MAX };
         match view.units(pull.offset, scan_max, &mut units) {
@@ -347,8 +350,13 @@ impl Pulls {
         if !self.group.leads() {
             return self.elsewhere(pull);
         }
+        self.serve_later(pull, "the consume queue is being rebuilt");
+    }
+
+    /// Tries a pull again in a moment, until its time is over.
+    fn serve_later(self: &Arc<Self>, pull: Pull, why: &str) {
         if Instant::now() >= pull.call.deadline {
-            return pull.call.refuse(ResponseCode::SystemBusy, "the consume queue is being rebuilt");
+            return pull.call.refuse(ResponseCode::SystemBusy, why);
         }
         let this = self.clone();
         self.runtime.spawn(async move {
