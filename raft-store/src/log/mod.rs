@@ -37,7 +37,7 @@ mod slots;
 mod start;
 mod store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod time;

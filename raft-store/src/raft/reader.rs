@@ -70,6 +70,10 @@ impl Reader {
         (start.max(first), end.min(last_end))
     }
 
+    fn holds(&self, index: u64) -> bool {
+        index >= self.first_index() && self.log.last().is_some_and(|last| index <= last.index)
+    }
+
     fn first_index(&self) -> u64 {
         let behind_purged = self.log.purged().map_or(0, |purged| purged.index + 1);
         // The conformance suite's logs may begin anywhere.
@@ -100,7 +104,13 @@ impl RaftLogReader<Types> for Reader {
         if start >= end {
             return Ok(Vec::new());
         }
-        Ok(self.some(start, end).await?.into_iter().map(Entry::stored).collect())
+        match self.some(start, end).await {
+            Ok(records) => Ok(records.into_iter().map(Entry::stored).collect()),
+            // A truncation or an installation was quicker than the replication of a leader that was just deposed: the
+            // library takes nothing as a heartbeat, an error would end the node.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.holds(start) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads as the entries are taken, a bounded number of bytes at a time, and lets other tasks run in between.
@@ -162,7 +172,41 @@ fn last_of_each_term(first: LogId, last: LogId, starts: Vec<LogId>) -> Vec<RaftL
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
     use super::*;
+    use crate::log::testing::{Counting, TestClock, app, options};
+    use crate::log::{Log, WriterMode};
+    use crate::vfs::MemVfs;
+
+    /// A leader that is being deposed reads on where a truncation was quicker: that is nothing to send, not a failure.
+    #[tokio::test]
+    async fn entries_that_were_taken_away_read_as_none() {
+        let (vfs, clock) = (Arc::new(MemVfs::new()), Arc::new(TestClock::default()));
+        let stamper = Box::new(Counting::default());
+        let options = options(WriterMode::Inline);
+        let (mut log, _) = Log::open(vfs, Path::new("/node"), options, clock, stamper, &mut ()).unwrap();
+        let drafts = (0..10).map(|index| app(1, index, 50)).collect();
+        log.append_new(drafts, Box::new(|outcome| outcome.unwrap())).unwrap();
+        let log_reader = log.reader();
+        let shared = SharedLog {
+            log: parking_lot::Mutex::new(log),
+            installed: tokio::sync::Notify::new(),
+            first_index_free: false,
+        };
+        let shared = Arc::new(shared);
+        let mut reader = Reader::new(log_reader, Arc::clone(&shared), 1 << 20);
+        assert_eq!(reader.limited_get_log_entries(4, 10).await.unwrap().len(), 6);
+        shared
+            .log
+            .lock()
+            .truncate_after(Some(LogId::new(1, 4)), Box::new(|outcome| outcome.unwrap()))
+            .unwrap();
+        assert_eq!(reader.limited_get_log_entries(4, 10).await.unwrap().len(), 1);
+        assert!(reader.limited_get_log_entries(5, 10).await.unwrap().is_empty());
+        assert!(reader.limited_get_log_entries(6, 10).await.unwrap().is_empty());
+    }
 
     #[test]
     fn key_log_ids_are_the_last_of_each_term() {
