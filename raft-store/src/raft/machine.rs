@@ -199,18 +199,40 @@ impl<M: Machine> RaftStateMachine<Types> for Adapter<M> {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
-        match self.checkpoints.snapshot() {
-            Some(at) => Ok(Some(load_boundary(&self.checkpoints, at).await?)),
-            None => Ok(None),
-        }
+        load_boundary(&self.checkpoints).await
     }
 }
 
-async fn load_boundary(checkpoints: &Checkpoints, at: ChainPoint) -> io::Result<SnapshotOf> {
+// LIMIT: a boundary's checkpoint that has rotted on disk stops the node at its start and whenever a follower needs it,
+// although a newer one may be whole; the folder has to be wiped then.
+async fn load_boundary(checkpoints: &Checkpoints) -> io::Result<Option<SnapshotOf>> {
     let checkpoints = checkpoints.clone();
-    let checkpoint =
-        tokio::task::spawn_blocking(move || checkpoints.load(at)).await.map_err(io::Error::other)??;
-    snapshot_of(checkpoint)
+    let loaded = tokio::task::spawn_blocking(move || {
+        newest_boundary(|| checkpoints.snapshot(), |at| checkpoints.load(at))
+    });
+    loaded.await.map_err(io::Error::other)??.map(snapshot_of).transpose()
+}
+
+/// Reads the checkpoint at the boundary. When the boundary moves meanwhile its old checkpoint goes; then the new one is
+/// read.
+fn newest_boundary<T>(
+    boundary: impl Fn() -> Option<ChainPoint>,
+    mut load: impl FnMut(ChainPoint) -> io::Result<T>,
+) -> io::Result<Option<T>> {
+    let mut wanted = boundary();
+    loop {
+        let Some(at) = wanted else { return Ok(None) };
+        match load(at) {
+            Ok(checkpoint) => return Ok(Some(checkpoint)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                wanted = boundary();
+                if wanted == Some(at) {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// "Builds" the snapshot by reading the checkpoint at the boundary.
@@ -220,15 +242,33 @@ impl RaftSnapshotBuilder<Types> for BoundaryBuilder {
     type SnapshotData = Checkpoint;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf> {
-        let at = self
-            .0
-            .snapshot()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "nothing was purged yet"))?;
-        load_boundary(&self.0, at).await
+        let boundary = load_boundary(&self.0).await?;
+        boundary.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "nothing was purged yet"))
     }
 }
 
 /// Node ids of a membership.
 pub(crate) fn nodes_of(members: &StoredMembers) -> BTreeSet<u64> {
     members.nodes().map(|(node, ())| *node).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_goes_while_the_boundary_moves_is_replaced_by_the_next() {
+        let at = |index| ChainPoint { id: LogId::new(1, index), end: 100 * index, crc: 7 };
+        let boundary = Cell::new(Some(at(1)));
+        let load = |wanted| match boundary.replace(Some(at(2))) {
+            Some(before) if before == wanted && wanted == at(2) => Ok(wanted),
+            Some(_) | None => Err(io::ErrorKind::NotFound.into()),
+        };
+        assert!(matches!(newest_boundary(|| boundary.get(), load), Ok(Some(found)) if found == at(2)));
+        let gone = newest_boundary(|| Some(at(3)), |_| io::Result::<()>::Err(io::ErrorKind::NotFound.into()));
+        assert!(gone.is_err_and(|error| error.kind() == io::ErrorKind::NotFound), "not for ever");
+        assert!(matches!(newest_boundary(|| None, |_| Ok(())), Ok(None)));
+    }
 }
