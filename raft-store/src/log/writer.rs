@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::background::Task;
 use super::checkpoint::{CheckpointInfo, write_checkpoint};
-use super::files::{create_spare, remove};
+use super::files::{create_spare, retire};
 use super::jobs::{Install, Job, Truncate};
 use super::marks::VoteFile;
 use super::queue::Queue;
@@ -296,8 +296,8 @@ impl Writer {
             .lock()
             .segments
             .retain(|dirty| !removed.iter().any(|segment| Arc::ptr_eq(segment, dirty)));
-        for segment in removed.iter().rev() {
-            remove(shared, segment)?;
+        for segment in removed.into_iter().rev() {
+            retire(shared, segment)?;
         }
         shared.folder.vfs.sync_dir(&shared.folder.log)
     }
