@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use openraft::Raft;
 use parking_lot::Mutex;
+use rand::Rng;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -122,8 +123,11 @@ impl<M: Machine> Group<M> {
             RecoveredVote::Saved(vote) => Some(vote),
             RecoveredVote::Never | RecoveredVote::Lost => None,
         };
-        if saved_vote.is_some() {
-            gate.vote_not_before(Instant::now() + Duration::from_millis(options.election_ms.1));
+        // Before the restart it may have granted a lease; alone it has nobody to grant one to.
+        let leased = saved_vote.is_some() && options.peers.len() > 1;
+        let lease_end = Instant::now() + Duration::from_millis(options.election_ms.1);
+        if leased {
+            gate.vote_not_before(lease_end);
         }
         if recovered.last.is_some() || saved_vote.is_some_and(|vote| vote.term > 0) {
             gate.become_member();
@@ -193,6 +197,9 @@ impl<M: Machine> Group<M> {
         });
         group.tasks.spawn(Timed::new(server.run(listener)));
         spawn(allow_reverts(group.raft.clone(), asked));
+        if leased {
+            group.spawn_patience(lease_end, options.election_ms.0, &gate);
+        }
         if recovered.quarantined && gate.is_member() {
             group.spawn_quarantine(options.peers.clone(), &gate);
         }
@@ -248,6 +255,22 @@ impl<M: Machine> Group<M> {
                 boards.stopped(failure);
                 // A replica whose core has failed answers nobody any more, so that its peers notice at once.
                 stop.cancel();
+            }
+        }));
+    }
+
+    /// Keeps the node's own vote to itself, too, until the leases that it may have granted have ended. The random part
+    /// keeps members that start together from asking together.
+    fn spawn_patience(&self, lease_end: Instant, spread_ms: u64, gate: &Arc<Gate>) {
+        self.raft.runtime_config().elect(false);
+        let (gate, raft, stop) = (Arc::clone(gate), self.raft.clone(), self.stop.clone());
+        let until = lease_end + Duration::from_millis(rand::rng().random_range(0..=spread_ms));
+        self.tasks.spawn(Timed::new(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep_until(until.into()) => if !gate.quarantined() {
+                    raft.runtime_config().elect(true);
+                },
             }
         }));
     }

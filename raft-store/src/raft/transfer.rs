@@ -5,6 +5,10 @@
 //! near the tail; then new proposals are refused (as never appended) and the target has a moment to reach the tail;
 //! only then it is told. If it does not take over, the others' patience ends and an election follows.
 
+// LIMIT: the target's vote requests pass the others' leases, and this leader keeps its own until it hears of the new one.
+// Cut off right after it has told the target, it answers reads from its lease as a leader for up to one lease more; it
+// commits nothing.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
