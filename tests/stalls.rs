@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use support::client::now_ms;
+use support::exchange::now_ms;
 use support::settings::NODES;
 use support::wait::claim;
 use support::{Cluster, Load, Message, Plan, eventually, run};

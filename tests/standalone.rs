@@ -54,7 +54,7 @@ async fn start(name: &str, folder: &Path) -> anyhow::Result<(Process, Ready)> {
 fn standalone_serves_within_seconds_keeps_its_data_and_stops_cleanly() {
     run(LIMIT, async {
         let folder = tempfile::tempdir()?;
-        let (mut process, ready) = start("first", folder.path()).await?;
+        let (process, ready) = start("first", folder.path()).await?;
         eprintln!("ready after {:?}", ready.after);
         ensure!(Path::new(&ready.data) == folder.path().join("data").canonicalize()?, "{ready:?}");
 
@@ -76,7 +76,7 @@ fn standalone_serves_within_seconds_keeps_its_data_and_stops_cleanly() {
         ensure!(answer.status == 404 && answer.head.contains("application/problem+json"), "{answer:?}");
 
         process.terminate(STOP).await.with_context(|| process.last_lines(40))?;
-        let (mut process, ready) = start("second", folder.path()).await?;
+        let (process, ready) = start("second", folder.path()).await?;
         let client = Client::new(&ready.name_server);
         let leader = client.leader("hello").await?;
         let kept: Vec<String> =

@@ -49,7 +49,7 @@ fn damaged_views_change_no_answer() {
         for node in 0..NODES {
             cluster.kill(node)?;
         }
-        let damages: [fn(&[PathBuf]) -> anyhow::Result<()>; NODES] = [delete, truncate, zero];
+        let damages: [Damage; NODES] = [delete, truncate, zero];
         for (node, damage) in damages.iter().enumerate() {
             damage(&view_files(&cluster.data(node)))?;
         }
@@ -99,6 +99,9 @@ fn damaged_views_change_no_answer() {
         Ok(())
     });
 }
+
+/// What happens to all files of a node's views.
+type Damage = fn(&[PathBuf]) -> anyhow::Result<()>;
 
 /// What a node says of its queues, message by message.
 #[derive(Debug, PartialEq)]

@@ -1,139 +1,30 @@
 //! A remoting client of the tests: one connection per address, and the requests of producers, consumers and tools.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use bytes::{Bytes, BytesMut};
+use anyhow::{Context, ensure};
+use bytes::Bytes;
 use flotilla_net::{BytesPermit, ClientPool, Connection, PoolOptions, RequestError, Service};
 use flotilla_remoting::bodies::{self, BrokerMemberGroupBody, ConsumerList, HeartbeatData, TopicRouteData};
 use flotilla_remoting::headers::{
     CreateTopicRequest, GetBrokerMemberGroupRequest, GetConsumerListRequest, GetMaxOffsetRequest,
-    GetRouteInfoRequest, OffsetResponse, PullMessageRequest, PullMessageResponse, PullSysFlag,
-    QueryConsumerOffsetRequest, QueueRequest, SendMessageRequest, SendMessageResponse,
-    UnregisterClientRequest, UpdateConsumerOffsetRequest,
+    GetRouteInfoRequest, QueryConsumerOffsetRequest, QueueRequest, UnregisterClientRequest,
+    UpdateConsumerOffsetRequest,
 };
-use flotilla_remoting::message::batch::{BatchRecord, encode_record};
-use flotilla_remoting::message::properties;
 use flotilla_remoting::{ExtFields, Frame, RequestCode, ResponseCode};
 use parking_lot::Mutex;
 
+use super::exchange::{
+    Failure, Message, Pull, Pulled, Sent, batch_body, offset, pulled, send_header, sent, succeeded,
+};
 use super::settings::{BROKER, CLUSTER};
-use super::stored::{Stored, decode};
+use super::stored::Stored;
 
 /// Time-out of official producers.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 /// Time that a client waits for a pull beyond the time for which it may be held.
 const PULL_SLACK: Duration = Duration::from_secs(5);
-
-/// Why a request has no successful answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Failure {
-    /// Answered with another code than success.
-    #[error("code {code}: {remark}")]
-    Refused { code: i32, remark: String },
-    /// No byte of it has left.
-    #[error("not sent: {0}")]
-    NotSent(String),
-    /// Sent, and no answer: it may have taken effect.
-    #[error("outcome unknown: {0}")]
-    Unknown(String),
-    /// The answer can't be read.
-    #[error("bad answer: {0}")]
-    Answer(String),
-}
-
-impl Failure {
-    /// The code of a refusal.
-    pub fn code(&self) -> Option<i32> {
-        match self {
-            Failure::Refused { code, .. } => Some(*code),
-            Failure::NotSent(_) | Failure::Unknown(_) | Failure::Answer(_) => None,
-        }
-    }
-}
-
-/// A message to send.
-#[derive(Clone, Debug)]
-pub struct Message {
-    pub topic: String,
-    pub queue: i32,
-    pub body: Bytes,
-    pub properties: String,
-    pub flag: i32,
-    /// Template of the topic when it has to be made.
-    pub default_topic: &'static str,
-}
-
-impl Message {
-    /// A message without properties.
-    pub fn new(topic: &str, queue: i32, body: impl Into<Bytes>) -> Message {
-        Message {
-            topic: topic.to_owned(),
-            queue,
-            body: body.into(),
-            properties: String::new(),
-            flag: 0,
-            default_topic: "TBW102",
-        }
-    }
-
-    /// With one more property.
-    pub fn with(mut self, name: &str, value: &str) -> Message {
-        properties::append(&mut self.properties, name, value);
-        self
-    }
-}
-
-/// A send's answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
-    pub id: String,
-    pub queue: i32,
-    pub offset: i64,
-}
-
-/// What to pull.
-#[derive(Clone, Debug)]
-pub struct Pull<'a> {
-    pub group: &'a str,
-    pub topic: &'a str,
-    pub queue: i32,
-    pub offset: i64,
-    pub messages_max: i32,
-    /// Offset to commit along.
-    pub commit: Option<i64>,
-    /// How long it may be held; zero asks for an answer at once.
-    pub hold: Duration,
-    /// Subscription sent along; without it the group's own counts.
-    pub subscription: Option<&'a str>,
-}
-
-impl<'a> Pull<'a> {
-    /// All messages from an offset on, at once, with the subscription `*`.
-    pub fn from(topic: &'a str, queue: i32, offset: i64) -> Pull<'a> {
-        Pull {
-            group: "reader",
-            topic,
-            queue,
-            offset,
-            messages_max: 32,
-            commit: None,
-            hold: Duration::ZERO,
-            subscription: Some("*"),
-        }
-    }
-}
-
-/// A pull's answer with one of the codes 0, 19, 20 and 21.
-#[derive(Clone, Debug)]
-pub struct Pulled {
-    pub code: ResponseCode,
-    pub next: i64,
-    pub min: i64,
-    pub max: i64,
-    pub messages: Vec<Stored>,
-}
 
 /// Requests that brokers sent to the client.
 #[derive(Default)]
@@ -284,47 +175,15 @@ impl Client {
 
     /// Sends messages of one queue as a batch (code 320), once.
     pub async fn send_batch(&self, address: &str, messages: &[Message]) -> Result<Sent, Failure> {
-        let mut body = BytesMut::new();
-        for message in messages {
-            let (flag, properties) = (message.flag, message.properties.as_str());
-            let record = BatchRecord { flag, body: &message.body, properties };
-            encode_record(&record, &mut body).map_err(|error| Failure::NotSent(error.to_string()))?;
-        }
+        let body = batch_body(messages)?;
         let first = messages.first().ok_or_else(|| Failure::NotSent("an empty batch".to_owned()))?;
         let ext = send_header(first, true).encode_short();
-        sent(&self.request(address, RequestCode::SendBatchMessage, ext, body.freeze()).await?)
+        sent(&self.request(address, RequestCode::SendBatchMessage, ext, body).await?)
     }
 
     /// Pulls once.
     pub async fn pull(&self, address: &str, pull: &Pull<'_>) -> Result<Pulled, Failure> {
-        let mut flags = 0;
-        if pull.commit.is_some() {
-            flags |= PullSysFlag::COMMIT_OFFSET;
-        }
-        if !pull.hold.is_zero() {
-            flags |= PullSysFlag::SUSPEND;
-        }
-        if pull.subscription.is_some() {
-            flags |= PullSysFlag::SUBSCRIPTION;
-        }
-        let header = PullMessageRequest {
-            consumer_group: pull.group,
-            topic: pull.topic,
-            queue_id: pull.queue,
-            queue_offset: pull.offset,
-            max_message_nums: pull.messages_max,
-            sys_flag: flags,
-            commit_offset: pull.commit.unwrap_or(0),
-            suspend_timeout_ms: i64::try_from(pull.hold.as_millis()).unwrap_or(i64::MAX),
-            subscription: pull.subscription,
-            subscription_version: 0,
-            expression_type: Some("TAG"),
-            max_message_bytes: None,
-            request_source: None,
-            proxy_forward_client_id: None,
-            broker_name: Some(BROKER),
-        };
-        let frame = Frame::request(RequestCode::PullMessage, header.encode(), Bytes::new());
+        let frame = Frame::request(RequestCode::PullMessage, pull.ext(), Bytes::new());
         pulled(self.ask(address, frame, pull.hold + PULL_SLACK).await?)
     }
 
@@ -432,84 +291,4 @@ impl Client {
         ids.sort();
         Ok(ids)
     }
-}
-
-/// Any other code than success is a failure.
-pub fn succeeded(answer: Frame) -> Result<Frame, Failure> {
-    if answer.header.code == ResponseCode::Success.as_i32() {
-        return Ok(answer);
-    }
-    let remark = answer.header.remark.unwrap_or_default();
-    Err(Failure::Refused { code: answer.header.code, remark })
-}
-
-/// Wants a refusal with this code.
-pub fn refused_with<T: std::fmt::Debug>(
-    outcome: Result<T, Failure>,
-    code: ResponseCode,
-) -> anyhow::Result<String> {
-    match outcome {
-        Err(Failure::Refused { code: found, remark }) if found == code.as_i32() => Ok(remark),
-        other => bail!("expected {code:?} ({}), found {other:?}", code.as_i32()),
-    }
-}
-
-/// Milliseconds since 1970.
-pub fn now_ms() -> i64 {
-    let age = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is beyond 1970");
-    i64::try_from(age.as_millis()).expect("the clock is before the year 292 million")
-}
-
-pub fn send_header(message: &Message, batch: bool) -> SendMessageRequest<'_> {
-    SendMessageRequest {
-        producer_group: "tests",
-        topic: &message.topic,
-        default_topic: message.default_topic,
-        default_topic_queue_nums: 4,
-        queue_id: message.queue,
-        sys_flag: 0,
-        born_timestamp: now_ms(),
-        flag: message.flag,
-        properties: Some(&message.properties),
-        reconsume_times: Some(0),
-        unit_mode: false,
-        batch,
-        max_reconsume_times: None,
-        broker_name: Some(BROKER),
-    }
-}
-
-fn sent(answer: &Frame) -> Result<Sent, Failure> {
-    let header = SendMessageResponse::decode(&answer.header.ext);
-    let header = header.map_err(|error| Failure::Answer(error.to_string()))?;
-    Ok(Sent { id: header.message_id.to_owned(), queue: header.queue_id, offset: header.queue_offset })
-}
-
-fn offset(answer: &Frame) -> Result<i64, Failure> {
-    let header = OffsetResponse::decode(&answer.header.ext);
-    Ok(header.map_err(|error| Failure::Answer(error.to_string()))?.offset)
-}
-
-fn pulled(answer: Frame) -> Result<Pulled, Failure> {
-    let code = answer.header.response_code();
-    match code {
-        ResponseCode::Success
-        | ResponseCode::PullNotFound
-        | ResponseCode::PullRetryImmediately
-        | ResponseCode::PullOffsetMoved => {}
-        other => {
-            let remark = answer.header.remark.unwrap_or_default();
-            return Err(Failure::Refused { code: other.as_i32(), remark });
-        }
-    }
-    let header = PullMessageResponse::decode(&answer.header.ext);
-    let header = header.map_err(|error| Failure::Answer(error.to_string()))?;
-    let messages = decode(&answer.body).map_err(|error| Failure::Answer(format!("{error:#}")))?;
-    Ok(Pulled {
-        code,
-        next: header.next_begin_offset,
-        min: header.min_offset,
-        max: header.max_offset,
-        messages,
-    })
 }

@@ -47,6 +47,15 @@ impl Cluster {
         Cluster::start_with(&[size, ("maxMessageSize", "65536"), ("raftAppendBytesMax", "524288")]).await
     }
 
+    /// A group with the usual limits, its client, and the addresses of the leader and of another replica.
+    pub async fn with_client() -> anyhow::Result<(Cluster, Client, [String; 2])> {
+        let cluster = Cluster::start_with(&[("mappedFileSizeCommitLog", "16777216")]).await?;
+        let leader = cluster.leader().await?;
+        let addresses = [cluster.address(leader), cluster.address(cluster.other_than(&[leader]))];
+        let client = cluster.client();
+        Ok((cluster, client, addresses))
+    }
+
     /// Starts a group with these properties beside the usual ones.
     pub async fn start_with(extra: &[(&'static str, &str)]) -> anyhow::Result<Cluster> {
         for attempt in 1.. {
@@ -149,7 +158,7 @@ impl Cluster {
 
     /// SIGTERM to a node, and exit code 0.
     pub async fn terminate(&mut self, node: usize) -> anyhow::Result<()> {
-        let mut process = self.nodes[node].take().with_context(|| format!("n{node} does not run"))?;
+        let process = self.nodes[node].take().with_context(|| format!("n{node} does not run"))?;
         let ended = process.terminate(Duration::from_secs(10)).await;
         if ended.is_err() {
             eprintln!("{}", process.last_lines(LOG_LINES));

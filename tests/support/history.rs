@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-use super::client::{Client, Failure, Sent};
+use super::client::Client;
 use super::cluster::Cluster;
+use super::exchange::{Failure, Sent};
 use super::load::{Plan, stored_nothing};
 use super::settings::NODES;
 use super::stored::Stored;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use super::client::{Client, Failure, Message};
+use super::client::Client;
+use super::exchange::{Failure, Message};
 use super::history::{Ack, Failed, History};
 use super::wait::{claim, eventually};
 

@@ -9,6 +9,7 @@
 //! | `settings.rs`| their ports and properties files                                                      |
 //! | `admin.rs`   | the HTTP administration of a node                                                     |
 //! | `client.rs`  | a remoting client: route, send, pull, heartbeat, offsets                              |
+//! | `exchange.rs`| what it sends and gets                                                                |
 //! | `stored.rs`  | messages as a pull gives them                                                         |
 //! | `load.rs`    | producers under way, and what each attempt came to                                    |
 //! | `history.rs` | the checks of acked attempts against what the group holds                             |
@@ -21,6 +22,7 @@
 pub mod admin;
 pub mod client;
 pub mod cluster;
+pub mod exchange;
 pub mod history;
 pub mod load;
 pub mod process;
@@ -29,8 +31,9 @@ pub mod settings;
 pub mod stored;
 pub mod wait;
 
-pub use client::{Client, Failure, Message, Pull};
+pub use client::Client;
 pub use cluster::Cluster;
+pub use exchange::{Failure, Message, Pull, Pulled};
 pub use history::History;
 pub use load::{Load, Plan, Towards};
 pub use reader::Reader;

@@ -8,7 +8,8 @@ use anyhow::ensure;
 use flotilla_remoting::ResponseCode;
 use tokio::task::JoinHandle;
 
-use super::client::{Client, Failure, Pull};
+use super::client::Client;
+use super::exchange::{Failure, Pull};
 use super::stored::Stored;
 
 /// How long each pull may be held: short, so that many answers are given while nothing comes.
