@@ -70,9 +70,11 @@ impl Log {
     pub fn purge(&mut self, upto: LogId, done: Done) -> Result<(), AppendError> {
         self.shared.check()?;
         let mut view = self.shared.view.write();
-        if view.purged.is_some_and(|purged| upto.index <= purged.index) {
+        if let Some(purged) = view.purged.filter(|purged| upto.index <= purged.index) {
+            // Behind the purge that it repeats, which may still be under way.
+            let start = view.segments.first().map_or(view.tail.end, |segment| segment.base());
             drop(view);
-            self.engine.submit(vec![Job::Barrier { done }]);
+            self.engine.submit_task(Task::Purge { purged, start, removed: Vec::new(), done });
             return Ok(());
         }
         if upto.index >= view.tail.next_index() {

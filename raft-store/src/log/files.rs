@@ -61,15 +61,18 @@ pub(crate) fn ensure_spares(shared: &Shared) {
     }
 }
 
-/// Takes a segment's file out of the log: it becomes a spare if nobody can still look at its bytes and a spare is
+/// Takes a purged segment's file out of the log: it becomes a spare if nobody can still look at its bytes and a spare is
 /// welcome, else it is removed. The names are not synced.
+///
+/// Its records stay in it. None of them can be taken for one of the log again, because the log never comes back to
+/// their positions.
 pub(crate) fn retire(shared: &Shared, segment: Arc<Segment>) -> io::Result<()> {
-    let (folder, base, path) = (&shared.folder, segment.base(), segment.path());
+    let (folder, path) = (&shared.folder, segment.path());
     let file = Arc::clone(segment.file());
     let watch = segment.watch();
+    forget_view(shared, segment.base());
     // The segment's own mapping goes with it; what is left then belongs to readers.
     let alone = Arc::into_inner(segment).is_some() && !watch.in_use();
-    drop(folder.vfs.remove(&folder.index.join(segment_name(base))));
     if alone && welcome(shared, &*file)? {
         let name = next_spare_name(shared);
         folder.vfs.rename(&path, &folder.log.join(&name))?;
@@ -79,6 +82,17 @@ pub(crate) fn retire(shared: &Shared, segment: Arc<Segment>) -> io::Result<()> {
     } else {
         folder.vfs.remove(&path)
     }
+}
+
+/// Removes the file of a segment that was truncated away. It gets no second life: the next segment may have the same
+/// base and predecessor, and the old records behind its header would be whole and in order.
+pub(crate) fn remove(shared: &Shared, segment: &Segment) -> io::Result<()> {
+    forget_view(shared, segment.base());
+    shared.folder.vfs.remove(&segment.path())
+}
+
+fn forget_view(shared: &Shared, base: u64) {
+    drop(shared.folder.vfs.remove(&shared.folder.index.join(segment_name(base))));
 }
 
 fn welcome(shared: &Shared, file: &dyn VfsFile) -> io::Result<bool> {

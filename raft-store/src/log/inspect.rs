@@ -173,9 +173,12 @@ impl Looking {
 
     fn look(mut self) -> Result<Report, InspectError> {
         self.look_at_identity()?;
+        // In this order, so that a log that is written and purged meanwhile is not taken for a damaged one.
+        let root = self.folder.root.clone();
+        let marks = MarksFile::peek(&*self.folder.vfs, &root).map_err(io_error("reading the marks"))?;
         let candidates = self.candidates()?;
         let bounds = self.look_at_bounds()?;
-        let marks = self.look_at_marks(candidates.is_empty() && bounds == Bounds::default())?;
+        let marks = self.look_at_marks(marks, candidates.is_empty() && bounds == Bounds::default())?;
         self.look_at_checkpoint_genesis(&candidates);
         let checkpoints = self.read_checkpoints()?;
         let stop = self.walk(&candidates, &bounds)?;
@@ -227,10 +230,9 @@ impl Looking {
         Ok(bounds)
     }
 
-    fn look_at_marks(&mut self, empty: bool) -> Result<Option<Marks>, InspectError> {
-        let (vfs, root) = (&*self.folder.vfs, self.folder.root.clone());
-        let vote = VoteFile::peek(vfs, &root).map_err(io_error("reading the vote"))?;
-        let marks = MarksFile::peek(vfs, &root).map_err(io_error("reading the marks"))?;
+    fn look_at_marks(&mut self, marks: Kept<(), Marks>, empty: bool) -> Result<Option<Marks>, InspectError> {
+        let root = self.folder.root.clone();
+        let vote = VoteFile::peek(&*self.folder.vfs, &root).map_err(io_error("reading the vote"))?;
         match vote {
             Kept::Valid((), vote) => self.report.vote = vote,
             Kept::Damaged => self.damage(root.join(VOTE_FILE), 0, "no slot of the vote is valid"),
@@ -258,11 +260,19 @@ impl Looking {
             let path = self.folder.log.join(&name);
             let reading = || io_error(format!("reading {}", path.display()));
             if let Some(base) = parse_segment_name(&name) {
-                let file = self.folder.vfs.open(&path, OpenMode::Read).map_err(|error| reading()(error))?;
+                let file = match self.folder.vfs.open(&path, OpenMode::Read) {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(reading()(error)),
+                };
                 let candidate = read_candidate(path.clone(), file, base).map_err(|error| reading()(error))?;
                 candidates.push((base, candidate));
             } else if parse_spare_name(&name).is_some() {
-                let file = self.folder.vfs.open(&path, OpenMode::Read).map_err(|error| reading()(error))?;
+                let file = match self.folder.vfs.open(&path, OpenMode::Read) {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(reading()(error)),
+                };
                 self.report.spares.0 += 1;
                 self.report.spares.1 += file.size().map_err(|error| reading()(error))?;
             }

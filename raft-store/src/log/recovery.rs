@@ -159,6 +159,14 @@ pub(super) fn recover(
     let SmallFiles { blank, vote_file, vote, mut marks_file, marks, mut bounds } =
         read_small_files(&folder, &options, &found.segments)?;
     let leftovers = found.segments.split_before(bounds.start);
+    if !marks.clean {
+        // One of them may have been a segment whose name did not reach the disk, with records that would be whole and
+        // in order if it became that segment again.
+        for spare in found.spares.drain(..) {
+            let path = folder.log.join(&spare.name);
+            folder.vfs.remove(&path).map_err(OpenError::io(format!("removing {}", path.display())))?;
+        }
+    }
 
     let start = choose_start(&folder, genesis, &found, &bounds, &marks)?;
     let walk = Walk::new(&folder, &found.segments, &bounds, &start);
@@ -219,6 +227,7 @@ pub(super) fn recover(
         fault: OnceLock::new(),
         spares: Mutex::new(spares),
         dirty: Mutex::new(Dirty::default()),
+        syncing: Mutex::new(()),
         marks: Mutex::new(marks_file),
         marks_moved: AtomicBool::new(false),
         nudged: AtomicBool::new(false),

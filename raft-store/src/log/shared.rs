@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) fault: OnceLock<Fault>,
     pub(crate) spares: Mutex<Spares>,
     pub(crate) dirty: Mutex<Dirty>,
+    /// Held through a sync; taken before `dirty` and `progress`.
+    pub(crate) syncing: Mutex<()>,
     pub(crate) marks: Mutex<MarksFile>,
     /// Set when a mark has moved since it was written.
     pub(crate) marks_moved: AtomicBool,
@@ -196,9 +198,10 @@ impl Shared {
         }
     }
 
-    /// Syncs what has been written. One thread does this at a time: the writer, or the background where appends do not
-    /// wait for it.
+    /// Syncs what has been written.
     pub(crate) fn sync_dirty(&self) -> io::Result<()> {
+        // One at a time: what another one has taken out of `dirty` counts only when it is done.
+        let _alone = self.syncing.lock();
         let before = *self.progress.lock();
         let dirty = std::mem::take(&mut *self.dirty.lock());
         for segment in &dirty.segments {

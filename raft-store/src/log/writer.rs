@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::background::Task;
 use super::checkpoint::{CheckpointInfo, write_checkpoint};
-use super::files::{create_spare, retire};
+use super::files::{create_spare, remove};
 use super::jobs::{Install, Job, Truncate};
 use super::marks::VoteFile;
 use super::queue::Queue;
@@ -126,6 +126,10 @@ impl Writer {
                 self.finish(group);
                 let Install { checkpoint, replaced, done } = *install;
                 self.answer("installing a checkpoint", done, |writer| {
+                    if replaced.is_none() {
+                        // The log up to the checkpoint stays, so it is on the disk first, as for one of our own.
+                        writer.shared.sync_dirty()?;
+                    }
                     write_checkpoint(&writer.shared.folder, writer.shared.genesis, &checkpoint)?;
                     let at = checkpoint.at;
                     writer.shared.remember_checkpoint(CheckpointInfo { at, installed: true });
@@ -296,8 +300,8 @@ impl Writer {
             .lock()
             .segments
             .retain(|dirty| !removed.iter().any(|segment| Arc::ptr_eq(segment, dirty)));
-        for segment in removed.into_iter().rev() {
-            retire(shared, segment)?;
+        for segment in removed.iter().rev() {
+            remove(shared, segment)?;
         }
         shared.folder.vfs.sync_dir(&shared.folder.log)
     }

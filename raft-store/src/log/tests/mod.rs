@@ -6,4 +6,5 @@ mod basics;
 mod crash;
 mod inspect;
 
+mod random;
 mod world;
