@@ -25,8 +25,9 @@ fn append(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder for the log");
     let options = LogOptions { segment_size: 256 << 20, ..LogOptions::new("bench", "bench") };
     let clock = Arc::new(SystemClock::default());
-    let (mut log, _) = Log::open(Arc::new(RealVfs), folder.path(), options, clock, Box::new(NoStamper), &mut ())
-        .expect("the log opens");
+    let (mut log, _) =
+        Log::open(Arc::new(RealVfs), folder.path(), options, clock, Box::new(NoStamper), &mut ())
+            .expect("the log opens");
     let mut next = 0;
     let mut group = criterion.benchmark_group("log_append_flush");
     for count in [1_u64, 64, 512] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use flotilla_remoting::ResponseCode;
-use support::client::Pulled;
+use support::exchange::Pulled;
 use support::{Client, Cluster, Failure, Pull, run};
 use tokio::task::JoinSet;
 

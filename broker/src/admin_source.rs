@@ -86,7 +86,11 @@ impl AdminSource for NodeSource {
                 named,
                 if named { "system topics are applied" } else { "system topics are not applied" }.into(),
             ),
-            check("views", self.views.is_ready(), "every applied message can be found by its queue offset".into()),
+            check(
+                "views",
+                self.views.is_ready(),
+                "every applied message can be found by its queue offset".into(),
+            ),
             check("registered", self.visibility.registered(), "known to a name server".into()),
         ]
     }

@@ -77,7 +77,12 @@ enum Route {
 }
 
 impl Reply {
-    pub fn to_client(connection: Arc<Connection>, oneway: bool, permit: BytesPermit, timer: Option<RpcTimer>) -> Self {
+    pub fn to_client(
+        connection: Arc<Connection>,
+        oneway: bool,
+        permit: BytesPermit,
+        timer: Option<RpcTimer>,
+    ) -> Self {
         let route = if oneway { Route::Oneway } else { Route::Client };
         Self { connection, route, permit, timer }
     }

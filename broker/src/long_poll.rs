@@ -146,8 +146,10 @@ impl LongPolls {
     /// Hands out everything that is held.
     pub fn take_all(&self) -> Vec<HeldPull> {
         let held = std::mem::take(&mut *self.held.lock());
-        let pulls: Vec<HeldPull> =
-            held.into_values().flat_map(|queues| queues.into_values().flatten().collect::<Vec<_>>()).collect();
+        let pulls: Vec<HeldPull> = held
+            .into_values()
+            .flat_map(|queues| queues.into_values().flatten().collect::<Vec<_>>())
+            .collect();
         self.count.fetch_sub(pulls.len(), Ordering::SeqCst);
         pulls
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use flotilla_core::Tables;
-use flotilla_net::{ByteBudget, ClientPool, ConnectionOptions, ListenOptions, Listener, Overflow, PoolOptions};
+use flotilla_net::{
+    ByteBudget, ClientPool, ConnectionOptions, ListenOptions, Listener, Overflow, PoolOptions,
+};
 use flotilla_raft_store::raft::{Replica, ReplicaOptions, Status};
 use flotilla_raft_store::vfs::RealVfs;
 use parking_lot::RwLock;

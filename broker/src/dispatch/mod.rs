@@ -112,7 +112,9 @@ impl Dispatcher {
                         return;
                     }
                     Err(ForwardError::NotProposed) => self.group.changed(call.deadline).await,
-                    Err(ForwardError::Unknown(_)) if self.repeatable(&call) => self.group.changed(call.deadline).await,
+                    Err(ForwardError::Unknown(_)) if self.repeatable(&call) => {
+                        self.group.changed(call.deadline).await
+                    }
                     Err(ForwardError::Unknown(reason)) => {
                         debug!(code = call.request.header.code, leader, %reason, "forwarded call has no known outcome");
                         self.metrics.unknown_outcome();

@@ -15,9 +15,21 @@ pub fn reason(code: Code) -> Option<&'static str> {
         370 => "recall is not part of this version",
         400..=402 | 200_050..=200_056 | 200_151 => "pop consumption is not part of this version",
         40 | 220 | 221 | 307 | 309 => "a broker sends this to clients",
-        100..=105 | 205 | 206 | 216 | 217 | 219 | 224 | 304 | 311..=313 | 318 | 319 | 322 | 327 | 901 | 904 => {
-            "a name server answers this"
-        }
+        100..=105
+        | 205
+        | 206
+        | 216
+        | 217
+        | 219
+        | 224
+        | 304
+        | 311..=313
+        | 318
+        | 319
+        | 322
+        | 327
+        | 901
+        | 904 => "a name server answers this",
         902 | 903 | 905..=908 => "there is no master and slave here, replicas agree by Raft",
         1001..=1013 => "there is no controller here, replicas agree by Raft",
         354 | 355 => "there is no RocksDB here",

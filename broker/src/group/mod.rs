@@ -137,7 +137,8 @@ impl Group {
             return Err(ProposeError::TooLarge);
         }
         let (answer, receiver) = oneshot::channel();
-        let work = CommandWork { command, deadline, answer: Box::new(move |result| drop(answer.send(result))) };
+        let work =
+            CommandWork { command, deadline, answer: Box::new(move |result| drop(answer.send(result))) };
         if self.inner.queue.try_send(Work::Command(work)).is_err() {
             return Err(ProposeError::Busy);
         }

@@ -82,7 +82,9 @@ fn check(data: &HeartbeatData) -> Result<(), String> {
         for subscription in &consumer.subscription_data_set {
             names::check_topic(&subscription.topic).map_err(|error| error.to_string())?;
             let expression_type = subscription.expression_type.as_deref().unwrap_or("");
-            if subscription.sub_string.len() > EXPRESSION_SIZE_MAX || expression_type.len() > EXPRESSION_TYPE_SIZE_MAX {
+            if subscription.sub_string.len() > EXPRESSION_SIZE_MAX
+                || expression_type.len() > EXPRESSION_TYPE_SIZE_MAX
+            {
                 return Err(format!("subscription of topic {} is too long", subscription.topic));
             }
         }

@@ -151,10 +151,7 @@ fn offset_handler(parts: &Parts) -> offsets::OffsetHandler {
 }
 
 fn heartbeat_handler(parts: &Parts) -> heartbeat::HeartbeatHandler {
-    heartbeat::HeartbeatHandler {
-        sessions: parts.sessions.clone(),
-        joins: parts.joins.clone(),
-    }
+    heartbeat::HeartbeatHandler { sessions: parts.sessions.clone(), joins: parts.joins.clone() }
 }
 
 fn unregister_handler(parts: &Parts) -> members::UnregisterHandler {

@@ -58,7 +58,12 @@ struct Tickets {
 
 impl Default for PendingOffsets {
     fn default() -> Self {
-        Self { pending: Mutex::default(), wake: Notify::new(), settled: watch::Sender::new(0), flushing: tokio::sync::Mutex::default() }
+        Self {
+            pending: Mutex::default(),
+            wake: Notify::new(),
+            settled: watch::Sender::new(0),
+            flushing: tokio::sync::Mutex::default(),
+        }
     }
 }
 
@@ -81,7 +86,11 @@ impl PendingOffsets {
     ///
     /// # Errors
     /// They were not in the log at the deadline; they may get there later, unless they become too old.
-    pub async fn take_over(&self, commits: Vec<OffsetCommit>, deadline: Instant) -> Result<Answer, ProposeError> {
+    pub async fn take_over(
+        &self,
+        commits: Vec<OffsetCommit>,
+        deadline: Instant,
+    ) -> Result<Answer, ProposeError> {
         let mut ticket = 0;
         for commit in commits {
             ticket = self.commit(&commit.group, &commit.topic, commit.queue_id, commit.offset);
@@ -135,7 +144,8 @@ impl PendingOffsets {
             let mut pending = self.pending.lock();
             let now = Instant::now();
             pending.offsets.retain(|_, commit| now.duration_since(commit.since) < STALE_COMMIT_AGE);
-            let batch: Vec<(Key, Pending)> = pending.offsets.iter().map(|(key, value)| (key.clone(), *value)).collect();
+            let batch: Vec<(Key, Pending)> =
+                pending.offsets.iter().map(|(key, value)| (key.clone(), *value)).collect();
             (pending.last, batch)
         };
         if let Some(oldest) = batch.iter().map(|(_, pending)| pending.since).min() {
@@ -181,7 +191,8 @@ impl Handler for OffsetHandler {
 
 impl OffsetHandler {
     fn query(&self, call: Call) {
-        let (group, pending, dispatcher) = (self.group.clone(), self.pending.clone(), self.dispatcher.clone());
+        let (group, pending, dispatcher) =
+            (self.group.clone(), self.pending.clone(), self.dispatcher.clone());
         self.runtime.spawn(async move {
             // The next owner of a queue reads here what the last one committed: a deposed leader must not answer.
             if group.replica().read_index(call.deadline).await.is_err() {
@@ -237,7 +248,8 @@ fn is_stored(group: &Group, pending: &PendingOffsets, call: &Call) -> bool {
     let Ok(request) = UpdateConsumerOffsetRequest::decode(&call.request.header.ext) else { return false };
     let Ok(queue_id) = u32::try_from(request.queue_id) else { return false };
     let stored = group.tables().consumer_offset(request.consumer_group, request.topic, queue_id);
-    stored == Some(request.commit_offset) || pending.get(request.consumer_group, request.topic, queue_id).is_some()
+    stored == Some(request.commit_offset)
+        || pending.get(request.consumer_group, request.topic, queue_id).is_some()
 }
 
 fn answer_query(group: &Group, pending: &PendingOffsets, call: Call) {

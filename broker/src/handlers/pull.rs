@@ -185,7 +185,9 @@ impl Pulls {
         match checked {
             Ok(checked) => self.serve(Pull::new(call, checked, wish)),
             // A member whose join is under way pulls already (FAILOVER.md 17).
-            Err((ResponseCode::SubscriptionNotExist, _)) if self.joins.awaits(&group) && Instant::now() < call.deadline => {
+            Err((ResponseCode::SubscriptionNotExist, _))
+                if self.joins.awaits(&group) && Instant::now() < call.deadline =>
+            {
                 let this = self.clone();
                 self.runtime.spawn(async move {
                     tokio::time::sleep(REBUILD_PAUSE).await;
@@ -200,7 +202,9 @@ impl Pulls {
 
     fn wish(&self, request: &PullMessageRequest<'_>, deadline: Instant) -> Wish {
         // An answer has to be on its way before whoever forwarded the call gives up.
-        let longest = deadline.saturating_duration_since(Instant::now() + Duration::from_millis(500)).min(self.hold_max);
+        let longest = deadline
+            .saturating_duration_since(Instant::now() + Duration::from_millis(500))
+            .min(self.hold_max);
         let asked = Duration::from_millis(u64::try_from(request.suspend_timeout_ms).unwrap_or(0));
         Wish {
             offset: request.queue_offset,
@@ -213,7 +217,8 @@ impl Pulls {
     /// The checks of a pull, in the order of RocketMQ. Source: PullMessageProcessor 5.3.3.
     fn check(&self, request: &PullMessageRequest<'_>) -> Result<Checked, Refusal> {
         let (group_name, topic_name) = (request.consumer_group, request.topic);
-        names::check_group(group_name).map_err(|error| (ResponseCode::InvalidParameter, error.to_string()))?;
+        names::check_group(group_name)
+            .map_err(|error| (ResponseCode::InvalidParameter, error.to_string()))?;
         let tables = self.group.tables();
         if !tables.settings().broker_permission.is_readable() {
             return Err((ResponseCode::NoPermission, "the broker pulling message is forbidden".to_owned()));
@@ -276,7 +281,9 @@ impl Pulls {
         let applied = self.group.tables().queue(topic, queue_id);
         let view = self.views.queue(topic, queue_id);
         let range = applied.map(|applied| match &view {
-            Some(view) => QueueRange { min: applied.min, max: applied.max.min(view.range().max).max(applied.min) },
+            Some(view) => {
+                QueueRange { min: applied.min, max: applied.max.min(view.range().max).max(applied.min) }
+            }
             None => QueueRange { min: applied.min, max: applied.min },
         });
         (view, range)
@@ -288,7 +295,9 @@ impl Pulls {
         let (view, known) = self.range(&pull.topic, pull.queue_id);
         let range = known.unwrap_or_default();
         match (decide_pull_offset(known, pull.offset), view) {
-            (OffsetDecision::Read, Some(view)) if view.in_memory(pull.offset) => self.find(pull, &view, range),
+            (OffsetDecision::Read, Some(view)) if view.in_memory(pull.offset) => {
+                self.find(pull, &view, range)
+            }
             (OffsetDecision::Read, Some(view)) => {
                 let this = self.clone();
                 self.runtime.spawn_blocking(move || this.find(pull, &view, range));
@@ -332,7 +341,9 @@ impl Pulls {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.serve_again(pull),
             Err(error) => {
                 error!(topic = %pull.topic, queue_id = pull.queue_id, %error, "consume queue can't be read");
-                return pull.call.refuse(ResponseCode::SystemError, format!("consume queue can't be read: {error}"));
+                return pull
+                    .call
+                    .refuse(ResponseCode::SystemError, format!("consume queue can't be read: {error}"));
             }
         }
         let (picked, next) = pick(&units, &pull);

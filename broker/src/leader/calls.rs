@@ -49,8 +49,11 @@ impl LeaderCalls {
             }
             match self.group.standing() {
                 Standing::Leading { .. } => {
-                    let answer =
-                        tokio::time::timeout_at(deadline.into(), self.group.propose(command.clone(), deadline)).await;
+                    let answer = tokio::time::timeout_at(
+                        deadline.into(),
+                        self.group.propose(command.clone(), deadline),
+                    )
+                    .await;
                     match answer {
                         Ok(Ok(answer)) => return Ok(answer),
                         Ok(Err(ProposeError::NotLeader { .. } | ProposeError::Busy)) => {}
