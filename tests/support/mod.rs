@@ -15,6 +15,12 @@
 //! | `history.rs` | the checks of acked attempts against what the group holds                             |
 //! | `reader.rs`  | a consumer that reads along and notes each answer that would move it back             |
 //!
+//! | environment             | effect                                                          |
+//! |-------------------------|-----------------------------------------------------------------|
+//! | `FLOTILLA_BINARY`       | another binary than the one that cargo has built                |
+//! | `FLOTILLA_SOAK_MINUTES` | length of the soak, 20 s without it                             |
+//! | `FLOTILLA_KILLS`        | kills of the leader in each test of the kind, 2 without it      |
+//!
 //! Promises: no process outlives its test, nothing waits without a deadline, and a failure prints the folder and the
 //! last lines of each process. No pause stands for a condition: what is waited for is always looked at.
 #![allow(dead_code, unused_imports, reason = "each suite uses its part")]
