@@ -49,7 +49,7 @@ impl Cluster {
 
     /// A group with the usual limits, its client, and the addresses of the leader and of another replica.
     pub async fn with_client() -> anyhow::Result<(Cluster, Client, [String; 2])> {
-        let cluster = Cluster::start_with(&[("mappedFileSizeCommitLog", "16777216")]).await?;
+        let cluster = Cluster::start_with(&[]).await?;
         let leader = cluster.leader().await?;
         let addresses = [cluster.address(leader), cluster.address(cluster.other_than(&[leader]))];
         let client = cluster.client();
