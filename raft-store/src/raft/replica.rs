@@ -152,7 +152,7 @@ impl<A: Send + 'static> Replica<A> {
     /// Proposes payloads; everything handed over in one call reaches the core in one batch and keeps its order. Each
     /// `done` is called exactly once, also on refusal. Best called on [`Replica::raft_runtime`].
     ///
-    /// Dropping the future in between leaves a part proposed; the rest is answered [`ProposeError::Stopped`].
+    /// Dropping the future in between leaves a part proposed; the rest is answered [`super::ProposeError::Stopped`].
     pub async fn submit(&self, proposals: Vec<Proposal<A>>) {
         self.inner.ops.submit(proposals).await;
     }

@@ -2,7 +2,7 @@
 //!
 //! A mapped file may not shrink while it is mapped, or a touch of the missing pages kills the process. The log keeps
 //! that: segment files are allocated at full length and never shortened, and a segment is given a second life only
-//! when nobody holds its mapping any more ([`Mapping::users`]).
+//! when nobody holds its mapping any more (its count of users is zero).
 
 use std::fs::File;
 use std::io;
