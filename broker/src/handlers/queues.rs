@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flotilla_core::QueueRange;
@@ -19,6 +20,9 @@ use crate::call::Call;
 use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
 use crate::views::{ConsumeQueues, QueueView, Unit};
+
+/// Pause before another look at a view that is being rebuilt.
+const REBUILD_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves 29 to 33.
 pub struct QueueHandler {
@@ -71,7 +75,8 @@ impl QueueHandler {
         };
         let (time, upper) = (request.timestamp, request.boundary_type == BoundaryType::Upper);
         let log = self.log.clone();
-        self.runtime.spawn_blocking(move || match search(&view, &log, time, upper) {
+        let found = move || search(&view, &log, time, upper);
+        self.runtime.spawn_blocking(move || match patiently(call.deadline, found) {
             Ok(offset) => success(call, OffsetResponse { offset }.encode()),
             Err(error) => unreadable(call, &error),
         });
@@ -86,7 +91,8 @@ impl QueueHandler {
             return success(call, TimestampResponse { timestamp: -1 }.encode());
         };
         let log = self.log.clone();
-        self.runtime.spawn_blocking(move || match store_time(&view, &log, view.range().min) {
+        let found = move || store_time(&view, &log, view.range().min);
+        self.runtime.spawn_blocking(move || match patiently(call.deadline, found) {
             Ok(timestamp) => success(call, TimestampResponse { timestamp }.encode()),
             Err(error) => unreadable(call, &error),
         });
@@ -116,6 +122,20 @@ impl QueueHandler {
 
     fn queue(&self, topic: &str, queue_id: i32) -> Option<Arc<QueueView>> {
         self.views.queue(topic, u32::try_from(queue_id).ok()?)
+    }
+}
+
+/// Reads again while a view is being rebuilt from the log, which takes moments. Blocks.
+fn patiently<T>(deadline: Instant, read: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match read() {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && Instant::now() + REBUILD_PAUSE < deadline =>
+            {
+                std::thread::sleep(REBUILD_PAUSE);
+            }
+            outcome => return outcome,
+        }
     }
 }
 
