@@ -20,7 +20,7 @@ use crate::codec::{
     CodecError, CodecReason, Decode, Encode, Reader, put_bool, put_count, put_i64, put_list, put_text,
     put_u32, put_u64,
 };
-use crate::model::{GroupConfig, Member, Settings, TopicConfig};
+use crate::model::{GroupConfig, Member, SettingChange, Settings, TopicConfig};
 
 const VERSION: u8 = 1;
 
@@ -57,6 +57,8 @@ pub enum Command {
         log_position: u64,
         queues: Vec<QueueMinimum>,
     },
+    /// Changes some settings of the group and leaves the others as they are.
+    ChangeSettings(Vec<SettingChange>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +119,7 @@ impl Command {
             Self::Join(_) => "join",
             Self::Leave { .. } => "leave",
             Self::RaiseMinimum { .. } => "raise_minimum",
+            Self::ChangeSettings(_) => "change_settings",
         }
     }
 
@@ -134,6 +137,7 @@ impl Command {
             Self::Join(_) => 10,
             Self::Leave { .. } => 11,
             Self::RaiseMinimum { .. } => 12,
+            Self::ChangeSettings(_) => 20,
         }
     }
 
@@ -214,6 +218,7 @@ impl Command {
                     put_i64(out, queue.min);
                 }
             }
+            Self::ChangeSettings(changes) => put_list(out, changes),
         }
     }
 
@@ -286,6 +291,7 @@ impl Command {
                     })
                 })?,
             },
+            20 => Self::ChangeSettings(input.list("setting changes", 9, SettingChange::decode)?),
             other => return Err(input.error("command kind", CodecReason::Unknown(other.into()))),
         })
     }

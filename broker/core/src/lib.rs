@@ -30,8 +30,9 @@ pub use command::{Bootstrap, Command, Join, LeaveReason, OffsetCommit, QueueMini
 pub use effects::{Answer, Appended, Effects, Refusal, Run};
 pub use message::{MessageError, MessageShape, Messages};
 pub use model::{
-    ConsumeFrom, ConsumeType, DataVersion, FilterType, GroupConfig, GroupMembers, Member, MessageModel, Perm,
-    QueueHead, QueueRange, RetryPolicy, Settings, SimpleSubscription, Subscription, TopicConfig,
+    ConsumeFrom, ConsumeType, DataVersion, FilterType, GroupConfig, GroupMembers, Hours, Member,
+    MessageModel, Perm, QueueHead, QueueRange, Retention, RetryPolicy, SettingChange, Settings,
+    SimpleSubscription, Subscription, TopicConfig,
 };
 pub use payload::{Payload, PayloadBuilder, PayloadError};
 pub use rules::{TagFilter, TagFilterError};

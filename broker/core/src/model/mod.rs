@@ -3,13 +3,15 @@
 mod group;
 mod member;
 mod queue;
+mod retention;
 mod settings;
 mod topic;
 
 pub use group::{GroupConfig, RetryPolicy, SimpleSubscription};
 pub use member::{ConsumeFrom, ConsumeType, GroupMembers, Member, MessageModel, Subscription};
 pub use queue::{QueueHead, QueueRange};
-pub use settings::Settings;
+pub use retention::{Hours, Retention};
+pub use settings::{SettingChange, Settings};
 pub use topic::{FilterType, Perm, TopicConfig};
 
 use crate::codec::{CodecError, Decode, Encode, Reader, put_i64};

@@ -105,6 +105,7 @@ impl Tables {
             put_text(out, broker);
         }
         self.settings.encode(out);
+        self.settings_version.encode(out);
         self.topic_version.encode(out);
         self.group_version.encode(out);
         put_u64(out, self.minimum_position);
@@ -121,6 +122,7 @@ impl Tables {
             Ok(Identity { cluster: input.name("cluster name")?, broker: input.name("broker name")? })
         })?;
         self.settings = Settings::decode(input)?;
+        self.settings_version = DataVersion::decode(input)?;
         self.topic_version = DataVersion::decode(input)?;
         self.group_version = DataVersion::decode(input)?;
         self.minimum_position = input.u64("minimum position")?;

@@ -38,6 +38,11 @@ impl Tables {
             Command::RaiseMinimum { log_position, queues } => {
                 self.raise_minimum(log_position, &queues, effects)
             }
+            Command::ChangeSettings(changes) => {
+                let mut settings = self.settings.clone();
+                changes.into_iter().for_each(|change| change.apply(&mut settings));
+                self.put_settings(settings, time_ms, effects)
+            }
         }
     }
 
@@ -67,6 +72,7 @@ impl Tables {
             return Answer::Unchanged;
         }
         self.settings = settings;
+        self.settings_version.advance(time_ms);
         effects.settings_changed = true;
         // Templates that exist only under a setting come and go with it.
         let Some(identity) = &self.identity else { return Answer::Done };

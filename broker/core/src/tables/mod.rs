@@ -30,6 +30,7 @@ pub struct Tables {
     applied: Applied,
     identity: Option<Identity>,
     settings: Settings,
+    settings_version: DataVersion,
     topics: Sharded<TopicState>,
     topic_version: DataVersion,
     groups: Sharded<GroupConfig>,

@@ -23,6 +23,11 @@ impl Tables {
         &self.settings
     }
 
+    /// How often the settings were changed since the group has them.
+    pub fn settings_version(&self) -> DataVersion {
+        self.settings_version
+    }
+
     /// Log position below which records may be gone.
     pub fn minimum_position(&self) -> u64 {
         self.minimum_position

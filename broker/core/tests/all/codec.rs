@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use flotilla_core::codec::{CodecReason, Reader};
 use flotilla_core::{
-    Answer, Command, FilterType, GroupConfig, LeaveReason, OffsetCommit, Payload, PayloadError, Perm,
-    QueueMinimum, Refusal, RetryPolicy, Settings, SimpleSubscription, Tables, TailTable, TopicConfig, system,
+    Answer, Command, FilterType, GroupConfig, Hours, LeaveReason, OffsetCommit, Payload, PayloadError, Perm,
+    QueueMinimum, Refusal, RetryPolicy, SettingChange, Settings, SimpleSubscription, Tables, TailTable,
+    TopicConfig, system,
 };
 use proptest::prelude::*;
 
@@ -57,6 +58,27 @@ fn every_command() -> Vec<Command> {
             log_position: 1 << 40,
             queues: vec![QueueMinimum { topic: "T".into(), queue_id: 1, min: 12 }],
         },
+        Command::ChangeSettings(every_change()),
+    ]
+}
+
+fn every_change() -> Vec<SettingChange> {
+    vec![
+        SettingChange::BrokerPermission(Perm(4)),
+        SettingChange::AutoCreateTopic(false),
+        SettingChange::AutoCreateGroup(false),
+        SettingChange::DefaultTopicQueueCount(3),
+        SettingChange::ClusterTopicEnable(false),
+        SettingChange::BrokerTopicEnable(false),
+        SettingChange::TraceTopicEnable(true),
+        SettingChange::PropertyFilterEnable(true),
+        SettingChange::YoungQueueBytes(9),
+        SettingChange::MessageSizeMax(2048),
+        SettingChange::ReservedHours(1),
+        SettingChange::DeleteWhen(Hours::of([0, 23])),
+        SettingChange::DiskUsedPercentMax(50),
+        SettingChange::DeleteForcibly(false),
+        SettingChange::LogBytesMax(1 << 40),
     ]
 }
 
@@ -78,7 +100,11 @@ fn every_command_reads_back_as_it_was() {
         assert_eq!(Command::decode(&command.encode()).unwrap(), command);
         assert!(Command::decode(&[&bytes[..], b"x"].concat()).is_err());
     }
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), (1..=12).collect::<Vec<_>>(), "every kind is covered");
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        (1..=12).chain([20]).collect::<Vec<_>>(),
+        "every kind is covered"
+    );
 }
 
 #[test]

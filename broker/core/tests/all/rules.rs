@@ -5,7 +5,8 @@ use flotilla_core::rules::{
     query_consumer_offset,
 };
 use flotilla_core::{
-    Command, OffsetCommit, Perm, QueueMinimum, QueueRange, Settings, TagFilter, TopicConfig,
+    Answer, Command, OffsetCommit, Perm, QueueMinimum, QueueRange, Retention, SettingChange, Settings,
+    Tables, TagFilter, TopicConfig,
 };
 
 use crate::support::{World, topic};
@@ -142,6 +143,27 @@ fn the_setting_takes_the_standard_template_away_and_back() {
     assert_eq!(created(&world, "New", "TBW102", 4), TopicDecision::Unknown);
     world.commit(&[Command::PutSettings(Settings::default())], &[]);
     assert_eq!(created(&world, "New", "TBW102", 4), TopicDecision::Create(topic("New", 4)));
+}
+
+#[test]
+fn changes_of_different_settings_do_not_undo_each_other() {
+    let mut world = World::bootstrapped();
+    let before = world.tables.settings_version();
+    // Two administrators who both read the settings before either had changed them.
+    let one = Command::ChangeSettings(vec![SettingChange::BrokerPermission(Perm(4))]);
+    let other =
+        Command::ChangeSettings(vec![SettingChange::AutoCreateTopic(false), SettingChange::ReservedHours(1)]);
+    let effects = world.commit(&[one.clone(), other, one], &[]);
+    assert_eq!(effects.answers, [Answer::Done, Answer::Done, Answer::Unchanged]);
+    assert!(effects.settings_changed);
+    let expected = Settings { broker_permission: Perm(4), auto_create_topic: false, ..Settings::default() };
+    let retention = Retention { reserved_hours: 1, ..Retention::default() };
+    assert_eq!(*world.tables.settings(), Settings { retention, ..expected });
+    assert_eq!(world.tables.settings_version().counter, before.counter + 2);
+    assert_eq!(world.tables.topic("TBW102"), None, "the template goes with its setting");
+    let again = Tables::decode(&world.tables.encode()).unwrap();
+    assert_eq!(again.settings(), world.tables.settings());
+    assert_eq!(again.settings_version(), world.tables.settings_version());
 }
 
 #[test]
