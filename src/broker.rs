@@ -65,7 +65,8 @@ fn sources(args: &BrokerArgs) -> anyhow::Result<Sources> {
     Ok(Sources { file, environment: environment(), overrides })
 }
 
-fn read(path: &Path) -> anyhow::Result<(String, Vec<u8>)> {
+/// A configuration file: its name as given, and its bytes.
+pub fn read(path: &Path) -> anyhow::Result<(String, Vec<u8>)> {
     let bytes = std::fs::read(path).with_context(|| format!("configuration file {}", path.display()))?;
     Ok((path.display().to_string(), bytes))
 }

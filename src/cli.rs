@@ -47,13 +47,27 @@ pub enum Command {
     Standalone(StandaloneArgs),
     /// Look at a data folder without starting a broker
     Log(LogArgs),
+    /// Show what a configuration file says, key by key; exit code 1 if a start would be refused
+    CheckConfig(CheckConfigArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct NamesrvArgs {
-    /// Address for clients and brokers
-    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:9876")]
-    pub listen: SocketAddr,
+    /// Configuration file: RocketMQ's keys as `key=value` lines
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Set one key; may be repeated, the last one counts
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Print every key with its value and origin, then exit; fails if the name server would not start
+    #[arg(short = 'p', long)]
+    pub print_config: bool,
+
+    /// Address for clients and brokers [default: bindAddress and listenPort, 0.0.0.0:9876]
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Option<SocketAddr>,
 
     /// Address of the HTTP administration (health, metrics); off when absent
     #[arg(long, value_name = "IP:PORT")]
@@ -119,6 +133,43 @@ pub struct StandaloneArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The values of the file are merged with --set and, for a broker, with the environment, as at a
+start. Keys that nobody gave are left out unless --all is given.")]
+pub struct CheckConfigArgs {
+    /// Configuration file
+    pub file: PathBuf,
+
+    /// Whose configuration it is
+    #[arg(long, value_enum, default_value = "broker")]
+    pub kind: ConfigKind,
+
+    /// How the answer looks
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: OutputFormat,
+
+    /// Show defaults too
+    #[arg(long)]
+    pub all: bool,
+
+    /// Set one key; may be repeated, the last one counts
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ConfigKind {
+    Broker,
+    Namesrv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
 pub struct LogArgs {
     #[command(subcommand)]
     pub command: LogCommand,
@@ -170,13 +221,19 @@ mod tests {
             "flotilla standalone --log-level debug --data d --nodes 1 --listen 127.0.0.1:0",
             "flotilla log inspect ./data/n0",
             "flotilla log verify ./data/n0",
+            "flotilla namesrv -c namesrv.conf -p --set listenPort=1",
+            "flotilla check-config n0.properties --kind namesrv --output json --all",
         ];
         for line in lines {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in
-            ["flotilla", "flotilla log", "flotilla standalone --nodes 0", "flotilla namesrv --listen x"]
-        {
+        for line in [
+            "flotilla",
+            "flotilla log",
+            "flotilla standalone --nodes 0",
+            "flotilla namesrv --listen x",
+            "flotilla check-config",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod broker;
+mod check_config;
 mod cli;
 mod log;
 mod logging;
 mod namesrv;
+mod namesrv_keys;
 mod ports;
 mod signals;
 mod standalone;
@@ -30,17 +32,19 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     logging::start(&cli.logging, default_level(&cli.command))?;
-    if let Command::Log(args) = cli.command {
-        return log::run(args.command);
-    }
+    let command = match cli.command {
+        Command::Log(args) => return log::run(args.command),
+        Command::CheckConfig(args) => return check_config::run(args),
+        command => command,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("the run-time can't be started")?;
     let done = runtime.block_on(async {
-        match cli.command {
+        match command {
             Command::Namesrv(args) => namesrv::run(args).await,
             Command::Broker(args) => broker::run(args).await,
             Command::Standalone(args) => standalone::run(args).await,
-            Command::Log(_) => Ok(()),
+            Command::Log(_) | Command::CheckConfig(_) => Ok(()),
         }
     });
     // Whatever still runs on a blocking thread must not hold up the exit.
@@ -52,6 +56,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 fn default_level(command: &Command) -> &'static str {
     match command {
         Command::Namesrv(_) | Command::Broker(_) => "info",
-        Command::Standalone(_) | Command::Log(_) => "warn",
+        Command::Standalone(_) | Command::Log(_) | Command::CheckConfig(_) => "warn",
     }
 }

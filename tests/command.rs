@@ -32,8 +32,16 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn help_is_given_on_every_level() {
-    let levels: [&[&str]; 7] =
-        [&[], &["namesrv"], &["broker"], &["standalone"], &["log"], &["log", "inspect"], &["log", "verify"]];
+    let levels: [&[&str]; 8] = [
+        &[],
+        &["namesrv"],
+        &["broker"],
+        &["standalone"],
+        &["log"],
+        &["log", "inspect"],
+        &["log", "verify"],
+        &["check-config"],
+    ];
     for level in levels {
         let output = run(&[level, &["--help"]].concat());
         assert!(output.status.success(), "{level:?}");
@@ -68,6 +76,87 @@ fn a_contradiction_refuses_the_start_on_standard_error() {
     assert!(output.stdout.is_empty());
     let missing = run(&["broker", "-c", "no/such/file"]);
     assert!(text(&missing.stderr).contains("no/such/file"));
+}
+
+fn checked(file: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b.conf");
+    std::fs::write(&path, file).unwrap();
+    let output = run(&[&["check-config", path.to_str().unwrap()], arguments].concat());
+    (output.status.code(), text(&output.stdout).replace(path.to_str().unwrap(), "b.conf"))
+}
+
+const SOUND: &str = "brokerName=b\ndLegerPeers=n0-127.0.0.1:40911\ndLegerSelfId=n0\nbrokerIP1=127.0.0.1\n";
+
+#[test]
+fn check_config_tells_what_each_key_of_a_file_does() {
+    let file = format!("{SOUND}mapedFileSizeCommitLog=67108864\nhaListenPort=10912\nlistenProt=1\n");
+    let (code, table) = checked(&file, &[]);
+    assert_eq!(code, Some(0), "{table}");
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["KEY", "VALUE", "SOURCE", "EFFECT"]);
+    let row = |key: &str| {
+        let row = rows.iter().find(|row| row.first() == Some(&key));
+        row.unwrap_or_else(|| panic!("{key}: {table}")).join(" ")
+    };
+    assert_eq!(row("brokerName"), "brokerName b b.conf:1 used");
+    assert!(row("mappedFileSizeCommitLog").starts_with("mappedFileSizeCommitLog 67108864 b.conf:5 mapped: "));
+    assert!(row("haListenPort").starts_with("haListenPort 10912 b.conf:6 no effect, because "));
+    assert_eq!(row("listenProt"), "listenProt 1 b.conf:7 unknown, did you mean listenPort?");
+    assert!(!table.contains("maxMessageSize"), "defaults are left out: {table}");
+    assert!(table.ends_with("ok: it would start\n"), "{table}");
+    let (_, all) = checked(&file, &["--all"]);
+    assert!(all.contains("maxMessageSize ") && all.lines().count() > 500, "{all}");
+}
+
+#[test]
+fn check_config_fails_where_a_start_would_be_refused_and_shows_everything() {
+    let file = format!("{SOUND}listenPort=99999\nbrokerRole=SLAVE\nfileReservedTime=1\n");
+    let (code, json) = checked(&file, &["--output", "json"]);
+    assert_eq!(code, Some(1), "{json}");
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["starts"], false);
+    let problems: Vec<&str> =
+        report["problems"].as_array().unwrap().iter().map(|problem| problem.as_str().unwrap()).collect();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].starts_with("listenPort=99999 (b.conf:5): "), "{problems:?}");
+    assert!(problems[1].starts_with("brokerRole=SLAVE (b.conf:6): "), "{problems:?}");
+    let keys = report["keys"].as_array().unwrap();
+    let reserved = keys.iter().find(|key| key["key"] == "fileReservedTime").unwrap();
+    assert_eq!((&reserved["value"], &reserved["source"]), (&"1".into(), &"b.conf:7".into()));
+    let (code, _) = checked(&file, &["--set", "listenPort=1", "--set", "brokerRole=ASYNC_MASTER"]);
+    assert_eq!(code, Some(0), "what is set on the command line counts more");
+    let missing = run(&["check-config", "no/such/file"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("no/such/file"));
+}
+
+#[test]
+fn check_config_knows_the_keys_of_a_name_server() {
+    let file = "listenPort=9876\nserverWorkerThreads=4\norderMessageEnabel=true\n";
+    let (code, table) = checked(file, &["--kind", "namesrv"]);
+    assert_eq!(code, Some(0), "{table}");
+    assert!(table.contains("did you mean orderMessageEnable?"), "{table}");
+    assert!(table.contains("no effect, because connections share one run-time"), "{table}");
+    let (code, table) = checked("enableControllerInNamesrv=true\nbindAddress=here\n", &["--kind", "namesrv"]);
+    assert_eq!(code, Some(1), "{table}");
+    assert_eq!(table.matches("refused: ").count(), 2, "{table}");
+}
+
+#[test]
+fn a_name_server_takes_a_file_and_prints_what_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("namesrv.conf");
+    std::fs::write(&path, "listenPort=1234\norderMessageEnable=true\n").unwrap();
+    let path = path.to_str().unwrap();
+    let output = run(&["namesrv", "-c", path, "--set", "listenPort=0", "-p"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    assert!(printed.contains("# --set\nlistenPort=0\n"), "{printed}");
+    assert!(printed.contains(&format!("# {path}:2\norderMessageEnable=true\n")), "{printed}");
+    let refused = run(&["namesrv", "-c", path, "--set", "enableControllerInNamesrv=true"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("enableControllerInNamesrv"), "{}", text(&refused.stderr));
 }
 
 /// A running `standalone`; killed with the test if it was not stopped.

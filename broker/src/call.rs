@@ -65,6 +65,8 @@ pub struct Reply {
     /// Bytes of the request, given back when the answer has left or nobody will answer.
     permit: BytesPermit,
     timer: Option<RpcTimer>,
+    /// When the request came to this replica.
+    since: Instant,
 }
 
 enum Route {
@@ -84,11 +86,18 @@ impl Reply {
         timer: Option<RpcTimer>,
     ) -> Self {
         let route = if oneway { Route::Oneway } else { Route::Client };
-        Self { connection, route, permit, timer }
+        let since = timer.as_ref().map_or_else(Instant::now, RpcTimer::since);
+        Self { connection, route, permit, timer, since }
     }
 
     pub fn to_peer(connection: Arc<Connection>, opaque: i32, permit: BytesPermit) -> Self {
-        Self { connection, route: Route::Peer { opaque }, permit, timer: None }
+        let since = Instant::now();
+        Self { connection, route: Route::Peer { opaque }, permit, timer: None, since }
+    }
+
+    /// When the request came to this replica.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// True when an answer would go nowhere.

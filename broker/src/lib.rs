@@ -23,6 +23,8 @@ mod registration;
 mod registration_body;
 mod series;
 mod sessions;
+mod settings_watch;
+mod stats;
 mod stop;
 pub mod views;
 

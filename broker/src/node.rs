@@ -13,7 +13,7 @@ use flotilla_raft_store::raft::{Replica, ReplicaOptions, Status};
 use flotilla_raft_store::vfs::RealVfs;
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -42,6 +42,8 @@ use crate::peers::service::{Acceptor, Peers};
 use crate::registration::{Identity, Registrar, Visibility};
 use crate::series::Series;
 use crate::sessions::Sessions;
+use crate::settings_watch::SettingsWatch;
+use crate::stats::Stats;
 use crate::stop::{self, StopParts};
 use crate::views::ConsumeQueues;
 
@@ -139,14 +141,20 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let metrics =
         Metrics::new(&config.identity.cluster, &config.identity.broker_name, config.raft.self_index);
     let series = Series::new(metrics.clone());
+    let stats = Stats::new(metrics.clone(), series.clone(), &config.identity.cluster, crate::stats::now_ms());
     let tables = Arc::new(RwLock::new(Tables::blank()));
     let (polls, woken) = LongPolls::new();
     let (changes, change_feed) = mpsc::unbounded_channel();
     let segments = Arc::new(LogSegments::default());
     let views = ConsumeQueues::open(&config.disk.root.join("views"), segments.clone())
         .with_context(|| format!("can't use the views in {}", config.disk.root.display()))?;
-    let machine =
-        BrokerMachine { tables: tables.clone(), views: views.clone(), polls: polls.clone(), changes };
+    let machine = BrokerMachine {
+        tables: tables.clone(),
+        views: views.clone(),
+        polls: polls.clone(),
+        series: series.clone(),
+        changes,
+    };
 
     let peers_slot = Arc::new(OnceLock::new());
     let acceptor = Arc::new(Acceptor { runtime: runtime.clone(), peers: peers_slot.clone() });
@@ -204,6 +212,9 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         pool: pool.clone(),
         encoder: encoder.clone(),
         config: config.clone(),
+        stats: stats.clone(),
+        in_flight: in_flight.clone(),
+        port: listen.port(),
     };
     let (rows, pulls) = table(parts);
     dispatcher.set_table(rows);
@@ -251,7 +262,16 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     tasks.spawn(until(stop.clone(), pulls.clone().serve_woken(woken)));
     tasks.spawn(expire_polls(polls.clone(), stop.clone()));
     tasks.spawn(offsets.clone().run(leader.clone(), stop.clone()));
-    tasks.spawn(fan_out(change_feed, members_changed, visibility.clone(), group.clone(), stop.clone()));
+    let settings_changed = Arc::new(Notify::new());
+    let watch = SettingsWatch {
+        group: group.clone(),
+        own: config.settings.clone(),
+        changed: settings_changed.clone(),
+    };
+    tasks.spawn(watch.run(stop.clone()));
+    tasks.spawn(crate::stats::run(stats, group.clone(), stop.clone()));
+    let listeners = Listeners { members: members_changed, settings: settings_changed };
+    tasks.spawn(fan_out(change_feed, listeners, visibility.clone(), group.clone(), stop.clone()));
     tasks.spawn(reports::report_to_leader(group.clone(), links.clone(), sessions.clone(), stop.clone()));
     tasks.spawn(bootstrap::run(group.clone(), bootstrap::command(&config), stop.clone()));
     let duty = members::MemberDuty {
@@ -429,10 +449,17 @@ async fn expire_polls(polls: Arc<LongPolls>, stop: CancellationToken) {
     }
 }
 
-/// Passes on what apply reports: topics to the name servers, members to the notices, while this replica leads.
+/// Who wants to hear of changes.
+struct Listeners {
+    members: mpsc::UnboundedSender<Arc<str>>,
+    settings: Arc<Notify>,
+}
+
+/// Passes on what apply reports: settings to their watch; topics to the name servers and members to the notices, while
+/// this replica leads.
 async fn fan_out(
     mut changes: mpsc::UnboundedReceiver<Change>,
-    members: mpsc::UnboundedSender<Arc<str>>,
+    listeners: Listeners,
     visibility: Arc<Visibility>,
     group: Group,
     stop: CancellationToken,
@@ -444,9 +471,10 @@ async fn fan_out(
         };
         match change {
             None => return,
+            Some(Change::Settings) => listeners.settings.notify_one(),
             Some(_) if !group.leads() => {}
             Some(Change::Topics) => visibility.wake(),
-            Some(Change::Members(name)) => drop(members.send(name)),
+            Some(Change::Members(name)) => drop(listeners.members.send(name)),
         }
     }
 }

@@ -42,6 +42,11 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("waitSecondsForService", "45"),
 ];
 
+/// Names of the settings that tools see.
+pub fn names() -> Vec<&'static str> {
+    DEFAULTS.iter().map(|(name, _)| *name).collect()
+}
+
 /// Never changed by a request, whatever the black list says.
 const FIXED: &[&str] = &["configBlackList", "configStorePath", "kvConfigPath", "rocketmqHome"];
 
@@ -79,6 +84,13 @@ impl Config {
     /// Sets a key of this process: paths and ports that no request may change.
     pub fn set(&mut self, key: &str, value: impl ToString) {
         self.values.insert(key.to_owned(), value.to_string());
+    }
+
+    /// Takes a setting of the start; what tools can't see is passed over.
+    pub fn start_with(&mut self, key: &str, value: &str) {
+        if let Some(held) = self.values.get_mut(key) {
+            *held = value.to_owned();
+        }
     }
 
     /// The text of code 319.

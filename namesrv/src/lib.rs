@@ -31,4 +31,5 @@ mod server;
 mod state;
 mod warm_up;
 
+pub use config::names as setting_names;
 pub use server::{NameServer, NameServerHandle, NameServerOptions, StartError};

@@ -32,12 +32,21 @@ pub struct NameServerOptions {
     pub kv_path: Option<PathBuf>,
     /// File of the settings that requests may change; only in memory without it.
     pub config_path: Option<PathBuf>,
+    /// Settings to start with; those in the settings file count more.
+    pub settings: Vec<(String, String)>,
 }
 
 impl NameServerOptions {
     /// A name server at `listen` that keeps nothing on disk and has no admin pages.
     pub fn new(listen: SocketAddr) -> NameServerOptions {
-        NameServerOptions { listen, listener: None, admin: None, kv_path: None, config_path: None }
+        NameServerOptions {
+            listen,
+            listener: None,
+            admin: None,
+            kv_path: None,
+            config_path: None,
+            settings: Vec::new(),
+        }
     }
 }
 
@@ -144,6 +153,9 @@ fn load_state(options: &NameServerOptions, local: SocketAddr) -> Result<Arc<Stat
     let kv =
         kv_file.load().map_err(|error| StartError::KeyValues { path: options.kv_path.clone(), error })?;
     let mut config = Config::default();
+    for (key, value) in &options.settings {
+        config.start_with(key, value);
+    }
     if let Some(path) = &options.config_path {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,

@@ -109,7 +109,7 @@ fn all_headers(ext: &ExtFields) {
         AckMessageRequest AddWritePermResponse BaseFields BrokerHeartbeatRequest BrokerRequest
         ChangeInvisibleTimeRequest ChangeInvisibleTimeResponse CheckTransactionStateRequest
         ConsumeMessageDirectlyRequest ConsumerSendMessageBackRequest CreateTopicRequest DeleteSubscriptionGroupRequest
-        DeleteTopicInNamesrvRequest EndTransactionRequest GetAllTopicConfigRequest GetBrokerMemberGroupRequest
+        DeleteTopicInNamesrvRequest EndTransactionRequest GetAllTopicConfigRequest GetBrokerConfigResponse GetBrokerMemberGroupRequest
         GetConsumeStatsRequest GetConsumerConnectionListRequest GetConsumerListRequest
         GetConsumerRunningInfoRequest GetConsumerStatusRequest GetKvConfigResponse GetKvListRequest
         GetMaxOffsetRequest GetProducerConnectionListRequest GetRouteInfoRequest GetSubscriptionGroupConfigRequest
@@ -120,7 +120,7 @@ fn all_headers(ext: &ExtFields) {
         QueryDataVersionResponse QueryMessageRequest QueryMessageResponse QueueRequest RegisterBrokerRequest
         RegisterBrokerResponse RegisterTopicRequest ResetOffsetRequest SearchOffsetRequest SendMessageRequest
         SendMessageResponse TimestampResponse TopicRequest UnregisterClientRequest UpdateConsumerOffsetRequest
-        ViewMessageRequest WipeWritePermResponse WritePermRequest
+        ViewBrokerStatsDataRequest ViewMessageRequest WipeWritePermResponse WritePermRequest
     }
     if let Ok(send) = SendMessageRequest::decode_for(RequestCode::SendMessageV2, ext) {
         let encoded = send.encode_short();

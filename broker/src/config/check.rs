@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use flotilla_core::SettingChange;
+
 use super::merge::{Note, Settings};
 use super::typed::BrokerConfig;
 
@@ -21,13 +23,36 @@ pub(super) fn check(config: &BrokerConfig, settings: &Settings, notes: &mut Vec<
     problems
 }
 
+/// A change of the group's settings, as [`check`] and [`modes`] would see it at the next start.
+pub(super) fn change(config: &BrokerConfig, change: &SettingChange) -> Result<(), String> {
+    let refused = match change {
+        SettingChange::PropertyFilterEnable(true) => {
+            Some("SQL subscriptions are not available yet".to_owned())
+        }
+        SettingChange::MessageSizeMax(bytes) => {
+            let mut changed = config.clone();
+            changed.topics.message_size_max = *bytes as usize;
+            let mut problems = Vec::new();
+            sizes(&changed, &config.settings, &mut problems);
+            problems.into_iter().next().map(|problem| format!("maxMessageSize={bytes}: {problem}"))
+        }
+        _ => None,
+    };
+    refused.map_or(Ok(()), Err)
+}
+
 /// Modes of RocketMQ that can't be had here: starting without them would break what the user relies on.
 pub(super) fn modes(settings: &Settings) -> Vec<String> {
     let mut problems = Vec::new();
-    const REFUSED: [(&str, &str, &str); 7] = [
+    const REFUSED: [(&str, &str, &str); 8] = [
         ("enableDLegerCommitLog", "false", "every group is replicated; remove the line"),
         ("brokerRole", "SLAVE", "replicas of a group elect their leader; list them in dLegerPeers"),
         ("enableControllerMode", "true", "replicas of a group elect their leader; list them in dLegerPeers"),
+        (
+            "useTLS",
+            "true",
+            "encrypted connections are not available yet, and talking in the open would be unsafe",
+        ),
         ("enablePropertyFilter", "true", "SQL subscriptions are not available yet"),
         ("aclEnable", "true", "access control is not available yet, and starting open would be unsafe"),
         (

@@ -2,7 +2,7 @@
 #![cfg(test)]
 #![allow(clippy::unwrap_used)]
 
-use super::keys::{Effect, KEYS, Key, Kind};
+use super::keys::{BROKER, Effect, Key, Kind};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operating.md");
 
@@ -10,6 +10,7 @@ fn kind(kind: Kind) -> String {
     match kind {
         Kind::Bool => "true, false".to_owned(),
         Kind::Integer(min, max) => format!("{min} to {max}"),
+        Kind::Signed => "whole number".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Choice(choices) => choices.join(", "),
         Kind::Hours => "hours".to_owned(),
@@ -29,7 +30,7 @@ fn name(key: &Key) -> String {
 
 fn effective() -> String {
     let mut table = "| key | values | default | meaning |\n|---|---|---|---|\n".to_owned();
-    for key in KEYS {
+    for key in BROKER.iter() {
         let note = match key.effect {
             Effect::Used => String::new(),
             Effect::Mapped(how) => format!(" ({how})"),
@@ -42,11 +43,18 @@ fn effective() -> String {
 }
 
 fn without_effect() -> String {
-    let mut table = "| key | accepted without effect, because |\n|---|---|\n".to_owned();
-    for key in KEYS {
-        if let Effect::None(because) = key.effect {
-            table += &format!("| {} | {because} |\n", name(key));
+    let mut table = "| accepted without effect, because | keys |\n|---|---|\n".to_owned();
+    let mut reasons: Vec<(&str, Vec<String>)> = Vec::new();
+    for key in BROKER.iter() {
+        let Effect::None(because) = key.effect else { continue };
+        match reasons.iter_mut().find(|(reason, _)| *reason == because) {
+            Some((_, keys)) => keys.push(name(key)),
+            None => reasons.push((because, vec![name(key)])),
         }
+    }
+    for (because, mut keys) in reasons {
+        keys.sort_by_key(|key| key.to_ascii_lowercase());
+        table += &format!("| {because} | {} |\n", keys.join(" "));
     }
     table
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::keys::{self, Effect, Key};
+use super::keys::{Effect, Key, Table};
 use super::nearest::nearest;
 use super::properties;
 
@@ -53,7 +53,18 @@ pub struct Setting {
 #[derive(Debug, Clone)]
 pub struct Settings {
     rows: Vec<Setting>,
+    unknown: Vec<Unknown>,
     home: Option<String>,
+}
+
+/// A key that no table has. It is ignored with a warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    pub name: String,
+    pub value: String,
+    pub origin: Origin,
+    /// The known name that was probably meant.
+    pub nearest: Option<&'static str>,
 }
 
 /// A line for the log at start.
@@ -109,6 +120,10 @@ impl Settings {
         self.rows.iter()
     }
 
+    pub fn unknown(&self) -> &[Unknown] {
+        &self.unknown
+    }
+
     /// The setting of a key of the table.
     ///
     /// # Panics
@@ -130,19 +145,45 @@ impl Setting {
         self.origin != Origin::Default
     }
 
+    /// The value as it may be shown.
+    pub fn shown(&self) -> String {
+        self.key.shown(&self.text)
+    }
+
     /// `key=value (origin)`, as messages name a setting.
     pub fn named(&self) -> String {
-        format!("{}={} ({})", self.key.name, self.text, self.origin)
+        format!("{}={} ({})", self.key.name, self.shown(), self.origin)
+    }
+}
+
+/// What the sources say, however wrong.
+#[derive(Debug, Clone)]
+pub struct Merged {
+    /// A value that can't be read leaves what a weaker source said.
+    pub settings: Settings,
+    pub notes: Vec<Note>,
+    /// One line per value that can't be read.
+    pub problems: Vec<String>,
+}
+
+impl Merged {
+    /// The settings and what to say of them.
+    ///
+    /// # Errors
+    /// All values that can't be read.
+    pub fn sound(self) -> Result<(Settings, Vec<Note>), ConfigError> {
+        ConfigError::of(self.problems).map_err(|error| error.with_warnings(&self.notes))?;
+        Ok((self.settings, self.notes))
     }
 }
 
 /// Merges all sources and checks each value against its kind.
-pub(super) fn merge(sources: &Sources) -> Result<(Settings, Vec<Note>), ConfigError> {
+pub fn merge(table: Table, sources: &Sources) -> Merged {
     let home = sources.environment.iter().find(|(name, _)| name == "HOME").map(|(_, value)| value.clone());
-    let rows =
-        keys::KEYS.iter().map(|key| Setting { key, text: key.default.to_owned(), origin: Origin::Default });
+    let rows = table.iter().map(|key| Setting { key, text: key.default.to_owned(), origin: Origin::Default });
     let mut merging = Merging {
-        settings: Settings { rows: rows.collect(), home },
+        table,
+        settings: Settings { rows: rows.collect(), unknown: Vec::new(), home },
         notes: Vec::new(),
         problems: Vec::new(),
     };
@@ -151,11 +192,12 @@ pub(super) fn merge(sources: &Sources) -> Result<(Settings, Vec<Note>), ConfigEr
     merging.own_environment(sources);
     merging.overrides(sources);
     merging.tell_what_has_no_effect();
-    ConfigError::of(merging.problems).map_err(|error| error.with_warnings(&merging.notes))?;
-    Ok((merging.settings, merging.notes))
+    let Merging { settings, notes, problems, .. } = merging;
+    Merged { settings, notes, problems }
 }
 
 struct Merging {
+    table: Table,
     settings: Settings,
     notes: Vec<Note>,
     problems: Vec<String>,
@@ -206,13 +248,16 @@ impl Merging {
 
     fn set(&mut self, name: &str, value: &str, origin: Origin) {
         let is_environment = matches!(origin, Origin::Environment(_));
-        let Some(row) = keys::find(name, is_environment) else {
-            self.notes.push(Note::Warning(unknown(name, &origin)));
+        let Some(row) = self.table.find(name, is_environment) else {
+            let unknown = self.unknown(name, value, origin);
+            self.notes.push(Note::Warning(unknown.to_string()));
+            self.settings.unknown.push(unknown);
             return;
         };
         let setting = &mut self.settings.rows[row];
         let value = value.trim();
         if let Err(reason) = setting.key.kind.check(value) {
+            let value = setting.key.shown(value);
             self.problems.push(format!("{}={value} ({origin}): {reason}", setting.key.name));
             return;
         }
@@ -223,6 +268,12 @@ impl Merging {
         }
         setting.text = value.to_owned();
         setting.origin = origin;
+    }
+
+    fn unknown(&self, name: &str, value: &str, origin: Origin) -> Unknown {
+        let known =
+            self.table.iter().flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied()));
+        Unknown { name: name.to_owned(), value: value.to_owned(), origin, nearest: nearest(name, known) }
     }
 
     fn tell_what_has_no_effect(&mut self) {
@@ -251,23 +302,26 @@ fn same_place(before: &Origin, now: &Origin) -> bool {
     }
 }
 
-fn unknown(name: &str, origin: &Origin) -> String {
-    let shown = match origin {
-        Origin::Environment(variable) => variable.clone(),
-        _ => format!("{name} ({origin})"),
-    };
-    let names =
-        keys::KEYS.iter().flat_map(|key| std::iter::once(key.name).chain(key.aliases.iter().copied()));
-    match nearest(name, names) {
-        Some(near) => format!("{shown}: unknown key, ignored; did you mean {near}?"),
-        None => format!("{shown}: unknown key, ignored"),
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::Environment(variable) => f.write_str(variable)?,
+            _ => write!(f, "{} ({})", self.name, self.origin)?,
+        }
+        f.write_str(": unknown key, ignored")?;
+        self.nearest.map_or(Ok(()), |near| write!(f, "; did you mean {near}?"))
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::keys::BROKER;
     use super::*;
+
+    fn merge(sources: &Sources) -> Result<(Settings, Vec<Note>), ConfigError> {
+        super::merge(BROKER, sources).sound()
+    }
 
     fn sources(file: &str, environment: &[(&str, &str)], overrides: &[&str]) -> Sources {
         Sources {

@@ -16,33 +16,34 @@ impl fmt::Display for Settings {
                 Effect::Used | Effect::Mapped(_) => String::new(),
             };
             writeln!(f, "# {}{note}", setting.origin)?;
-            writeln!(f, "{}={}", setting.key.name, escape(&setting.text))?;
+            writeln!(f, "{}={}", setting.key.name, escape(&setting.shown()))?;
         }
         Ok(())
     }
 }
 
-fn escape(value: &str) -> String {
+pub fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use crate::config::keys::BROKER;
     use crate::config::merge::{Sources, merge};
 
     #[test]
     fn printed_text_reads_back_to_the_same_settings() {
         let file = "brokerName=broker-a\nstorePathRootDir=c:\\\\data\nhaListenPort=1\n";
         let sources = Sources { file: Some(("a.conf".into(), file.into())), ..Sources::default() };
-        let (settings, _) = merge(&sources).unwrap();
+        let (settings, _) = merge(BROKER, &sources).sound().unwrap();
         let text = settings.to_string();
         assert!(text.contains("# a.conf:1\nbrokerName=broker-a\n"), "{text}");
         assert!(text.contains("# a.conf:3; no effect, because "), "{text}");
         assert!(text.contains("# default\nlistenPort=10911\n"), "{text}");
 
         let again = Sources { file: Some(("b.conf".into(), text.into_bytes())), ..Sources::default() };
-        let (again, _) = merge(&again).unwrap();
+        let (again, _) = merge(BROKER, &again).sound().unwrap();
         for (before, after) in settings.iter().zip(again.iter()) {
             assert_eq!(before.text, after.text, "{}", before.key.name);
         }

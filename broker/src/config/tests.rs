@@ -54,7 +54,7 @@ fn the_example_file_starts_without_a_complaint() {
     assert_eq!(config.raft.listen, "0.0.0.0:40911");
     assert_eq!(config.raft.election_ms, (300, 600));
     assert_eq!(config.admin.listen.unwrap().to_string(), "127.0.0.1:8088");
-    assert!(config.topics.auto_create_topic);
+    assert!(config.topics.settings.auto_create_topic);
     assert_eq!(config.serving.drain, Duration::from_secs(35));
 }
 
@@ -77,7 +77,7 @@ fn values_reach_their_fields() {
     assert_eq!(config.raft.group, "broker-a");
     assert_eq!(config.raft.listen, "127.0.0.1:7");
     assert!(config.admin.listen.is_none());
-    assert_eq!(config.topics.permission, 4);
+    assert_eq!(config.topics.settings.broker_permission, flotilla_core::Perm(4));
     assert_eq!(config.disk.root.to_str(), Some("/home/u/data"));
     assert_eq!(config.identity.advertised(1), "[fd00::1]:1");
     assert_eq!(config.limits.idle, Duration::from_secs(7));

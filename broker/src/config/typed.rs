@@ -2,14 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flotilla_raft_store::FlushMode;
 use flotilla_raft_store::peers::{Peer, parse_peer_name, parse_peers};
 
 use super::address::{AddressProbe, choose};
-use super::keys;
 use super::merge::{ConfigError, Note, Settings};
+use super::{group, keys};
 
 /// Everything that a broker can be told. A field is documented by the key that sets it.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct BrokerConfig {
     pub registration: Registration,
     pub limits: Limits,
     pub admin: AdminConfig,
+    /// Every key as text, for those who show the configuration (code 26).
+    pub settings: Arc<Settings>,
 }
 
 /// Who the broker is and where clients find it.
@@ -75,13 +78,9 @@ pub struct DiskConfig {
 /// Settings of topics, groups and messages. Replicated: the leader's count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDefaults {
-    pub auto_create_topic: bool,
-    pub auto_create_group: bool,
-    pub queue_count: u32,
-    /// RocketMQ's bits: 4 read, 2 write.
-    pub permission: u32,
+    /// What this node would make the group's settings, were it the first to lead.
+    pub settings: flotilla_core::Settings,
     pub message_size_max: usize,
-    pub property_filter: bool,
 }
 
 /// How requests are answered.
@@ -155,6 +154,7 @@ pub(super) fn build(
         },
         limits: read.limits(),
         admin: AdminConfig { listen: read.text("adminListen").parse().ok() },
+        settings: Arc::new(settings.clone()),
     })
 }
 
@@ -302,12 +302,8 @@ impl Read<'_> {
 
     fn topics(&self) -> TopicDefaults {
         TopicDefaults {
-            auto_create_topic: self.flag("autoCreateTopicEnable"),
-            auto_create_group: self.flag("autoCreateSubscriptionGroup"),
-            queue_count: self.number("defaultTopicQueueNums"),
-            permission: self.number("brokerPermission"),
+            settings: group::from_file(self.settings),
             message_size_max: self.number("maxMessageSize"),
-            property_filter: self.flag("enablePropertyFilter"),
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::SharedTables;
 use crate::long_poll::LongPolls;
+use crate::series::Series;
 use crate::views::ConsumeQueues;
 
 /// What a proposer learns about its entry.
@@ -37,6 +38,8 @@ pub enum Change {
     Topics,
     /// The members or subscriptions of a consumer group changed.
     Members(Arc<str>),
+    /// Settings of the group changed.
+    Settings,
 }
 
 /// The broker's replicated state machine.
@@ -44,6 +47,8 @@ pub struct BrokerMachine {
     pub tables: SharedTables,
     pub views: Arc<ConsumeQueues>,
     pub polls: Arc<LongPolls>,
+    /// Counts what this replica stores as leader.
+    pub series: Arc<Series>,
     pub changes: mpsc::UnboundedSender<Change>,
 }
 
@@ -76,6 +81,11 @@ impl Machine for BrokerMachine {
         };
         self.views.extend(&context, entry.end_position, &effects);
         for run in effects.runs() {
+            // Proposed here, so this replica led when the messages were stored.
+            if entry.awaited {
+                let sizes = run.messages.iter().map(|message| message.size.into());
+                self.series.topic(run.topic).stored(run.queue_id, sizes);
+            }
             self.polls.arrived(
                 run.topic,
                 run.queue_id,
@@ -83,8 +93,12 @@ impl Machine for BrokerMachine {
                 run.messages.iter().map(|message| message.tags_code),
             );
         }
-        if !effects.topics_changed.is_empty() {
+        // The permission of the broker is part of every topic as the name servers see it.
+        if !effects.topics_changed.is_empty() || effects.settings_changed {
             self.tell(Change::Topics);
+        }
+        if effects.settings_changed {
+            self.tell(Change::Settings);
         }
         for group in &effects.members_changed {
             self.tell(Change::Members(group.clone()));
@@ -116,6 +130,7 @@ impl Machine for BrokerMachine {
         // Held pulls may find here what they wait for, or have to look elsewhere.
         self.polls.recheck_all();
         self.tell(Change::Topics);
+        self.tell(Change::Settings);
         Ok(())
     }
 }

@@ -145,6 +145,11 @@ impl Group {
         receiver.await.unwrap_or(Err(ProposeError::Unknown))
     }
 
+    /// Work that the proposer has not taken yet.
+    pub fn queued(&self) -> usize {
+        self.inner.queue.max_capacity() - self.inner.queue.capacity()
+    }
+
     fn hold(&self, holding: bool) {
         self.inner.holding.store(holding, Ordering::SeqCst);
     }

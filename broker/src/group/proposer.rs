@@ -17,6 +17,7 @@ use flotilla_core::{Answer, PayloadBuilder};
 use flotilla_raft_store::RECORD_HEADER_SIZE;
 use flotilla_raft_store::raft::{Committed, Proposal, ProposeError, Replica};
 use flotilla_remoting::code::ResponseCode;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
 use super::encoder::Encoder;
@@ -45,11 +46,31 @@ pub struct Proposer {
 pub struct InFlight {
     count: AtomicUsize,
     settled: Notify,
+    waiting: Mutex<Waiting>,
+}
+
+/// What the proposer has taken and not yet proposed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waiting {
+    pub count: usize,
+    /// When the first send of it came to this replica.
+    pub since: Option<Instant>,
 }
 
 impl InFlight {
     pub fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
+    }
+
+    /// What waits for its turn.
+    pub fn waiting(&self) -> Waiting {
+        *self.waiting.lock()
+    }
+
+    fn set_waiting<'a>(&self, mut work: impl Iterator<Item = &'a Work>) {
+        let count = work.size_hint().0;
+        let since = work.find_map(Work::since);
+        *self.waiting.lock() = Waiting { count, since };
     }
 
     /// Waits until nothing is under way. Cancel-safe.
@@ -123,6 +144,7 @@ impl Proposer {
             if waiting.is_empty() && self.receiver.recv_many(&mut batch, usize::MAX).await == 0 {
                 return;
             }
+            self.in_flight.set_waiting(waiting.iter().chain(&batch));
             let _turn = self.turn().await;
             while let Ok(work) = self.receiver.try_recv() {
                 batch.push(work);
@@ -134,6 +156,7 @@ impl Proposer {
             while proposals.len() < room && !waiting.is_empty() {
                 proposals.extend(self.next_entry(&mut waiting));
             }
+            self.in_flight.set_waiting(waiting.iter());
             if !proposals.is_empty() {
                 self.replica.submit(proposals).await;
             }

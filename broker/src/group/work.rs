@@ -17,6 +17,16 @@ pub enum Work {
     Command(CommandWork),
 }
 
+impl Work {
+    /// When a send came to this replica.
+    pub fn since(&self) -> Option<Instant> {
+        match self {
+            Self::Send(send) => Some(send.call.reply.since()),
+            Self::Command(_) => None,
+        }
+    }
+}
+
 /// The messages of one send, checked and ready to be encoded.
 pub struct SendWork {
     pub call: Call,

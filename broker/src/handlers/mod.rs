@@ -1,5 +1,7 @@
 //! What each request code does. One file per subject; a handler holds the few capabilities that it needs.
 
+pub mod broker_config;
+pub mod broker_stats;
 pub mod cluster;
 pub mod heartbeat;
 pub mod members;
@@ -7,6 +9,7 @@ pub mod offsets;
 pub mod pull;
 pub mod queues;
 pub mod respond;
+pub mod runtime_info;
 pub mod send;
 pub mod send_answer;
 pub mod topics;
@@ -24,6 +27,7 @@ use crate::dispatch::table::{Access, Placement, Table};
 use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
 use crate::group::encoder::Encoder;
+use crate::group::proposer::InFlight;
 use crate::leader::LeaderCalls;
 use crate::limits::PULL_HOLD_MAX;
 use crate::long_poll::LongPolls;
@@ -31,6 +35,7 @@ use crate::metrics::Metrics;
 use crate::registration::Visibility;
 use crate::series::Series;
 use crate::sessions::Sessions;
+use crate::stats::Stats;
 use crate::views::ConsumeQueues;
 
 /// All that handlers are made of.
@@ -51,6 +56,10 @@ pub struct Parts {
     pub pool: ClientPool,
     pub encoder: Encoder,
     pub config: BrokerConfig,
+    pub stats: Arc<Stats>,
+    pub in_flight: Arc<InFlight>,
+    /// Port that clients really connect to.
+    pub port: u16,
 }
 
 /// The dispatch table of a node, and the handler that also runs the held pulls.
@@ -91,6 +100,12 @@ pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
     table.add(Code::GetAllTopicConfig, Leader, Read, ADMIN, topics.clone());
     table.add(Code::GetTopicConfig, Leader, Read, ADMIN, topics.clone());
     table.add(Code::GetTopicStatsInfo, Leader, Read, ADMIN, topics);
+    let config: Arc<dyn Handler> = Arc::new(config_handler(&parts));
+    table.add(Code::UpdateBrokerConfig, Local, Propose, ADMIN, config.clone());
+    table.add(Code::GetBrokerConfig, Local, Read, ADMIN, config);
+    table.add(Code::GetBrokerRuntimeInfo, Local, Read, ADMIN, Arc::new(runtime_info_handler(&parts)));
+    let stats = broker_stats::BrokerStatsHandler { stats: parts.stats.clone() };
+    table.add(Code::ViewBrokerStatsData, Local, Read, ADMIN, Arc::new(stats));
     table.add(Code::GetBrokerClusterInfo, Local, Read, ADMIN, Arc::new(cluster_handler(&parts)));
     (table, pulls)
 }
@@ -124,7 +139,6 @@ fn send_handler(parts: &Parts) -> send::SendHandler {
         runtime: parts.runtime.clone(),
         broker_name: parts.config.identity.broker_name.clone(),
         encoder: parts.encoder.clone(),
-        message_size_max: parts.config.topics.message_size_max,
         metrics: parts.metrics.clone(),
         series: parts.series.clone(),
     };
@@ -184,6 +198,27 @@ fn topic_handler(parts: &Parts) -> topics::TopicHandler {
         visibility: parts.visibility.clone(),
         runtime: parts.runtime.clone(),
         broker_name: parts.config.identity.broker_name.clone(),
+    }
+}
+
+fn config_handler(parts: &Parts) -> broker_config::BrokerConfigHandler {
+    broker_config::BrokerConfigHandler {
+        group: parts.group.clone(),
+        leader: parts.leader.clone(),
+        runtime: parts.runtime.clone(),
+        config: parts.config.clone(),
+        port: parts.port,
+    }
+}
+
+fn runtime_info_handler(parts: &Parts) -> runtime_info::RuntimeInfoHandler {
+    runtime_info::RuntimeInfoHandler {
+        group: parts.group.clone(),
+        in_flight: parts.in_flight.clone(),
+        stats: parts.stats.clone(),
+        metrics: parts.metrics.clone(),
+        root: parts.config.disk.root.clone(),
+        runtime: parts.runtime.clone(),
     }
 }
 

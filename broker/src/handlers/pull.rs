@@ -69,6 +69,8 @@ struct Pull {
     hold: Option<Duration>,
     /// True once this replica has confirmed that it leads and applied all that was committed then.
     confirmed: bool,
+    /// When it was begun, for the last time if it was held.
+    since: Instant,
 }
 
 /// What the checks found out.
@@ -100,6 +102,7 @@ impl Pull {
             series: checked.series,
             hold: wish.hold,
             confirmed: false,
+            since: Instant::now(),
         }
     }
 }
@@ -152,6 +155,7 @@ impl PullHandler {
                     Wake::TimedOut => None,
                 },
                 confirmed: false,
+                since: Instant::now(),
             };
             match wake {
                 Wake::Arrived => self.inner.serve(pull),
@@ -451,13 +455,16 @@ impl Pulls {
     }
 
     fn answer_found(&self, pull: Pull, parts: Vec<Bytes>, next: i64, range: QueueRange) {
-        pull.series.delivered(parts.len() as u64, parts.iter().map(|part| part.len() as u64).sum());
+        let (took, bytes) = (pull.since.elapsed(), parts.iter().map(|part| part.len() as u64).sum());
+        pull.series.delivered(pull.queue_id, parts.len() as u64, bytes, took);
+        self.metrics.get_times().count(took);
         let mut response = pull.call.request.reply(ResponseCode::Success, None);
         response.header.ext = header(next, range).encode();
         pull.call.reply.send_parts(response, parts);
     }
 
     fn answer_empty(&self, pull: Pull, code: ResponseCode, next: i64, range: QueueRange) {
+        self.metrics.pull_without_messages();
         let mut response = pull.call.request.reply(code, None);
         response.header.ext = header(next, range).encode();
         pull.call.reply.send(response);

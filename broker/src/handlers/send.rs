@@ -42,7 +42,6 @@ pub struct Sends {
     pub runtime: Handle,
     pub broker_name: String,
     pub encoder: Encoder,
-    pub message_size_max: usize,
     pub metrics: Metrics,
     pub series: Arc<Series>,
 }
@@ -182,9 +181,9 @@ impl Sends {
         request: &SendMessageRequest<'_>,
     ) -> Result<(Messages, Option<String>), Refusal> {
         let body = &call.request.body;
-        if body.len() > self.message_size_max {
-            let remark =
-                format!("message body size {} is over the limit {}", body.len(), self.message_size_max);
+        let size_max = self.group.tables().settings().message_size_max as usize;
+        if body.len() > size_max {
+            let remark = format!("message body size {} is over the limit {size_max}", body.len());
             return Err(refusal(ResponseCode::MessageIllegal, remark));
         }
         let text = request.properties.unwrap_or("");

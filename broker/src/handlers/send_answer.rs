@@ -1,6 +1,7 @@
 //! Answers to sends, written when their entry has been applied.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use flotilla_remoting::code::ResponseCode;
 use flotilla_remoting::headers::SendMessageResponse;
@@ -22,6 +23,7 @@ pub struct SendAnswers {
 impl SendAnswers {
     /// Answers all sends of an entry; `places` has one element per message, in order.
     pub fn stored(&self, sends: Vec<SendWork>, places: &[Place]) {
+        let now = Instant::now();
         let mut places = places.iter();
         for send in sends {
             let count = send.messages.count();
@@ -35,9 +37,9 @@ impl SendAnswers {
                 ids.collect::<Vec<_>>().join(",")
             };
             places = places.as_slice()[count..].iter();
-            for message in send.messages.as_slice() {
-                send.series.stored(message.size as u64);
-            }
+            let took = now.saturating_duration_since(send.call.reply.since());
+            self.metrics.put_times().count(took);
+            send.series.answered(send.queue_id, took);
             self.answer(send, message_id, first.queue_offset);
         }
         assert!(places.as_slice().is_empty(), "each message of an entry belongs to a send");

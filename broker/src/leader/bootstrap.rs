@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use flotilla_core::Command;
 use flotilla_core::system;
-use flotilla_core::{Command, Perm, Settings};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -15,20 +15,8 @@ pub fn command(config: &BrokerConfig) -> Command {
     Command::Bootstrap(Box::new(system::bootstrap(
         &config.identity.cluster,
         &config.identity.broker_name,
-        settings(config),
+        config.topics.settings.clone(),
     )))
-}
-
-/// The settings that are the group's, as this node's configuration has them.
-pub fn settings(config: &BrokerConfig) -> Settings {
-    Settings {
-        broker_permission: Perm(u8::try_from(config.topics.permission).unwrap_or(6)),
-        auto_create_topic: config.topics.auto_create_topic,
-        auto_create_group: config.topics.auto_create_group,
-        default_topic_queue_count: config.topics.queue_count,
-        property_filter_enable: config.topics.property_filter,
-        ..Settings::default()
-    }
 }
 
 /// Proposes the command while this replica leads a group that has no names yet. Ends when the group has them.

@@ -68,6 +68,10 @@ impl Causes {
         self.counts[cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    pub fn get(&self, cause: Cause) -> u64 {
+        self.counts[cause as usize].load(Ordering::Relaxed)
+    }
+
     pub(super) fn read(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Cause::ALL
             .into_iter()

@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::flow::{BYTES, MESSAGES};
 use super::gauges::Gauges;
 use super::histogram::Counted;
 use super::{Inner, process};
@@ -77,9 +78,9 @@ impl Scrape {
                 ("is_system", is_system(topic)),
             ]
         };
-        let messages = topics.iter().map(|(name, topic)| (in_labels(name), topic.messages_in.get()));
+        let messages = topics.iter().map(|(name, topic)| (in_labels(name), topic.total.get(MESSAGES)));
         out.counters("rocketmq_messages_in", "Messages stored", messages)?;
-        let bytes = topics.iter().map(|(name, topic)| (in_labels(name), topic.bytes_in.get()));
+        let bytes = topics.iter().map(|(name, topic)| (in_labels(name), topic.total.get(BYTES)));
         out.counters("rocketmq_throughput_in", "Bytes of messages stored", bytes)?;
         let sizes = topics.iter().map(|(name, topic)| (in_labels(name), topic.sizes.read()));
         out.histograms("rocketmq_message_size", "Sizes of stored messages in bytes", sizes)?;
@@ -94,9 +95,9 @@ impl Scrape {
                 ("is_system", is_system(topic)),
             ]
         };
-        let messages = groups.iter().map(|(key, group)| (out_labels(key), group.messages_out.get()));
+        let messages = groups.iter().map(|(key, group)| (out_labels(key), group.total.get(MESSAGES)));
         out.counters("rocketmq_messages_out", "Messages handed to consumers", messages)?;
-        let bytes = groups.iter().map(|(key, group)| (out_labels(key), group.bytes_out.get()));
+        let bytes = groups.iter().map(|(key, group)| (out_labels(key), group.total.get(BYTES)));
         out.counters("rocketmq_throughput_out", "Bytes of messages handed to consumers", bytes)?;
 
         let mut latencies = Vec::new();
@@ -358,9 +359,8 @@ mod tests {
     fn traffic_is_shown_under_the_names_and_labels_of_rocketmq() {
         let metrics = node();
         let topic = metrics.topic("orders");
-        topic.stored(100);
-        topic.stored(1_000);
-        metrics.group("%RETRY%g", "g").delivered(3, 300);
+        topic.stored(0, [100, 1_000].into_iter());
+        metrics.group("%RETRY%g", "g").delivered(0, 3, 300, Duration::ZERO);
         assert_eq!(
             lines(&metrics, Gauges::default(), "rocketmq_messages_in_total"),
             [r#"rocketmq_messages_in_total{,topic="orders",message_type="normal",is_system="false"} 2"#]
@@ -482,8 +482,8 @@ mod tests {
         let mut told: Vec<&str> =
             section.split('`').skip(1).step_by(2).filter(|code| is_metric(code)).collect();
         let metrics = node();
-        metrics.topic("t").stored(1);
-        metrics.group("t", "g").delivered(1, 1);
+        metrics.topic("t").stored(0, [1].into_iter());
+        metrics.group("t", "g").delivered(0, 1, 1, Duration::ZERO);
         metrics.rpc("PULL_MESSAGE").answered(0, Duration::ZERO);
         let gauges = Gauges {
             raft: RaftGauges { replicas: vec![(0, None)], ..RaftGauges::default() },

@@ -10,12 +10,16 @@
 
 mod causes;
 mod encode;
+pub mod flow;
 mod gauges;
 mod histogram;
 mod process;
+pub mod rings;
 mod series;
+mod times;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 pub use causes::{Cause, Causes};
@@ -23,7 +27,8 @@ pub use encode::Format;
 pub use gauges::{ClientGauges, ConsumerLag, Gauges, LogCounters, RaftGauges, StorageGauges};
 pub use histogram::{AtomicHistogram, MESSAGE_SIZE, RPC_LATENCY, Shape};
 use prometheus_client::metrics::counter::Counter;
-pub use series::{GroupMetrics, OTHER, RpcMetrics, RpcTimer, SERIES_MAX, TopicMetrics};
+pub use series::{GroupMetrics, OTHER, RpcMetrics, RpcTimer, SERIES_MAX, TopicMetrics, Totals};
+pub use times::{Distribution, Times};
 
 /// All series of a node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,6 +47,9 @@ struct Inner {
     rejected: Causes,
     forwarded: Counter,
     unknown_outcomes: Counter,
+    put_times: Times,
+    get_times: Times,
+    pulls_without: AtomicU64,
 }
 
 impl Metrics {
@@ -57,6 +65,9 @@ impl Metrics {
                 rejected: Causes::default(),
                 forwarded: Counter::default(),
                 unknown_outcomes: Counter::default(),
+                put_times: Times::default(),
+                get_times: Times::default(),
+                pulls_without: AtomicU64::new(0),
             }),
         }
     }
@@ -76,9 +87,62 @@ impl Metrics {
         self.inner.series.rpc(request_code)
     }
 
-    /// Drops the series of a deleted topic. Whoever still holds one counts into nothing.
-    pub fn forget_topic(&self, topic: &str) {
-        self.inner.series.forget_topic(topic);
+    /// Drops the series of topics that don't exist, and those that nobody used for a day; gives the topics, and the
+    /// pairs of topic and group. Whoever still holds one counts into nothing.
+    pub fn forget(&self, exists: impl Fn(&str) -> bool) -> (Vec<String>, Vec<(String, String)>) {
+        self.inner.series.forget(exists)
+    }
+
+    /// Names of the topics that have series.
+    pub fn topics(&self) -> Vec<String> {
+        let topics = self.inner.series.topics.keys().into_iter();
+        let of_groups = self.inner.series.groups.keys().into_iter().map(|(topic, _)| topic);
+        let all: std::collections::BTreeSet<String> = topics.chain(of_groups).collect();
+        all.into_iter().collect()
+    }
+
+    /// The series of a topic, if it has any.
+    pub fn find_topic(&self, topic: &str) -> Option<Arc<TopicMetrics>> {
+        self.inner.series.topics.find(topic)
+    }
+
+    /// The series of a group that reads a topic, if it has any.
+    pub fn find_group(&self, topic: &str, group: &str) -> Option<Arc<GroupMetrics>> {
+        self.inner.series.groups.find(&(topic.to_owned(), group.to_owned()))
+    }
+
+    /// Sums of all series.
+    pub fn totals(&self) -> Totals {
+        self.inner.series.totals()
+    }
+
+    /// Takes a sample of every series.
+    pub fn sample(&self, window: rings::Window, now_ms: u64) {
+        self.inner.series.sample(window, now_ms);
+    }
+
+    /// Times from a send's arrival here to its answer.
+    pub fn put_times(&self) -> &Times {
+        &self.inner.put_times
+    }
+
+    /// Times that pulls took to find messages, without their waiting for some.
+    pub fn get_times(&self) -> &Times {
+        &self.inner.get_times
+    }
+
+    /// Counts a pull that was answered without messages.
+    pub fn pull_without_messages(&self) {
+        self.inner.pulls_without.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn pulls_without_messages(&self) -> u64 {
+        self.inner.pulls_without.load(Ordering::Relaxed)
+    }
+
+    /// Sends that were not stored, or not for certain, although nothing was wrong with them.
+    pub fn failed_puts(&self) -> u64 {
+        self.inner.rejected.get(Cause::Busy) + self.inner.unknown_outcomes.get()
     }
 
     /// Requests refused, by cause.

@@ -13,6 +13,7 @@
 //! | `client.rs`    | 34, 35, 38, 40, 46 (the last has a body only)                              |
 //! | `topic.rs`     | 17, 202, 215, 351; 21 and 18 have a body only                              |
 //! | `group.rs`     | 203, 204, 207, 208, 352                                                    |
+//! | `broker.rs`    | 26, 315; 25 and 28 have none                                               |
 //! | `transaction.rs` | 37, 39                                                                   |
 //! | `callback.rs`  | 220 to 222, 307, 309, 326                                                  |
 //! | `pop.rs`       | 200050 to 200055                                                           |
@@ -23,6 +24,7 @@
 //! `org.apache.rocketmq.remoting.protocol.header`.
 
 mod base;
+mod broker;
 mod callback;
 mod client;
 mod field;
@@ -38,6 +40,7 @@ mod topic;
 mod transaction;
 
 pub use base::{BaseFields, BoundaryType, key};
+pub use broker::*;
 pub use callback::*;
 pub use client::*;
 pub use field::{Field, HeaderError, HeaderProblem};

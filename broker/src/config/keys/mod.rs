@@ -1,8 +1,34 @@
-//! What a configuration key is; the rows are in `table`.
+//! What a configuration key is, and the tables of all keys.
+//!
+//! `table` holds the keys that do something here or that many files contain, `rest_*` all others that RocketMQ
+//! knows: a file of RocketMQ never meets an unknown key, and learns of each line what it does here.
 
+mod rest_broker;
+mod rest_net;
+mod rest_store;
 mod table;
 
-pub use table::KEYS;
+/// Keys of one kind of process, in several slices.
+#[derive(Debug, Clone, Copy)]
+pub struct Table {
+    pub parts: &'static [&'static [Key]],
+}
+
+/// Keys of a broker.
+pub const BROKER: Table =
+    Table { parts: &[table::KEYS, rest_broker::KEYS, rest_store::KEYS, rest_net::KEYS] };
+
+impl Table {
+    pub fn iter(self) -> impl Iterator<Item = &'static Key> {
+        self.parts.iter().copied().flatten()
+    }
+
+    /// Row number of a key. `folded` compares without regard to case, as environment names do.
+    pub(super) fn find(self, name: &str, folded: bool) -> Option<usize> {
+        let same = |known: &str| if folded { known.eq_ignore_ascii_case(name) } else { known == name };
+        self.iter().position(|key| same(key.name) || key.aliases.iter().any(|alias| same(alias)))
+    }
+}
 
 /// A row of the table: one key that users write.
 #[derive(Debug)]
@@ -24,6 +50,8 @@ pub enum Kind {
     Bool,
     /// Inclusive bounds.
     Integer(u64, u64),
+    /// Any whole number, as some switches of RocketMQ are -1.
+    Signed,
     Text,
     Choice(&'static [&'static str]),
     /// Hours of a day: `04` or `04;16`.
@@ -45,10 +73,39 @@ pub enum Effect {
     None(&'static str),
 }
 
-/// Row number of a key. `folded` compares without regard to case, as environment names do.
-pub(super) fn find(name: &str, folded: bool) -> Option<usize> {
-    let same = |known: &str| if folded { known.eq_ignore_ascii_case(name) } else { known == name };
-    KEYS.iter().position(|key| same(key.name) || key.aliases.iter().any(|alias| same(alias)))
+const COUNT: Kind = Kind::Integer(0, i32::MAX as u64);
+const LONG: Kind = Kind::Integer(0, i64::MAX as u64);
+
+/// A key of RocketMQ that nothing here resembles, so that there is no more to say of it than why it does nothing.
+const fn rest(name: &'static str, kind: Kind, default: &'static str, because: &'static str) -> Key {
+    let about = "see RocketMQ's documentation";
+    Key { name, aliases: &[], kind, default, effect: Effect::None(because), about }
+}
+
+/// Keys whose values are nobody's business: they are shown as asterisks.
+const SECRETS: [&str; 4] = [
+    "initAuthenticationUser",
+    "innerClientAuthenticationCredentials",
+    "objectStoreAccessKey",
+    "objectStoreSecretKey",
+];
+
+impl Key {
+    /// Says what is wrong with a trimmed value.
+    ///
+    /// # Errors
+    /// The reason, as a part of a sentence.
+    pub fn check(&self, value: &str) -> Result<(), String> {
+        self.kind.check(value)
+    }
+
+    /// A value as it may be shown.
+    pub fn shown(&self, value: &str) -> String {
+        match SECRETS.contains(&self.name) && !value.is_empty() {
+            true => "******".to_owned(),
+            false => value.to_owned(),
+        }
+    }
 }
 
 impl Kind {
@@ -63,6 +120,10 @@ impl Kind {
             Self::Integer(min, max) => match value.parse::<u64>() {
                 Ok(number) if (min..=max).contains(&number) => Ok(()),
                 _ => Err(format!("expected a whole number from {min} to {max}")),
+            },
+            Self::Signed => match value.parse::<i64>() {
+                Ok(_) => Ok(()),
+                Err(_) => Err("expected a whole number".to_owned()),
             },
             Self::Choice(choices) if choices.contains(&value) => Ok(()),
             Self::Choice(choices) => Err(format!("expected one of {}", choices.join(", "))),
@@ -110,7 +171,7 @@ mod tests {
     #[test]
     fn every_row_is_sound() {
         let mut seen = HashSet::new();
-        for key in KEYS {
+        for key in BROKER.iter() {
             for name in std::iter::once(&key.name).chain(key.aliases) {
                 assert!(seen.insert(name.to_ascii_lowercase()), "{name} stands twice");
                 assert!(!name.contains('_'), "{name}: environment names drop underscores");
@@ -129,6 +190,8 @@ mod tests {
         assert!(Kind::Hours.check("24").is_err());
         assert!(Kind::Hours.check("").is_err());
         assert_eq!(hours("04;16"), Some(vec![4, 16]));
+        assert!(Kind::Signed.check("1.5").is_err());
+        assert_eq!(Kind::Signed.check("-1"), Ok(()));
         assert!(Kind::Listen.check("localhost").is_err());
         assert_eq!(Kind::Listen.check("[::1]:0"), Ok(()));
         assert_eq!(Kind::Addresses.check("a:1; [::1]:2 ;"), Ok(()));

@@ -1,9 +1,10 @@
-//! The table of all keys. docs/operating.md shows it, and a test compares the two.
+//! Keys that do something here, and keys that many files contain. docs/operating.md shows them, and a test compares
+//! the two.
 //!
 //! Source of RocketMQ's names and defaults: RocketMQ 5.3 classes `BrokerConfig`, `MessageStoreConfig`,
 //! `NettyServerConfig`; of the `dLeger` names: the same, `DLedgerCommitLog`. Defaults that differ are ours.
 
-use super::{Effect, Key, Kind};
+use super::{COUNT, Effect, Key, Kind, LONG};
 
 const fn used(name: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
     Key { name, aliases: &[], kind, default, effect: Effect::Used, about }
@@ -31,8 +32,6 @@ const fn none(
 
 const OWN: &str = "own key";
 const PORT: Kind = Kind::Integer(0, 65535);
-const COUNT: Kind = Kind::Integer(0, i32::MAX as u64);
-const LONG: Kind = Kind::Integer(0, i64::MAX as u64);
 
 const RAFT_DECIDES: &str = "Raft decides which replica leads and under which id it registers";
 const ONE_PROPOSER: &str = "requests are batched into the log by one task instead of a pool of threads";
@@ -40,14 +39,13 @@ const ONE_LOG: &str = "everything lies in the replicated log under storePathRoot
 const NOT_YET_TIMER: &str = "delayed messages are not available yet";
 const NOT_YET_TRANSACTION: &str = "transactions are not available yet";
 const NOT_YET_POP: &str = "pop consumption is not available yet";
-const NOT_YET_TRACE: &str = "message trace is not available yet";
 const NOT_YET_RETENTION: &str = "old segments are not deleted yet: all messages are kept";
 const DERIVED: &str = "consume queues are views that are rebuilt from the log";
 const WRITER: &str = "one writer thread flushes whatever waits, so there is no interval to set";
 const NO_CONTROLLER: &str = "a Raft group needs no controller";
 
-/// All known keys, by subject.
-pub const KEYS: &[Key] = &[
+/// By subject.
+pub(super) const KEYS: &[Key] = &[
     // ---- who and where
     used("brokerClusterName", Kind::Text, "DefaultCluster", "cluster under which the broker registers"),
     used("brokerName", Kind::Text, "broker-a", "name that all replicas of the group share"),
@@ -97,6 +95,7 @@ pub const KEYS: &[Key] = &[
     used("regionId", Kind::Text, "DefaultRegion", "region told to producers"),
     used("traceOn", Kind::Bool, "true", "told to producers: whether they should trace"),
     none("rocketmqHome", Kind::Text, "", "there is no installation folder", "installation folder"),
+    none("brokerConfigPath", Kind::Text, "", "the file is named by -c", "configuration file"),
     // ---- replication
     mapped(
         "enableDLegerCommitLog",
@@ -340,20 +339,13 @@ pub const KEYS: &[Key] = &[
         "true refuses the start: SQL subscriptions are not available yet",
         "accept SQL subscriptions",
     ),
-    none(
+    used(
         "clusterTopicEnable",
         Kind::Bool,
         "true",
-        "topics named after the cluster and the broker always exist",
-        "topic named after the cluster",
+        "the topic named after the cluster can be written and read",
     ),
-    none(
-        "brokerTopicEnable",
-        Kind::Bool,
-        "true",
-        "topics named after the cluster and the broker always exist",
-        "topic named after the broker",
-    ),
+    used("brokerTopicEnable", Kind::Bool, "true", "the topic named after the broker can be written and read"),
     none(
         "messageDelayLevel",
         Kind::Text,
@@ -374,8 +366,19 @@ pub const KEYS: &[Key] = &[
         NOT_YET_TRANSACTION,
         "refuse transactional messages",
     ),
-    none("traceTopicEnable", Kind::Bool, "false", NOT_YET_TRACE, "topic of traces"),
-    none("msgTraceTopicName", Kind::Text, "RMQ_SYS_TRACE_TOPIC", NOT_YET_TRACE, "name of the trace topic"),
+    used(
+        "traceTopicEnable",
+        Kind::Bool,
+        "false",
+        "the topic RMQ_SYS_TRACE_TOPIC exists, for clients that trace",
+    ),
+    none(
+        "msgTraceTopicName",
+        Kind::Text,
+        "RMQ_SYS_TRACE_TOPIC",
+        "the topic of traces has the name that clients use by default",
+        "name of the trace topic",
+    ),
     none("popResponseReturnActualRetryTopic", Kind::Bool, "false", NOT_YET_POP, "topic name in pop answers"),
     none("enablePopBufferMerge", Kind::Bool, "false", NOT_YET_POP, "acknowledgements in memory"),
     none("popConsumerKVServiceEnable", Kind::Bool, "false", NOT_YET_POP, "store of pop state"),
@@ -593,6 +596,19 @@ pub const KEYS: &[Key] = &[
         "false",
         "true refuses the start: access control is not available yet",
         "authorisation of version 5",
+    ),
+    mapped(
+        "useTLS",
+        Kind::Bool,
+        "false",
+        "true refuses the start: encrypted connections are not available yet",
+        "encrypt the connections that the broker makes",
+    ),
+    used(
+        "configBlackList",
+        Kind::Text,
+        "configBlackList;brokerConfigPath",
+        "keys that UPDATE_BROKER_CONFIG (updateBrokerConfig) refuses with code 16, separated by ';'",
     ),
     mapped(
         "enableControllerMode",

@@ -1,0 +1,120 @@
+//! Looks at the counters once a second, and notes what is due.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio_util::sync::CancellationToken;
+
+use super::day::Moment;
+use super::rates::Counted;
+use super::{State, Stats};
+use crate::group::Group;
+use crate::metrics::flow::MESSAGES;
+use crate::metrics::rings::Window;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE_MS: u64 = 60_000;
+
+/// Topics looked up under one lock of the tables, so that apply waits for microseconds at most.
+const LOOKED_UP_MAX: usize = 256;
+
+/// When each kind of note was taken last, ms.
+#[derive(Debug, Default)]
+pub struct Schedule {
+    windows: [Option<u64>; 3],
+    put_times: Option<u64>,
+}
+
+impl Schedule {
+    /// True when a period has passed, or nothing was noted yet. A clock that was put back starts a period anew.
+    fn due(last: &mut Option<u64>, now_ms: u64, period_ms: u64) -> bool {
+        let due = last.is_none_or(|last| now_ms < last || now_ms - last >= period_ms);
+        if due {
+            *last = Some(now_ms);
+        }
+        due
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Runs until stopped.
+pub async fn run(stats: Arc<Stats>, group: Group, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(SECOND);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        if stats.tick(now_ms()) {
+            stats.forget(&group);
+        }
+    }
+}
+
+impl Stats {
+    /// Notes what is due; true when series of the last minute were sampled.
+    pub fn tick(&self, now_ms: u64) -> bool {
+        let totals = self.metrics.totals();
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.rates.sample(
+            now_ms,
+            Counted {
+                puts: totals.puts,
+                found: totals.found,
+                miss: self.metrics.pulls_without_messages(),
+                transferred: totals.gets,
+            },
+        );
+        state.mornings.look(now_ms, Moment { puts: totals.puts_of_users, gets: totals.gets_of_users });
+        if Schedule::due(&mut state.schedule.put_times, now_ms, MINUTE_MS) {
+            let all = self.metrics.put_times().read();
+            state.put_times_of_minute = all.since(&state.put_times);
+            state.put_times = all;
+        }
+        let mut sampled = false;
+        for window in Window::ALL {
+            let last = &mut state.schedule.windows[window as usize];
+            if Schedule::due(last, now_ms, window.period_ms()) {
+                self.metrics.sample(window, now_ms);
+                sample_broker(state, &totals, window, now_ms);
+                sampled |= window == Window::Minute;
+            }
+        }
+        sampled
+    }
+
+    /// Drops the series of topics that are gone, and those that nobody used for a day.
+    fn forget(&self, group: &Group) {
+        let topics = self.metrics.topics();
+        let mut gone = std::collections::HashSet::new();
+        for some in topics.chunks(LOOKED_UP_MAX) {
+            let tables = group.tables();
+            gone.extend(some.iter().filter(|topic| tables.topic(topic).is_none()));
+        }
+        // What was resolved since the look has a topic.
+        let (topics, groups) = self.metrics.forget(|topic| !gone.iter().any(|gone| *gone == topic));
+        self.series.forget(&topics, &groups);
+    }
+}
+
+fn sample_broker(state: &mut State, totals: &crate::metrics::Totals, window: Window, now_ms: u64) {
+    let broker = &state.broker;
+    let flows = [
+        (&broker.puts, totals.puts),
+        (&broker.puts_of_users, totals.puts_of_users),
+        (&broker.gets, totals.gets),
+        (&broker.gets_of_users, totals.gets_of_users),
+    ];
+    for (flow, total) in flows {
+        flow.add(total.saturating_sub(flow.get(MESSAGES)), 0);
+        flow.sample(window, now_ms);
+    }
+}
