@@ -14,7 +14,8 @@ use tracing::warn;
 use super::Fault;
 use super::bounds::Bounds;
 use super::checkpoint::{
-    Checkpoint, CheckpointInfo, StateSource, checkpoint_name, read_checkpoint, write_checkpoint,
+    Checkpoint, CheckpointInfo, StateSource, checkpoint_name, keep_twice, read_checkpoint, read_either,
+    remove_copies_below, write_checkpoint,
 };
 use super::files::{ensure_spares, retire};
 use super::segment::Segment;
@@ -44,7 +45,7 @@ pub(crate) enum Task {
     SetSnapshot { at: ChainPoint, done: Done },
     /// Makes a purge durable and retires its segments, oldest first. `start` is the base of the first one that stays.
     Purge { purged: LogId, start: u64, removed: Vec<Arc<Segment>>, done: Done },
-    /// Removes checkpoints below the snapshot boundary.
+    /// Removes checkpoints below the snapshot boundary and keeps the boundary's own twice.
     PruneCheckpoints,
     /// Writes the marks although their time has not come.
     Marks { done: Done },
@@ -257,7 +258,7 @@ impl Background {
 
     fn set_snapshot(&mut self, at: ChainPoint) -> io::Result<()> {
         let shared = &self.shared;
-        read_checkpoint(&shared.folder, shared.genesis, at)?;
+        read_either(&shared.folder, shared.genesis, at)?;
         {
             let mut bounds = shared.bounds.lock();
             if bounds.snapshot.is_some_and(|old| old.id.index > at.id.index) {
@@ -305,6 +306,13 @@ impl Background {
             if let Err(error) = shared.folder.vfs.remove(&path) {
                 warn!(%error, file = %path.display(), "old checkpoint not removed");
             }
+        }
+        if let Err(error) = remove_copies_below(&shared.folder, snapshot.id.index) {
+            warn!(%error, "copies of old checkpoints not removed");
+        }
+        // On a full disk the next move or start makes up for it.
+        if let Err(error) = keep_twice(&shared.folder, shared.genesis, snapshot) {
+            warn!(%error, boundary = %snapshot.id, "the boundary's checkpoint is not kept twice");
         }
     }
 }

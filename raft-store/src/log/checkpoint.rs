@@ -4,6 +4,9 @@
 //! of the entry's record in hex), is written under another name, synced and renamed, and only after the log was synced
 //! up to that entry. Little endian:
 //!
+//! The boundary's checkpoint is kept twice, the second time as `<name>.copy`: nothing could take its place, since the
+//! entries before it are gone. Each is mended from the other when one of them has rotted.
+//!
 //! | offset | size | field      | meaning                                             |
 //! |-------:|-----:|------------|-----------------------------------------------------|
 //! |      0 |    4 | magic      | "FLCP"                                              |
@@ -25,6 +28,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
+use tracing::warn;
 
 use super::background::Task;
 use super::engine::Engine;
@@ -83,12 +87,12 @@ impl Checkpoints {
         self.0.shared.checkpoints.lock().clone()
     }
 
-    /// Reads a checkpoint. Blocks.
+    /// Reads a checkpoint, or its copy. Blocks.
     ///
     /// # Errors
     /// `NotFound`, `InvalidData` when damaged, or as the operating system reports.
     pub fn load(&self, at: ChainPoint) -> io::Result<Checkpoint> {
-        read_checkpoint(&self.0.shared.folder, self.0.shared.genesis, at)
+        read_either(&self.0.shared.folder, self.0.shared.genesis, at)
     }
 
     /// The boundary P: exactly this checkpoint is the node's snapshot.
@@ -118,6 +122,17 @@ pub(crate) fn parse_checkpoint_name(name: &str) -> Option<ChainPoint> {
     (checkpoint_name(at) == name).then_some(at)
 }
 
+const COPY_SUFFIX: &str = ".copy";
+
+fn copy_name(at: ChainPoint) -> String {
+    checkpoint_name(at) + COPY_SUFFIX
+}
+
+/// The entry that the name of a copy stands for.
+pub(crate) fn parse_copy_name(name: &str) -> Option<ChainPoint> {
+    parse_checkpoint_name(name.strip_suffix(COPY_SUFFIX)?)
+}
+
 /// Writes a checkpoint durably; blocks.
 pub(crate) fn write_checkpoint(folder: &Folder, genesis: u32, checkpoint: &Checkpoint) -> io::Result<()> {
     let bytes = encode(genesis, checkpoint)?;
@@ -130,9 +145,61 @@ pub(crate) fn read_checkpoint(
     genesis: impl Into<Option<u32>>,
     at: ChainPoint,
 ) -> io::Result<Checkpoint> {
-    let path = folder.checkpoints.join(checkpoint_name(at));
+    read_named(folder, genesis.into(), at, &checkpoint_name(at))
+}
+
+/// As [`read_checkpoint`]; where that fails the copy serves, if there is one.
+pub(crate) fn read_either(folder: &Folder, genesis: u32, at: ChainPoint) -> io::Result<Checkpoint> {
+    read_checkpoint(folder, genesis, at).or_else(|error| {
+        let copy = is_gone(&error).then(|| read_named(folder, genesis.into(), at, &copy_name(at)));
+        match copy {
+            Some(Ok(checkpoint)) => {
+                warn!(%error, "a checkpoint can't be read, its copy serves");
+                Ok(checkpoint)
+            }
+            Some(Err(_)) | None => Err(error),
+        }
+    })
+}
+
+/// Makes sure that the checkpoint and its copy are whole, each from the other; blocks.
+pub(crate) fn keep_twice(folder: &Folder, genesis: u32, at: ChainPoint) -> io::Result<()> {
+    let names = [checkpoint_name(at), copy_name(at)];
+    let found = names.each_ref().map(|name| read_named(folder, genesis.into(), at, name));
+    let (checkpoint, missing) = match &found {
+        [Ok(_), Ok(_)] => return Ok(()),
+        [Ok(checkpoint), Err(error)] => (checkpoint, (&names[1], error)),
+        [Err(error), Ok(checkpoint)] => (checkpoint, (&names[0], error)),
+        [Err(error), Err(_)] => return Err(io::Error::new(error.kind(), error.to_string())),
+    };
+    let (name, error) = missing;
+    if !is_gone(error) {
+        return Err(io::Error::new(error.kind(), error.to_string()));
+    }
+    if error.kind() == io::ErrorKind::InvalidData {
+        warn!(%error, "a damaged checkpoint is written again");
+    }
+    replace_file(&*folder.vfs, &folder.checkpoints, name, &encode(genesis, checkpoint)?)
+}
+
+/// Removes copies of checkpoints below an entry; blocks.
+pub(crate) fn remove_copies_below(folder: &Folder, index: u64) -> io::Result<()> {
+    for name in folder.vfs.list(&folder.checkpoints)? {
+        if parse_copy_name(&name).is_some_and(|at| at.id.index < index) {
+            folder.vfs.remove(&folder.checkpoints.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
+}
+
+fn read_named(folder: &Folder, genesis: Option<u32>, at: ChainPoint, name: &str) -> io::Result<Checkpoint> {
+    let path = folder.checkpoints.join(name);
     let bytes = folder.vfs.open(&path, OpenMode::Read)?.read_all()?;
-    let checkpoint = decode(genesis.into(), &bytes);
+    let checkpoint = decode(genesis, &bytes);
     let damaged = |what: &str| {
         let damage = super::Damage { file: path.clone(), offset: 0, what: what.to_owned() };
         io::Error::new(io::ErrorKind::InvalidData, damage)

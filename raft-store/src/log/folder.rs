@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::OpenError;
-use super::checkpoint::{CheckpointInfo, parse_checkpoint_name};
+use super::checkpoint::{CheckpointInfo, parse_checkpoint_name, parse_copy_name};
 use super::files::parse_spare_name;
 use super::segment::{Segment, SegmentHeader, parse_segment_name, segment_name};
 use super::shared::{Folder, Spare};
@@ -117,7 +117,8 @@ pub(super) fn read_folder(
         }
     }
     for name in vfs.list(&folder.checkpoints).map_err(OpenError::io("listing the checkpoints"))? {
-        if let Some(at) = parse_checkpoint_name(&name) {
+        // A copy stands for a checkpoint whose file is gone.
+        if let Some(at) = parse_checkpoint_name(&name).or_else(|| parse_copy_name(&name)) {
             found.checkpoints.push(CheckpointInfo { at, installed: false });
         } else if name.ends_with(".tmp")
             && let Err(error) = vfs.remove(&folder.checkpoints.join(&name))
@@ -125,7 +126,8 @@ pub(super) fn read_folder(
             warn!(%error, %name, "half-written checkpoint not removed");
         }
     }
-    found.checkpoints.sort_by_key(|info| (info.at.end, info.at.id.index));
+    found.checkpoints.sort_by_key(|info| (info.at.end, info.at.id.index, info.at.id.term, info.at.crc));
+    found.checkpoints.dedup();
     Ok(found)
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use tracing::warn;
 
 use super::bounds::Bounds;
-use super::checkpoint::{Checkpoint, read_checkpoint};
+use super::checkpoint::{Checkpoint, read_either};
 use super::folder::FoundFolder;
 use super::marks::Marks;
 use super::recovery::blank_tail;
@@ -37,7 +37,7 @@ pub(super) fn choose_start(
 ) -> Result<Start, OpenError> {
     for info in found.checkpoints.iter().rev().filter(|info| info.at.end >= bounds.start) {
         let at = info.at;
-        let checkpoint = match read_checkpoint(folder, genesis, at) {
+        let checkpoint = match read_either(folder, genesis, at) {
             Ok(checkpoint) => checkpoint,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 warn!(%error, "damaged checkpoint passed over");

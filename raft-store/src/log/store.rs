@@ -69,6 +69,9 @@ impl Log {
             recover(vfs, dir, options, &mut *stamper, visitor)?;
         let engine = Engine::start(Arc::clone(&shared), vote_file)
             .map_err(OpenError::io("starting the log's threads"))?;
+        if recovered.snapshot.is_some() {
+            engine.submit_task(Task::PruneCheckpoints);
+        }
         let log = Self {
             time: LeaderTime::new(&*clock, last_time_ms),
             reader: LogReader::new(Arc::clone(&shared)),
@@ -153,6 +156,15 @@ impl Log {
         } else {
             Space::NoSpare
         }
+    }
+
+    /// True when so many bytes of records fit into the last segment, with something left for what the group needs to
+    /// elect: what [`Space::NoSpare`] holds back is there for moving the boundary, which is what makes room again.
+    pub fn fits_reserve(&self, bytes: u64) -> bool {
+        const LEFT: u64 = 64 << 10;
+        let view = self.shared.view.read();
+        let room = view.segments.last().map_or(0, |last| last.room_end().saturating_sub(view.tail.end));
+        room >= bytes + LEFT.min(self.shared.options.segment_size / 8)
     }
 
     /// Room on the file system that holds the log.

@@ -35,7 +35,7 @@ use super::storage::{SharedLog, Storage, unwatched};
 use super::types::{StoredMembers, Types};
 use super::watcher::{Boards, Watcher, tell_waiting};
 use crate::identity::NodeId;
-use crate::log::{Log, LogOptions, LogReader, RecoveredVote, SystemClock};
+use crate::log::{Checkpoints, Log, LogOptions, LogReader, RecoveredVote, SystemClock};
 use crate::types::Stamper;
 use crate::vfs::Vfs;
 
@@ -210,6 +210,10 @@ impl<M: Machine> Group<M> {
             group.spawn_forming(options.peers.clone(), gate, forming_waits);
         }
         Ok(group)
+    }
+
+    pub(crate) fn checkpoints(&self) -> Checkpoints {
+        self.shared.log.lock().checkpoints()
     }
 
     pub(crate) fn stop_token(&self) -> CancellationToken {

@@ -203,8 +203,8 @@ impl<M: Machine> RaftStateMachine<Types> for Adapter<M> {
     }
 }
 
-// LIMIT: a boundary's checkpoint that has rotted on disk stops the node at its start and whenever a follower needs it,
-// although a newer one may be whole; the folder has to be wiped then.
+// LIMIT: a boundary's checkpoint that has rotted on disk together with its copy stops the node at its start and whenever a
+// follower needs it. A newer one must not take its place: whoever installed that would lack the messages between the two.
 async fn load_boundary(checkpoints: &Checkpoints) -> io::Result<Option<SnapshotOf>> {
     let checkpoints = checkpoints.clone();
     let loaded = tokio::task::spawn_blocking(move || {

@@ -34,10 +34,19 @@ const SNAPSHOT_AGAIN: Duration = Duration::from_millis(200);
 
 /// The part of a replica that depends on its machine, behind a face that does not.
 pub(crate) trait Ops<A>: Send + Sync {
-    fn submit(&self, proposals: Vec<Proposal<A>>) -> BoxFuture<'_, ()>;
+    fn submit(&self, proposals: Vec<Proposal<A>>, room: Room) -> BoxFuture<'_, ()>;
     fn transfer(&self, to: Option<u64>, within: Duration) -> BoxFuture<'_, Result<u64, TransferError>>;
     fn purge_to(&self, position: u64) -> BoxFuture<'_, io::Result<Option<u64>>>;
     fn has_room(&self) -> bool;
+}
+
+/// Which room in the log proposals may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// What is left before the reserve.
+    Usual,
+    /// The reserve too: for what makes room.
+    Reserve,
 }
 
 /// Confirms leadership for all reads that wait, one round at a time.
@@ -108,8 +117,8 @@ impl<M: Machine> GroupOps<M> {
         }
     }
 
-    /// Why nothing can be proposed now, for all proposals alike.
-    fn closed(&self) -> Option<ProposeError> {
+    /// Why nothing can be proposed now, for all proposals alike; `bytes` of them are waiting.
+    fn closed(&self, bytes: u64, room: Room) -> Option<ProposeError> {
         if self.stop.is_cancelled() {
             return Some(ProposeError::Stopped);
         }
@@ -117,9 +126,11 @@ impl<M: Machine> GroupOps<M> {
             return Some(ProposeError::NotLeader { leader: None });
         }
         let Some(shared) = self.shared.upgrade() else { return Some(ProposeError::Stopped) };
-        match shared.log.lock().space() {
-            Space::Ready => None,
-            Space::NoSpare => Some(ProposeError::Busy),
+        let log = shared.log.lock();
+        match (log.space(), room) {
+            (Space::Ready, _) => None,
+            (Space::NoSpare, Room::Reserve) if log.fits_reserve(bytes) => None,
+            (Space::NoSpare, _) => Some(ProposeError::Busy),
         }
     }
 
@@ -146,10 +157,11 @@ impl<M: Machine> GroupOps<M> {
 }
 
 impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
-    fn submit(&self, proposals: Vec<Proposal<M::Answer>>) -> BoxFuture<'_, ()> {
+    fn submit(&self, proposals: Vec<Proposal<M::Answer>>, room: Room) -> BoxFuture<'_, ()> {
         // Unconstrained: the runtime's budget would hand over after each 128 proposals and split the batch.
         Box::pin(tokio::task::unconstrained(async move {
-            if let Some(refusal) = self.closed() {
+            let bytes = proposals.iter().map(|proposal| proposal.payload.len() as u64).sum();
+            if let Some(refusal) = self.closed(bytes, room) {
                 proposals.into_iter().for_each(|mut proposal| proposal.take_done()(Err(refusal)));
                 return;
             }

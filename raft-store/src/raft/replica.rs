@@ -21,15 +21,15 @@ use super::forming::Desk;
 use super::group::{Group, Setup, close_log};
 use super::network::handshake::Purpose;
 use super::network::{Caller, Route};
-use super::ops::{GroupOps, Ops, READS_MAX, confirm_reads};
+use super::ops::{GroupOps, Ops, READS_MAX, Room, confirm_reads};
 use super::options::ReplicaOptions;
 use super::runtime::{Timed, spawn};
 use super::status::{Counters, Leadership, Status};
 use super::watcher::Boards;
 use crate::identity::{IdentityError, NodeId};
-use crate::log::{LogReader, OpenError};
+use crate::log::{Checkpoint, CheckpointInfo, Checkpoints, LogReader, OpenError};
 use crate::peers::Peer;
-use crate::types::Stamper;
+use crate::types::{ChainPoint, Stamper};
 use crate::vfs::Vfs;
 
 /// Why a replica could not be started.
@@ -80,6 +80,7 @@ struct Inner<A> {
     boards: Arc<Boards>,
     counters: Arc<Counters>,
     reader: LogReader,
+    checkpoints: Checkpoints,
     desk: Arc<Desk>,
     caller: Arc<Caller>,
     peers: Vec<Peer>,
@@ -123,13 +124,15 @@ impl<A: Send + 'static> Replica<A> {
             .spawn(move || live(setup, &started, &finish, &abandoned))
             .map_err(|error| StartError::Thread(error.to_string()))?;
         let parts = outcome.recv().map_err(|_| StartError::Thread("it ended at its start".into()))??;
-        let Parts { ops, runtime, boards, counters, reader, desk, caller, address, reads } = parts;
+        let Parts { ops, runtime, boards, counters, reader, checkpoints, desk, caller, address, reads } =
+            parts;
         let inner = Inner {
             ops,
             runtime,
             boards,
             counters,
             reader,
+            checkpoints,
             desk,
             caller,
             peers,
@@ -154,7 +157,13 @@ impl<A: Send + 'static> Replica<A> {
     ///
     /// Dropping the future in between leaves a part proposed; the rest is answered [`super::ProposeError::Stopped`].
     pub async fn submit(&self, proposals: Vec<Proposal<A>>) {
-        self.inner.ops.submit(proposals).await;
+        self.inner.ops.submit(proposals, Room::Usual).await;
+    }
+
+    /// As [`Replica::submit`], for what makes room: while [`Replica::has_room`] says no, these may take the rest of the
+    /// last segment as far as they fit.
+    pub async fn submit_into_reserve(&self, proposals: Vec<Proposal<A>>) {
+        self.inner.ops.submit(proposals, Room::Reserve).await;
     }
 
     /// The replica's state; moves with every commit.
@@ -226,6 +235,21 @@ impl<A: Send + 'static> Replica<A> {
         self.inner.ops.purge_to(position).await
     }
 
+    /// The checkpoints that this replica can read, oldest first: the boundaries that [`Replica::purge_to`] can move to,
+    /// and the one where it stands.
+    #[must_use]
+    pub fn checkpoints(&self) -> Vec<CheckpointInfo> {
+        self.inner.checkpoints.list()
+    }
+
+    /// Reads a checkpoint. Blocks.
+    ///
+    /// # Errors
+    /// `NotFound`, `InvalidData` when damaged, or as the operating system reports.
+    pub fn load_checkpoint(&self, at: ChainPoint) -> io::Result<Checkpoint> {
+        self.inner.checkpoints.load(at)
+    }
+
     /// False when the log has no spare segment and its last one is nearly full: proposals are refused as busy. A leader
     /// that stays so while its peers have room should hand over.
     #[must_use]
@@ -270,6 +294,7 @@ struct Parts<A> {
     boards: Arc<Boards>,
     counters: Arc<Counters>,
     reader: LogReader,
+    checkpoints: Checkpoints,
     desk: Arc<Desk>,
     caller: Arc<Caller>,
     address: SocketAddr,
@@ -312,6 +337,7 @@ fn live<M: Machine>(
         boards: Arc::clone(&group.boards),
         counters: Arc::clone(&group.counters),
         reader: group.reader.clone(),
+        checkpoints: group.checkpoints(),
         desk: Arc::clone(&group.desk),
         caller: Arc::clone(&group.caller),
         address: group.address,

@@ -1,11 +1,13 @@
 //! The ordinary life of a log.
 
+use crate::log::checkpoint::checkpoint_name;
 use crate::log::testing::{Bench, app, blank, options};
 use crate::log::{AppendError, Body, Draft, GroupDone, LogObserver, LogOptions, Space, WriterMode};
 use crate::types::{Done, EntryKind, LogId, Vote};
-use crate::vfs::{Fault, Loss, MemVfs};
+use crate::vfs::{Fault, Loss, MemVfs, OpenMode, Vfs};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -311,6 +313,57 @@ fn a_full_disk_can_be_purged() {
     bench.crash(Loss::Everything).unwrap();
     assert_eq!(bench.recovered.purged, Some(points[0].id));
     assert_eq!(bench.read_all(), records[points[0].id.index as usize + 1..]);
+}
+
+/// The boundary's checkpoint is all that a start and a follower far behind have: one rotten copy of it stops neither.
+#[test]
+fn the_boundarys_checkpoint_outlives_rot_in_either_copy() {
+    let mut bench = Bench::new(WriterMode::Inline);
+    let records = bench.append((0..100).map(|n| app(1, n, 400)));
+    bench.commit(99);
+    let opens = records.iter().filter(|record| record.starts_segment()).nth(2).unwrap();
+    let at = opens.previous_point().unwrap();
+    let state = (at.id.index + 1).to_le_bytes().to_vec();
+    let checkpoints = bench.log().checkpoints();
+    checkpoints.save(at, 1, Bytes::new(), Box::new(move || state), Box::new(|saved| saved.unwrap()));
+    checkpoints.set_snapshot(at, Box::new(|set| set.unwrap()));
+    bench.log_mut().purge(at.id, Box::new(|purged| purged.unwrap())).unwrap();
+    drop(checkpoints);
+    let folder = bench.log().shared.folder.checkpoints.clone();
+    let name = checkpoint_name(at);
+    let paths = [folder.join(&name), folder.join(format!("{name}.copy"))];
+    let whole =
+        |bench: &Bench, path: &Path| bench.disk.open(path, OpenMode::Read).unwrap().read_all().unwrap();
+    let written = whole(&bench, &paths[0]);
+    for rotten in &paths {
+        bench.disk.damage(rotten, 70, |byte| !byte).unwrap();
+        assert_eq!(bench.log().checkpoints().load(at).unwrap().at, at);
+        bench.reopen();
+        assert_eq!(bench.recovered.snapshot, Some(at));
+        for path in &paths {
+            assert_eq!(whole(&bench, path), written, "mended: {}", path.display());
+        }
+        bench.disk.remove(rotten).unwrap();
+        bench.reopen();
+        assert_eq!(bench.recovered.snapshot, Some(at), "without {}", rotten.display());
+        assert_eq!(whole(&bench, rotten), written);
+    }
+    for rotten in &paths {
+        bench.disk.damage(rotten, 70, |byte| !byte).unwrap();
+    }
+    let error = bench.log().checkpoints().load(at).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+
+    // The next boundary's copies take the place of these.
+    let next =
+        records.iter().filter(|record| record.starts_segment()).nth(4).unwrap().previous_point().unwrap();
+    let state = (next.id.index + 1).to_le_bytes().to_vec();
+    let checkpoints = bench.log().checkpoints();
+    checkpoints.save(next, 1, Bytes::new(), Box::new(move || state), Box::new(|saved| saved.unwrap()));
+    checkpoints.set_snapshot(next, Box::new(|set| set.unwrap()));
+    let mut names = bench.disk.list(&folder).unwrap();
+    names.sort();
+    assert_eq!(names, [checkpoint_name(next), format!("{}.copy", checkpoint_name(next))]);
 }
 
 /// A failed sync leaves records in the page cache that no later sync writes. A restart of the process finds them there

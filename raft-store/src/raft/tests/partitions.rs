@@ -8,9 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::cluster::{Cluster, submit};
+use super::cluster::{Cluster, soon, submit};
 use super::machine::payload;
 use crate::peers::Peer;
+use crate::raft::ReplicaOptions;
 use crate::raft::api::ProposeError;
 use crate::raft::status::Role;
 
@@ -76,6 +77,10 @@ async fn relay(
 
 /// A group whose replicas reach each other through relays.
 async fn relayed(size: usize) -> (Cluster, Wires) {
+    relayed_with(size, |_| {}).await
+}
+
+async fn relayed_with(size: usize, change: fn(&mut ReplicaOptions)) -> (Cluster, Wires) {
     let mut cluster = Cluster::prepare(size);
     let mut wires = HashMap::new();
     for from in 0..size {
@@ -92,7 +97,10 @@ async fn relayed(size: usize) -> (Cluster, Wires) {
             tokio::spawn(relay(listener, cluster.peers[to].port, there, back));
         }
     }
-    cluster.tweak = Box::new(move |options| options.peers = routes[usize::from(options.self_index)].clone());
+    cluster.tweak = Box::new(move |options| {
+        options.peers = routes[usize::from(options.self_index)].clone();
+        change(options);
+    });
     cluster.start_all().await;
     cluster.leader().await;
     (cluster, Wires(wires))
@@ -188,5 +196,31 @@ async fn a_transfer_that_is_not_heard_ends_in_an_election() {
     wires.heal_all();
     let last = cluster.commit(2).await;
     assert!(last.term > term);
+    cluster.agree_at(last.index).await;
+}
+
+/// A request that was sent and is never answered holds on to its entries; its stream is given up after a while, and then they
+/// can go (LOG-RULES.md 25).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_hangs_in_a_request_does_not_pin_the_purge() {
+    let (cluster, wires) = relayed_with(3, |options| options.append_idle = Duration::from_millis(500)).await;
+    cluster.commit_many(0..20, 64).await;
+    let leader = cluster.leader().await;
+    let hung = (leader + 1) % 3;
+    // Its answers are lost, so that requests are under way to it all the time.
+    wires.cut(hung, leader);
+    cluster.commit_many(20..600, 8000).await;
+    let replica = cluster.node(leader).replica.clone();
+    let counters = replica.counters();
+    let written = async {
+        while counters.checkpoints.load(std::sync::atomic::Ordering::Relaxed) < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("checkpoints are written", written).await;
+    let boundary = soon("a purge", replica.purge_to(u64::MAX)).await.unwrap().unwrap();
+    cluster.until("the entries are purged", leader, |status| status.purged == Some(boundary)).await;
+    wires.heal_all();
+    let last = cluster.commit(600).await;
     cluster.agree_at(last.index).await;
 }

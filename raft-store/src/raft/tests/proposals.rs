@@ -1,10 +1,12 @@
 //! Outcomes of proposals: which were never appended, which nobody knows, how many bytes may be on their way.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::cluster::{Cluster, submit};
+use super::cluster::{Cluster, soon, submit};
 use super::machine::payload;
-use crate::raft::api::ProposeError;
+use crate::raft::api::{Proposal, ProposeError};
+use crate::vfs::MemVfs;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_refuses_and_names_the_leader() {
@@ -133,4 +135,49 @@ async fn a_stopped_replica_answers_everything() {
     for outcome in proposing.await.unwrap() {
         assert!(matches!(outcome, Ok(_) | Err(ProposeError::Unknown | ProposeError::Stopped)), "{outcome:?}");
     }
+}
+
+/// What makes room finds some in the last segment when nothing else does, as far as it fits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_log_takes_what_makes_room_and_nothing_else() {
+    let disk = MemVfs::new();
+    let mut cluster = Cluster::prepare(1);
+    let vfs = disk.clone();
+    cluster.vfs_of = Box::new(move |_| Arc::new(vfs.clone()));
+    cluster.start_all().await;
+    cluster.leader().await;
+    disk.set_capacity(Some(disk.used()));
+    let replica = cluster.node(0).replica.clone();
+    let mut tag = 0;
+    while replica.has_room() {
+        // Refused or not: the last one may be.
+        cluster.submit(0, vec![payload(tag, 8000)], None).await;
+        tag += 1;
+        assert!(tag < 1000, "never full");
+    }
+    assert_eq!(cluster.submit(0, vec![payload(tag, 64)], None).await, [Err(ProposeError::Busy)]);
+    let into_reserve = |size| {
+        let replica = replica.clone();
+        async move {
+            let (sender, outcome) = tokio::sync::oneshot::channel();
+            let done = Box::new(move |outcome: Result<_, _>| {
+                sender.send(outcome.map(drop)).ok();
+            });
+            let proposal = Proposal { payload: payload(5000, size), expected_term: None, done };
+            replica.submit_into_reserve(vec![proposal]).await;
+            soon("an outcome", outcome).await.unwrap()
+        }
+    };
+    assert_eq!(into_reserve(64).await, Ok(()));
+    assert_eq!(into_reserve(100_000).await, Ok(()));
+    assert_eq!(into_reserve(250_000).await, Err(ProposeError::Busy), "more than is left");
+    assert!(!replica.has_room());
+    disk.set_capacity(None);
+    let room = async {
+        while !replica.has_room() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    soon("there is room again", room).await;
+    cluster.commit(6000).await;
 }
