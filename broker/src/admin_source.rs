@@ -24,8 +24,11 @@ use crate::metrics::{ClientGauges, ConsumerLag, Gauges, LogCounters, Metrics, Ra
 use crate::peers::links::{ForwardError, Links};
 use crate::peers::wire;
 use crate::registration::Visibility;
+use crate::retention::Expiring;
+use crate::retention::disk::DiskState;
 use crate::sessions::Sessions;
 use crate::views::ConsumeQueues;
+use crate::views::keys::KeyIndex;
 
 /// Lags in one scrape: beyond it the answer would grow with every group and topic.
 const LAGS_MAX: usize = 10_000;
@@ -37,11 +40,14 @@ pub struct NodeSource {
     pub in_flight: Arc<InFlight>,
     pub links: Arc<Links>,
     pub views: Arc<ConsumeQueues>,
+    pub keys: Option<Arc<KeyIndex>>,
     pub sessions: Arc<Sessions>,
     pub polls: Arc<LongPolls>,
     pub metrics: Metrics,
     pub visibility: Arc<Visibility>,
     pub budget: flotilla_net::ByteBudget,
+    pub disk: Arc<DiskState>,
+    pub expiring: Arc<Expiring>,
     pub listen: SocketAddr,
 }
 
@@ -167,6 +173,7 @@ impl AdminSource for NodeSource {
             storage: self.storage_gauges(),
             clients: self.client_gauges(),
             lags: if self.group.leads() { lags(&self.group.tables()) } else { Vec::new() },
+            expiring: self.expiring.list(),
         }
     }
 }
@@ -296,6 +303,9 @@ impl NodeSource {
                 Duration::from_millis(now_ms().saturating_sub(oldest))
             },
             flush_is_sync: self.config.disk.flush == FlushMode::Sync,
+            disk_used_percent: self.disk.used_percent(),
+            disk_refuses: self.disk.refuses(),
+            key_index_behind: self.keys.as_ref().map_or(0, |keys| keys.behind()),
         }
     }
 

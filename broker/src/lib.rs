@@ -21,6 +21,7 @@ mod node;
 mod peers;
 mod registration;
 mod registration_body;
+mod retention;
 mod series;
 mod sessions;
 mod settings_watch;
@@ -29,3 +30,5 @@ mod stop;
 pub mod views;
 
 pub use node::{Broker, BrokerHandle, BrokerOptions};
+pub use retention::Disk;
+pub use retention::disk::DiskProbe;

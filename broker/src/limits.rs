@@ -60,3 +60,16 @@ pub const VISIBLE_WAIT: Duration = Duration::from_secs(1);
 /// Bytes that wait to be written to one peer's stream of forwarded calls. Beyond it a frame is refused as not sent; beyond
 /// half of it no further call of the peer is begun, so that the other half has room for the answers of those under way.
 pub const PEER_WRITE_BYTES_MAX: usize = 64 << 20;
+
+/// Queues in one command that raises their minimums: some 100 KB, which fit into the reserve of a full log.
+pub const QUEUES_PER_RAISE: usize = 2048;
+
+/// Queries by key that run at once: each holds a thread that may wait for the disk, and for the index while it is rebuilt.
+pub const QUERIES_MAX: usize = 32;
+
+/// Bytes in the answer to a query by key, unless one message alone is larger: half of what clients take in a frame.
+// Source: RocketMQ 5.3 NettySystemConfig, com.rocketmq.remoting.frameMaxLength (16 MiB).
+pub const QUERY_BYTES_MAX: usize = 8 << 20;
+
+/// Pairs of topic and group that are warned about, and shown, because retention reaches what the group has not read.
+pub const EXPIRING_MAX: usize = 1000;

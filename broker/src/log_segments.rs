@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use flotilla_raft_store::LogReader;
 use flotilla_raft_store::types::EntryKind;
 
+use crate::views::keys::{EntrySource, LogEntry, Stretch, VisitEntry};
 use crate::views::{Segment, SegmentSource, Visit};
 
 /// Bytes of records that a scan reads at once.
@@ -25,6 +26,45 @@ impl LogSegments {
     /// It is given once.
     pub fn attach(&self, log: LogReader) {
         assert!(self.log.set(log).is_ok(), "the log is attached once");
+    }
+}
+
+impl EntrySource for LogSegments {
+    fn stretches(&self) -> Option<Vec<Stretch>> {
+        let segments = self.log.get()?.segments().into_iter();
+        Some(
+            segments
+                .map(|info| Stretch {
+                    base: info.base,
+                    first_index: info.first_index,
+                    last_index: info.last_index,
+                    sealed: info.sealed,
+                })
+                .collect(),
+        )
+    }
+
+    fn term_of(&self, index: u64) -> Option<u64> {
+        self.log.get()?.log_id(index).map(|id| id.term)
+    }
+
+    fn read(&self, first: u64, last: u64, visit: &mut VisitEntry<'_>) -> io::Result<()> {
+        let log = self.log.get().ok_or(io::ErrorKind::NotConnected)?;
+        let mut next = first;
+        while next <= last {
+            let records = log.entries(next, last + 1, SCAN_BYTES)?;
+            if records.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            for record in &records {
+                let payload = (record.kind() == EntryKind::Application).then(|| record.payload_slice());
+                if visit(LogEntry { index: record.index(), payload }) == ControlFlow::Break(()) {
+                    return Ok(());
+                }
+            }
+            next += records.len() as u64;
+        }
+        Ok(())
     }
 }
 

@@ -40,12 +40,15 @@ use crate::metrics::Metrics;
 use crate::peers::links::Links;
 use crate::peers::service::{Acceptor, Peers};
 use crate::registration::{Identity, Registrar, Visibility};
+use crate::retention::disk::{DiskProbe, DiskState, DiskWatch, FolderProbe};
+use crate::retention::{Expiring, Retention};
 use crate::series::Series;
 use crate::sessions::Sessions;
 use crate::settings_watch::SettingsWatch;
 use crate::stats::Stats;
 use crate::stop::{self, StopParts};
 use crate::views::ConsumeQueues;
+use crate::views::keys::KeyIndex;
 
 /// What a broker is started with.
 pub struct BrokerOptions {
@@ -56,11 +59,13 @@ pub struct BrokerOptions {
     pub raft_listener: Option<StdListener>,
     /// A bound socket for the admin server, instead of binding `config.admin.listen`.
     pub admin_listener: Option<StdListener>,
+    /// Tells how full the disk is, instead of the file system of the data folder.
+    pub disk_probe: Option<Arc<dyn DiskProbe>>,
 }
 
 impl BrokerOptions {
     pub fn new(config: BrokerConfig) -> Self {
-        Self { config, listener: None, raft_listener: None, admin_listener: None }
+        Self { config, listener: None, raft_listener: None, admin_listener: None, disk_probe: None }
     }
 }
 
@@ -148,9 +153,14 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let segments = Arc::new(LogSegments::default());
     let views = ConsumeQueues::open(&config.disk.root.join("views"), segments.clone())
         .with_context(|| format!("can't use the views in {}", config.disk.root.display()))?;
+    let keys = match config.serving.queries.key_index {
+        true => Some(KeyIndex::open(&config.disk.root.join("views"), segments.clone())?),
+        false => None,
+    };
     let machine = BrokerMachine {
         tables: tables.clone(),
         views: views.clone(),
+        keys: keys.clone(),
         polls: polls.clone(),
         series: series.clone(),
         changes,
@@ -173,6 +183,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     .with_context(|| format!("can't start the replica in {}", config.disk.root.display()))?;
     segments.attach(replica.log());
     views.wake();
+    keys.iter().for_each(|keys| keys.wake());
 
     let (queue, receiver) = mpsc::channel(PROPOSER_QUEUE_MAX);
     let holding = Arc::default();
@@ -184,6 +195,8 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         ..ConnectionOptions::default()
     };
     let peer_indexes: Vec<u64> = config.raft.peers.iter().map(|peer| peer.index.into()).collect();
+    let others: Vec<u64> =
+        peer_indexes.iter().copied().filter(|peer| *peer != config.raft.self_index).collect();
     let links = Links::new(replica.clone(), &peer_indexes, peer_options.clone());
     let dispatcher = Dispatcher::new(group.clone(), links.clone(), runtime.clone(), metrics.clone());
     let leader = LeaderCalls::new(group.clone(), links.clone());
@@ -193,6 +206,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let traffic = Arc::new(Traffic::default());
     let in_flight = Arc::new(InFlight::default());
     let visibility = Visibility::new(group.clone(), config.registration.name_servers.len());
+    let disk = Arc::new(DiskState::default());
     let pool = ClientPool::new(PoolOptions::default(), Arc::new(crate::registration::NoRequests));
 
     let parts = Parts {
@@ -202,6 +216,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         sessions: sessions.clone(),
         offsets: offsets.clone(),
         views: views.clone(),
+        keys: keys.clone(),
         polls: polls.clone(),
         log: replica.log(),
         visibility: visibility.clone(),
@@ -210,6 +225,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         metrics: metrics.clone(),
         series,
         pool: pool.clone(),
+        disk: disk.clone(),
         encoder: encoder.clone(),
         config: config.clone(),
         stats: stats.clone(),
@@ -243,6 +259,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         reports: reports.clone(),
         in_flight: in_flight.clone(),
         offsets: offsets.clone(),
+        disk: disk.clone(),
         budget: budget.clone(),
         options: peer_options,
         runtime: runtime.clone(),
@@ -283,6 +300,31 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         peers: peer_indexes,
     };
     tasks.spawn(duty.run(stop.clone()));
+    let probe = options.disk_probe.unwrap_or_else(|| Arc::new(FolderProbe(config.disk.root.clone())));
+    let watch = DiskWatch {
+        group: group.clone(),
+        links: links.clone(),
+        in_flight: in_flight.clone(),
+        probe: probe.clone(),
+        watermarks: config.disk.watermarks,
+        others: others.clone(),
+        state: disk.clone(),
+    };
+    tasks.spawn(watch.run(stop.clone()));
+    let expiring = Arc::new(Expiring::default());
+    let retention = Retention {
+        group: group.clone(),
+        views: views.clone(),
+        keys: keys.clone(),
+        probe,
+        watermarks: config.disk.watermarks,
+        metrics: metrics.clone(),
+        // Nothing is delayed yet.
+        needed: Arc::new(|| None),
+        expiring: expiring.clone(),
+        interval: config.disk.clean_interval,
+    };
+    tasks.spawn(retention.run(stop.clone()));
     let notices =
         notices::Notices { group: group.clone(), sessions: sessions.clone(), reports, links: links.clone() };
     tasks.spawn(until(stop.clone(), notices.run(notice_feed)));
@@ -305,11 +347,14 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         in_flight: in_flight.clone(),
         links: links.clone(),
         views,
+        keys,
         sessions,
         polls: polls.clone(),
         metrics,
         visibility: visibility.clone(),
         budget,
+        disk,
+        expiring,
         listen,
     });
     let admin = start_admin(config.admin.listen, options.admin_listener, source, &tasks, stop.clone())?;

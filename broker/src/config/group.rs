@@ -37,6 +37,7 @@ const ROWS: &[Row] = rows! {
     "deleteWhen" => DeleteWhen: hours, s s.retention.delete_when;
     "diskMaxUsedSpaceRatio" => DiskUsedPercentMax: read, s s.retention.disk_used_percent_max;
     "cleanFileForciblyEnable" => DeleteForcibly: read, s s.retention.delete_forcibly;
+    "logRetentionBytesMax" => LogBytesMax: read, s s.retention.log_bytes_max;
 };
 
 fn read<T: std::str::FromStr>(text: &str) -> Option<T> {

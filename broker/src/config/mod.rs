@@ -29,7 +29,8 @@ pub(crate) use print::escape;
 pub use properties::{PropertiesError, Property, parse as parse_properties};
 pub use report::{Line, Report};
 pub use typed::{
-    AdminConfig, BrokerConfig, DiskConfig, Identity, Limits, RaftConfig, Registration, Serving, TopicDefaults,
+    AdminConfig, BrokerConfig, DiskConfig, Identity, Limits, QueryConfig, RaftConfig, Registration, Serving,
+    TopicDefaults, Watermarks,
 };
 
 /// The known key whose name is nearest to this one, if it is near enough to be meant.

@@ -73,6 +73,18 @@ pub struct DiskConfig {
     pub segment_size: u64,
     pub flush: FlushMode,
     pub memory_bytes_max: usize,
+    pub watermarks: Watermarks,
+    /// Pause between looks at what may be deleted.
+    pub clean_interval: Duration,
+}
+
+/// Use of this replica's disk in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermarks {
+    /// Above it segments go whatever their age.
+    pub clean_forcibly: u8,
+    /// Above it the replica takes no more messages as a leader.
+    pub full: u8,
 }
 
 /// Settings of topics, groups and messages. Replicated: the leader's count.
@@ -94,6 +106,17 @@ pub struct Serving {
     pub drain_idle: Duration,
     /// Longest hold of a send without a known leader.
     pub forward_hold: Duration,
+    pub queries: QueryConfig,
+}
+
+/// Queries by key.
+#[derive(Debug, Clone)]
+pub struct QueryConfig {
+    pub key_index: bool,
+    /// Messages of an answer.
+    pub count_max: usize,
+    /// Messages of an answer to a query for a unique id.
+    pub unique_max: usize,
 }
 
 /// Name servers.
@@ -297,6 +320,11 @@ impl Read<'_> {
             segment_size: self.number("mappedFileSizeCommitLog"),
             flush,
             memory_bytes_max: self.number("logMemoryBytesMax"),
+            watermarks: Watermarks {
+                clean_forcibly: self.number("diskSpaceCleanForciblyRatio"),
+                full: self.number("diskSpaceWarningLevelRatio"),
+            },
+            clean_interval: self.millis("cleanResourceInterval"),
         }
     }
 
@@ -314,6 +342,11 @@ impl Read<'_> {
             drain: self.millis("drainMillis"),
             drain_idle: self.millis("drainIdleMillis"),
             forward_hold: self.millis("forwardHoldMillis"),
+            queries: QueryConfig {
+                key_index: self.flag("messageIndexEnable"),
+                count_max: self.number("maxMsgsNumBatch"),
+                unique_max: self.number("defaultQueryMaxNum"),
+            },
         }
     }
 

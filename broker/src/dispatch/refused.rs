@@ -5,7 +5,6 @@ use flotilla_remoting::code::RequestCode as Code;
 /// Why a code has no row. `None` for numbers that RocketMQ does not assign.
 pub fn reason(code: Code) -> Option<&'static str> {
     let reason = match code.as_i32() {
-        12 => "queries by key are not part of this version",
         36 => "retries by the broker are not part of this version, clients retry by themselves",
         37 | 39 | 323 => "transactions are not part of this version",
         41 | 42 => "ordered consumption locks are not part of this version",

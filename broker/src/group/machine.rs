@@ -14,6 +14,7 @@ use super::SharedTables;
 use crate::long_poll::LongPolls;
 use crate::series::Series;
 use crate::views::ConsumeQueues;
+use crate::views::keys::KeyIndex;
 
 /// What a proposer learns about its entry.
 pub struct EntryAnswer {
@@ -46,6 +47,7 @@ pub enum Change {
 pub struct BrokerMachine {
     pub tables: SharedTables,
     pub views: Arc<ConsumeQueues>,
+    pub keys: Option<Arc<KeyIndex>>,
     pub polls: Arc<LongPolls>,
     /// Counts what this replica stores as leader.
     pub series: Arc<Series>,
@@ -80,6 +82,9 @@ impl Machine for BrokerMachine {
             }
         };
         self.views.extend(&context, entry.end_position, &effects);
+        if let Some(keys) = &self.keys {
+            keys.applied(entry.index);
+        }
         for run in effects.runs() {
             // Proposed here, so this replica led when the messages were stored.
             if entry.awaited {
@@ -126,6 +131,10 @@ impl Machine for BrokerMachine {
         let tables = if checkpoint.is_empty() { Ok(Tables::blank()) } else { Tables::decode(checkpoint) };
         let tables = tables.map_err(|error| InstallError(error.to_string()))?;
         self.views.reset(&tables);
+        if let Some(keys) = &self.keys {
+            // Blank tables have applied nothing, not even the entry with number 0.
+            keys.reset(if checkpoint.is_empty() { 0 } else { tables.applied().index + 1 });
+        }
         *self.tables.write() = tables;
         // Held pulls may find here what they wait for, or have to look elsewhere.
         self.polls.recheck_all();

@@ -17,8 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use flotilla_core::{Answer, Command, Tables};
-use flotilla_raft_store::raft::{Leadership, ProposeError, Replica, Role, Status};
+use flotilla_core::{Answer, Command, PayloadBuilder, Tables};
+use flotilla_raft_store::RECORD_HEADER_SIZE;
+use flotilla_raft_store::raft::{Committed, Leadership, Proposal, ProposeError, Replica, Role, Status};
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -148,6 +149,29 @@ impl Group {
     /// Work that the proposer has not taken yet.
     pub fn queued(&self) -> usize {
         self.inner.queue.max_capacity() - self.inner.queue.capacity()
+    }
+
+    /// As [`Group::propose`], past the proposer and into the room that a full log keeps back: for what makes room.
+    ///
+    /// # Errors
+    /// As [`Group::propose`].
+    pub async fn propose_into_reserve(&self, command: Command) -> Result<Answer, ProposeError> {
+        let mut builder = PayloadBuilder::new(RECORD_HEADER_SIZE, 0);
+        builder.push_command(&command);
+        let (answer, receiver) = oneshot::channel();
+        let done = move |outcome: Result<Committed<EntryAnswer>, ProposeError>| {
+            let first = |committed: Committed<EntryAnswer>| {
+                committed.answer.commands.into_iter().next().expect("apply answers each command of its entry")
+            };
+            drop(answer.send(outcome.map(first)));
+        };
+        let payload = builder.finish().freeze();
+        let proposal = Proposal { payload, expected_term: None, done: Box::new(done) };
+        let replica = self.inner.replica.clone();
+        self.inner.replica.raft_runtime().spawn(async move {
+            replica.submit_into_reserve(vec![proposal]).await;
+        });
+        receiver.await.unwrap_or(Err(ProposeError::Unknown))
     }
 
     fn hold(&self, holding: bool) {

@@ -7,6 +7,7 @@ pub mod heartbeat;
 pub mod members;
 pub mod offsets;
 pub mod pull;
+pub mod queries;
 pub mod queues;
 pub mod respond;
 pub mod runtime_info;
@@ -33,10 +34,12 @@ use crate::limits::PULL_HOLD_MAX;
 use crate::long_poll::LongPolls;
 use crate::metrics::Metrics;
 use crate::registration::Visibility;
+use crate::retention::disk::DiskState;
 use crate::series::Series;
 use crate::sessions::Sessions;
 use crate::stats::Stats;
 use crate::views::ConsumeQueues;
+use crate::views::keys::KeyIndex;
 
 /// All that handlers are made of.
 pub struct Parts {
@@ -46,6 +49,7 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     pub offsets: Arc<offsets::PendingOffsets>,
     pub views: Arc<ConsumeQueues>,
+    pub keys: Option<Arc<KeyIndex>>,
     pub polls: Arc<LongPolls>,
     pub log: LogReader,
     pub visibility: Arc<Visibility>,
@@ -54,6 +58,7 @@ pub struct Parts {
     pub metrics: Metrics,
     pub series: Arc<Series>,
     pub pool: ClientPool,
+    pub disk: Arc<DiskState>,
     pub encoder: Encoder,
     pub config: BrokerConfig,
     pub stats: Arc<Stats>,
@@ -70,6 +75,8 @@ pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
     const QUICK: Duration = Duration::from_millis(2000);
     const PULL: Duration = Duration::from_millis(28_000);
     const ADMIN: Duration = Duration::from_millis(4000);
+    // Clients wait 15 s. Source: MQAdminImpl 5.3.3.
+    const QUERY: Duration = Duration::from_millis(12_000);
     let send_hold = parts.config.serving.forward_hold;
     use Access::{Propose, Read, Session};
     use Placement::{Leader, Local, LocalIfFound};
@@ -92,6 +99,7 @@ pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
     table.add(Code::GetMinOffset, Leader, Read, QUICK, queues.clone());
     table.add(Code::GetEarliestMessageStoreTime, Leader, Read, QUICK, queues.clone());
     table.add(Code::ViewMessageById, LocalIfFound, Read, QUICK, queues);
+    table.add(Code::QueryMessage, LocalIfFound, Read, QUERY, Arc::new(query_handler(&parts)));
     table.add(Code::Heartbeat, Local, Session, QUICK, heartbeat.clone());
     table.add(Code::CheckClientConfig, Local, Session, QUICK, heartbeat);
     table.add(Code::UnregisterClient, Local, Session, QUICK, Arc::new(unregister_handler(&parts)));
@@ -136,6 +144,7 @@ fn send_handler(parts: &Parts) -> send::SendHandler {
         dispatcher: parts.dispatcher.clone(),
         leader: parts.leader.clone(),
         visibility: parts.visibility.clone(),
+        disk: parts.disk.clone(),
         runtime: parts.runtime.clone(),
         broker_name: parts.config.identity.broker_name.clone(),
         encoder: parts.encoder.clone(),
@@ -153,6 +162,22 @@ fn queue_handler(parts: &Parts) -> queues::QueueHandler {
         dispatcher: parts.dispatcher.clone(),
         runtime: parts.runtime.clone(),
     }
+}
+
+fn query_handler(parts: &Parts) -> queries::QueryHandler {
+    let limits = &parts.config.serving.queries;
+    let inner = queries::Queries {
+        group: parts.group.clone(),
+        keys: parts.keys.clone(),
+        log: parts.log.clone(),
+        dispatcher: parts.dispatcher.clone(),
+        runtime: parts.runtime.clone(),
+        metrics: parts.metrics.clone(),
+        unique_max: limits.unique_max,
+        count_max: limits.count_max,
+        running: queries::Queries::room(),
+    };
+    queries::QueryHandler { inner: Arc::new(inner) }
 }
 
 fn offset_handler(parts: &Parts) -> offsets::OffsetHandler {

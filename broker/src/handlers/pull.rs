@@ -442,6 +442,8 @@ impl Pulls {
             for unit in &picked[parts.len()..] {
                 match this.log.read(unit.physical_offset as u64, unit.size) {
                     Ok(bytes) => parts.push(bytes),
+                    // Retention has passed it since the range was looked up: the look at the new range says so.
+                    Err(_) if this.is_retired(unit) => return this.serve(pull),
                     Err(error) => {
                         error!(position = unit.physical_offset, size = unit.size, %error, "stored message can't be read");
                         let remark = format!("message at {} can't be read", unit.physical_offset);
@@ -452,6 +454,11 @@ impl Pulls {
             }
             this.answer_found(pull, parts, next, range);
         });
+    }
+
+    /// True for a message that retention has given up.
+    fn is_retired(&self, unit: &Unit) -> bool {
+        unit.physical_offset.cast_unsigned() < self.group.tables().minimum_position()
     }
 
     fn answer_found(&self, pull: Pull, parts: Vec<Bytes>, next: i64, range: QueueRange) {

@@ -2,6 +2,7 @@
 //! GET_EARLIEST_MSG_STORETIME (32) on the leader, VIEW_MESSAGE_BY_ID (33) on any replica.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -106,16 +107,12 @@ impl QueueHandler {
             Err(error) => return bad_header(call, &error),
         };
         let (log, dispatcher, group) = (self.log.clone(), self.dispatcher.clone(), self.group.clone());
-        self.runtime.spawn_blocking(move || {
-            // Only what is applied is committed for certain.
-            let applied = group.tables().applied().end_position;
-            match message_at(&log, offset, applied) {
-                Some(bytes) => success_body(call, bytes),
-                None if !group.leads() => dispatcher.to_leader(call),
-                None => {
-                    let remark = format!("can not find message by the offset, {offset}");
-                    call.refuse(ResponseCode::SystemError, remark);
-                }
+        self.runtime.spawn_blocking(move || match message_at(&log, offset, &readable(&group)) {
+            Some(bytes) => success_body(call, bytes),
+            None if !group.leads() => dispatcher.to_leader(call),
+            None => {
+                let remark = format!("can not find message by the offset, {offset}");
+                call.refuse(ResponseCode::SystemError, remark);
             }
         });
     }
@@ -129,8 +126,10 @@ impl QueueHandler {
 fn patiently<T>(deadline: Instant, read: impl Fn() -> io::Result<T>) -> io::Result<T> {
     loop {
         match read() {
+            // Gone: retention has passed it between two looks.
             Err(error)
-                if error.kind() == io::ErrorKind::WouldBlock && Instant::now() + REBUILD_PAUSE < deadline =>
+                if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotFound)
+                    && Instant::now() + REBUILD_PAUSE < deadline =>
             {
                 std::thread::sleep(REBUILD_PAUSE);
             }
@@ -143,13 +142,20 @@ fn unreadable(call: Call, error: &io::Error) {
     call.refuse(ResponseCode::SystemError, format!("stored message can't be read: {error}"));
 }
 
-/// A stored message by its commit-log offset, when there is one below `end`. May read the disk.
-pub fn message_at(log: &LogReader, offset: i64, end: u64) -> Option<Bytes> {
+/// Positions between which messages can be read: what is applied is committed for certain, and what retention has given up
+/// is gone on all replicas at once, whatever their files still hold.
+pub fn readable(group: &Group) -> Range<u64> {
+    let tables = group.tables();
+    tables.minimum_position()..tables.applied().end_position
+}
+
+/// A stored message by its commit-log offset, when there is one in the range. May read the disk.
+pub fn message_at(log: &LogReader, offset: i64, range: &Range<u64>) -> Option<Bytes> {
     const SIZE_FIELD: u32 = 4;
-    let position = u64::try_from(offset).ok()?;
+    let position = u64::try_from(offset).ok().filter(|position| *position >= range.start)?;
     let head = log.read(position, SIZE_FIELD).ok()?;
     let size = u32::from_be_bytes(head[..].try_into().ok()?);
-    if position.checked_add(u64::from(size))? > end {
+    if position.checked_add(u64::from(size))? > range.end {
         return None;
     }
     let bytes = log.read(position, size).ok()?;

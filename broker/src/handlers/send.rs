@@ -26,6 +26,7 @@ use crate::group::work::{Messages, NewMessage, SendWork};
 use crate::leader::LeaderCalls;
 use crate::metrics::{Cause, Metrics};
 use crate::registration::Visibility;
+use crate::retention::disk::DiskState;
 use crate::series::Series;
 
 /// Serves sends. Runs on the leader.
@@ -39,6 +40,7 @@ pub struct Sends {
     pub dispatcher: Arc<Dispatcher>,
     pub leader: Arc<LeaderCalls>,
     pub visibility: Arc<Visibility>,
+    pub disk: Arc<DiskState>,
     pub runtime: Handle,
     pub broker_name: String,
     pub encoder: Encoder,
@@ -127,6 +129,9 @@ impl Sends {
     }
 
     fn check(&self, call: &Call, request: &SendMessageRequest<'_>) -> Result<Checked, Refusal> {
+        if self.disk.refuses() {
+            return Err(disk_full(self.disk.used_percent()));
+        }
         if let Err(error) = names::check_topic(request.topic) {
             return Err(refusal(ResponseCode::InvalidParameter, error.to_string()));
         }
@@ -266,6 +271,16 @@ fn unique_id(text: &str, call: &Call) -> String {
     }
 }
 
+/// Producers try another broker on this code, and this one again later.
+// Source: RocketMQ 5.3 SendMessageProcessor#handlePutMessageResult, SERVICE_NOT_AVAILABLE.
+fn disk_full(used_percent: u8) -> Refusal {
+    let remark = format!(
+        "service not available now. It may be caused by one of the following reasons: the broker's disk is full \
+         [{used_percent}%], messages are put to the slave, message store has been shut down, etc."
+    );
+    refusal(ResponseCode::ServiceNotAvailable, remark)
+}
+
 fn illegal(error: &MessageError) -> Refusal {
     refusal(ResponseCode::MessageIllegal, error.to_string())
 }
@@ -273,6 +288,7 @@ fn illegal(error: &MessageError) -> Refusal {
 fn cause(code: ResponseCode) -> Cause {
     match code {
         ResponseCode::MessageIllegal => Cause::TooLarge,
+        ResponseCode::ServiceNotAvailable => Cause::DiskFull,
         ResponseCode::NoPermission => Cause::Permission,
         ResponseCode::TopicNotExist => Cause::NotFound,
         _ => Cause::Malformed,

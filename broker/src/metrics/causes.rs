@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum Cause {
     /// Too many bytes in flight: SYSTEM_BUSY.
     Busy,
+    /// The disks of the group are full.
+    DiskFull,
     /// No leader within the hold budget.
     NoLeader,
     /// The client's deadline passed before the answer.
@@ -28,8 +30,9 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Busy,
+        Self::DiskFull,
         Self::NoLeader,
         Self::Deadline,
         Self::TooLarge,
@@ -44,6 +47,7 @@ impl Cause {
     pub fn name(self) -> &'static str {
         match self {
             Self::Busy => "busy",
+            Self::DiskFull => "disk_full",
             Self::NoLeader => "no_leader",
             Self::Deadline => "deadline",
             Self::TooLarge => "too_large",
@@ -90,6 +94,6 @@ mod tests {
             (0..times).for_each(|_| causes.count(cause));
         }
         let counts: Vec<u64> = causes.read().map(|(_, count)| count).collect();
-        assert_eq!(counts, (0..10).collect::<Vec<u64>>());
+        assert_eq!(counts, (0..11).collect::<Vec<u64>>());
     }
 }

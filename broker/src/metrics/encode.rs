@@ -100,6 +100,13 @@ impl Scrape {
         let bytes = groups.iter().map(|(key, group)| (out_labels(key), group.total.get(BYTES)));
         out.counters("rocketmq_throughput_out", "Bytes of messages handed to consumers", bytes)?;
 
+        let unread = groups.iter().map(|(key, group)| (group_labels(key), group.deleted_unread.get()));
+        out.counters(
+            "flotilla_messages_deleted_unread",
+            "Messages that retention took before the group had read them",
+            unread.filter(|(_, count)| *count > 0),
+        )?;
+
         let mut latencies = Vec::new();
         for (name, rpc) in self.inner.series.rpc.read().iter() {
             rpc.for_each(|code, histogram| {
@@ -147,7 +154,17 @@ impl Scrape {
             let labels = [("topic", lag.topic.clone()), ("consumer_group", lag.group.clone())];
             (labels, lag.messages)
         });
-        out.gauges("rocketmq_consumer_lag_messages", "Messages not yet confirmed by the group", lags)
+        out.gauges("rocketmq_consumer_lag_messages", "Messages not yet confirmed by the group", lags)?;
+        let expiring = self
+            .gauges
+            .expiring
+            .iter()
+            .map(|lag| (group_labels(&(lag.topic.clone(), lag.group.clone())), lag.messages));
+        out.gauges(
+            "flotilla_messages_expiring_unread",
+            "Messages not read by the group that retention reaches soon",
+            expiring,
+        )
     }
 
     fn storage(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -182,6 +199,17 @@ impl Scrape {
             "flotilla_disk_free_bytes",
             "Free bytes on the file system of the data",
             storage.disk_free_bytes,
+        )?;
+        out.gauge("flotilla_disk_used_percent", "Use of that file system", storage.disk_used_percent.into())?;
+        out.gauge(
+            "flotilla_disk_refuses_messages",
+            "1 while this replica leads and takes no messages, because the disk is full everywhere",
+            storage.disk_refuses.into(),
+        )?;
+        out.gauge(
+            "flotilla_key_index_behind_entries",
+            "Entries applied that can't be found by key yet",
+            storage.key_index_behind,
         )?;
         let mode = if storage.flush_is_sync { "sync" } else { "async" };
         let labels = [("mode", mode.to_owned())];
@@ -262,6 +290,10 @@ impl Scrape {
 
 fn is_system(topic: &str) -> String {
     flotilla_remoting::names::is_system_topic(topic).to_string()
+}
+
+fn group_labels((topic, group): &(String, String)) -> Labels<2> {
+    [("topic", topic.clone()), ("consumer_group", group.clone())]
 }
 
 type Labels<const N: usize> = [(&'static str, String); N];
@@ -466,11 +498,22 @@ mod tests {
         metrics.rejected(Cause::Busy);
         metrics.forwarded();
         let rejected = lines(&metrics, Gauges::default(), "flotilla_requests_rejected_total");
-        assert_eq!(rejected.len(), 10);
+        assert_eq!(rejected.len(), 11);
         assert_eq!(rejected[0], r#"flotilla_requests_rejected_total{,cause="busy"} 1"#);
         assert_eq!(
             lines(&metrics, Gauges::default(), "flotilla_requests_forwarded_total"),
             ["flotilla_requests_forwarded_total{} 1"]
+        );
+    }
+
+    #[test]
+    fn what_retention_took_unread_is_shown_by_group_and_nothing_else() {
+        let metrics = node();
+        metrics.group("t", "reads").delivered(0, 1, 1, Duration::ZERO);
+        metrics.group("t", "sleeps").deleted_unread(5);
+        assert_eq!(
+            lines(&metrics, Gauges::default(), "flotilla_messages_deleted_unread_total"),
+            [r#"flotilla_messages_deleted_unread_total{,topic="t",consumer_group="sleeps"} 5"#]
         );
     }
 
@@ -484,10 +527,12 @@ mod tests {
         let metrics = node();
         metrics.topic("t").stored(0, [1].into_iter());
         metrics.group("t", "g").delivered(0, 1, 1, Duration::ZERO);
+        metrics.group("t", "g").deleted_unread(1);
         metrics.rpc("PULL_MESSAGE").answered(0, Duration::ZERO);
         let gauges = Gauges {
             raft: RaftGauges { replicas: vec![(0, None)], ..RaftGauges::default() },
             lags: vec![ConsumerLag { topic: "t".into(), group: "g".into(), messages: 1 }],
+            expiring: vec![ConsumerLag { topic: "t".into(), group: "g".into(), messages: 1 }],
             ..Gauges::default()
         };
         let text = metrics.expose(gauges, Format::Prometheus);

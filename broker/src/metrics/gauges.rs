@@ -11,6 +11,8 @@ pub struct Gauges {
     pub clients: ClientGauges,
     /// Empty when it was not worth the work, such as on a follower.
     pub lags: Vec<ConsumerLag>,
+    /// Unread messages that retention reaches soon; known on the leader.
+    pub expiring: Vec<ConsumerLag>,
 }
 
 /// The group as this replica sees it.
@@ -64,6 +66,11 @@ pub struct StorageGauges {
     /// Age of the oldest message.
     pub reserved: Duration,
     pub flush_is_sync: bool,
+    /// Use of the disk in percent, and whether this replica takes no messages for it.
+    pub disk_used_percent: u8,
+    pub disk_refuses: bool,
+    /// Entries applied and not yet in the key index.
+    pub key_index_behind: u64,
 }
 
 /// Clients and settings of the node.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use flotilla_remoting::names::is_system_topic;
 use parking_lot::{Mutex, RwLock};
+use prometheus_client::metrics::counter::Counter;
 
 use super::flow::{BYTES, CALLS, Flow, MESSAGES, Queues};
 use super::histogram::{AtomicHistogram, MESSAGE_SIZE, RPC_LATENCY};
@@ -76,6 +77,7 @@ pub struct GroupMetrics {
     /// Messages that the group sent back to be tried again.
     pub(super) sent_back: Flow,
     is_system: bool,
+    pub(super) deleted_unread: Counter,
 }
 
 impl GroupMetrics {
@@ -85,6 +87,7 @@ impl GroupMetrics {
             queues: Queues::new(queues_in_use.clone()),
             sent_back: Flow::default(),
             is_system: is_system_topic(topic),
+            deleted_unread: Counter::default(),
         }
     }
 
@@ -136,6 +139,11 @@ impl Totals {
         self.gets += messages;
         self.gets_of_users += if group.is_system { 0 } else { messages };
         self.found += group.total.get(CALLS);
+    }
+
+    /// Counts messages that retention took before the group had read them.
+    pub fn deleted_unread(&self, messages: u64) {
+        self.deleted_unread.inc_by(messages);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::group::{Group, transfer};
 use crate::handlers::offsets::PendingOffsets;
 use crate::leader::Reports;
 use crate::limits::PEER_WRITE_BYTES_MAX;
+use crate::retention::disk::DiskState;
 use crate::sessions::Sessions;
 
 /// Time in which a peer's command has to enter the log; the peer itself gives up at about this time.
@@ -32,6 +33,7 @@ pub struct Peers {
     pub reports: Arc<Reports>,
     pub in_flight: Arc<InFlight>,
     pub offsets: Arc<PendingOffsets>,
+    pub disk: Arc<DiskState>,
     pub budget: ByteBudget,
     pub options: ConnectionOptions,
     pub runtime: Handle,
@@ -102,6 +104,12 @@ impl Service for PeerStream {
             }),
             wire::PING => {
                 let _ = connection.send(wire::answered(opaque));
+                Ok(())
+            }
+            wire::ROOM => {
+                let full = self.peers.disk.is_full();
+                let answer = if full { wire::not_proposed(opaque) } else { wire::answered(opaque) };
+                let _ = connection.send(answer);
                 Ok(())
             }
             wire::TRANSFER => self.transfer(connection, opaque, request),

@@ -38,6 +38,9 @@ pub const TRANSFER: i32 = 31_005;
 /// Asks for nothing but an answer.
 pub const PING: i32 = 31_006;
 
+/// Asks whether the receiver's disk has room, so that it could lead.
+pub const ROOM: i32 = 31_020;
+
 /// The call was taken up and the body holds its answer.
 pub const ANSWERED: i32 = 0;
 /// Nothing was done, because the receiver does not lead: the call may be sent again, anywhere.
@@ -150,6 +153,11 @@ pub fn delivery(mut body: Bytes) -> Result<(Vec<String>, Frame), WireError> {
 /// Finds out whether a replica is there.
 pub fn ping() -> Frame {
     request(PING, Bytes::new())
+}
+
+/// Asks whether a replica has room; one without answers [`NOT_PROPOSED`].
+pub fn room() -> Frame {
+    request(ROOM, Bytes::new())
 }
 
 /// Asks the leader to hand over, to a peer or to the fittest.

@@ -240,7 +240,7 @@ impl Blocks {
     }
 }
 
-fn crc_of(parts: &[&[u8]]) -> u32 {
+pub(super) fn crc_of(parts: &[&[u8]]) -> u32 {
     if let [only] = parts {
         return checksum(CrcAlgorithm::Crc32Iscsi, only) as u32;
     }

@@ -18,6 +18,7 @@
 
 mod file;
 mod keeper;
+pub mod keys;
 mod list;
 mod queue;
 mod scan;

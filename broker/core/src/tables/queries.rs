@@ -59,6 +59,12 @@ impl Tables {
         self.queue_head(topic, queue_id).map(|head| head.range())
     }
 
+    /// First available number of a queue, also one of a deleted topic; absent when it never held a message.
+    pub fn queue_minimum(&self, topic: &str, queue_id: u32) -> Option<i64> {
+        let head = self.topics.get(topic)?.queues.get(queue_id as usize)?;
+        (head.max > 0).then_some(head.min)
+    }
+
     /// Next number of each queue, deleted topics included, in order: what queues begin at once this state is the retention
     /// boundary. Read from the checkpoint at the boundary, it is the content of the command that raises the minimums.
     pub fn queue_maximums(&self) -> Vec<QueueMinimum> {
@@ -115,6 +121,15 @@ impl Tables {
     pub fn consumer_offsets(&self, group: &str) -> impl Iterator<Item = (&Arc<str>, u32, i64)> {
         self.offsets.get(group).into_iter().flatten().flat_map(|(topic, queues)| {
             queues.iter().map(move |(queue_id, offset)| (topic, *queue_id, *offset))
+        })
+    }
+
+    /// All stored offsets of all groups, in no particular order of the groups: group, topic, queue id, offset.
+    pub fn all_consumer_offsets(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, u32, i64)> {
+        self.offsets.iter().flat_map(|(group, offsets)| {
+            offsets.iter().flat_map(move |(topic, queues)| {
+                queues.iter().map(move |(queue_id, offset)| (group, topic, *queue_id, *offset))
+            })
         })
     }
 

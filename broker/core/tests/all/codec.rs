@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flotilla_core::codec::{CodecReason, Reader};
 use flotilla_core::{
     Answer, Command, FilterType, GroupConfig, Hours, LeaveReason, OffsetCommit, Payload, PayloadError, Perm,
-    QueueMinimum, Refusal, RetryPolicy, SettingChange, Settings, SimpleSubscription, Tables, TailTable,
+    QueueMinimum, Refusal, Retention, RetryPolicy, SettingChange, Settings, SimpleSubscription, Tables, TailTable,
     TopicConfig, system,
 };
 use proptest::prelude::*;
@@ -40,6 +40,11 @@ fn every_command() -> Vec<Command> {
         Command::PutSettings(Settings {
             young_queue_bytes: 7,
             auto_create_topic: false,
+            retention: Retention {
+                delete_when: Hours::of([0, 23]),
+                log_bytes_max: 1 << 40,
+                ..Retention::default()
+            },
             ..Settings::default()
         }),
         Command::CreateTopic(topic.clone()),

@@ -62,7 +62,6 @@ pub(super) const KEYS: &[Key] = &[
     rest("searchBcqByCacheEnable", Kind::Bool, "true", DERIVED),
     rest("topicQueueLockNum", COUNT, "32", DERIVED),
     rest("travelCqFileNumWhenGetMessage", COUNT, "1", DERIVED),
-    rest("defaultQueryMaxNum", COUNT, "32", KEY_INDEX),
     rest("indexFileReadEnable", Kind::Bool, "true", KEY_INDEX),
     rest("indexFileWriteEnable", Kind::Bool, "true", KEY_INDEX),
     rest("autoMessageVersionOnTopicLen", Kind::Bool, "true", LAYOUT),

@@ -39,8 +39,9 @@ const ONE_LOG: &str = "everything lies in the replicated log under storePathRoot
 const NOT_YET_TIMER: &str = "delayed messages are not available yet";
 const NOT_YET_TRANSACTION: &str = "transactions are not available yet";
 const NOT_YET_POP: &str = "pop consumption is not available yet";
-const NOT_YET_RETENTION: &str = "old segments are not deleted yet: all messages are kept";
 const DERIVED: &str = "consume queues are views that are rebuilt from the log";
+const KEY_FILES: &str =
+    "the key index is a view: files of about a million keys that are rebuilt from the log";
 const WRITER: &str = "one writer thread flushes whatever waits, so there is no interval to set";
 const NO_CONTROLLER: &str = "a Raft group needs no controller";
 
@@ -196,33 +197,55 @@ pub(super) const KEYS: &[Key] = &[
         OWN,
         "bytes of the newest entries kept in memory",
     ),
-    none(
+    used(
         "fileReservedTime",
         Kind::Integer(1, 87_600),
         "72",
-        NOT_YET_RETENTION,
-        "hours that messages are kept at least",
+        "hours that messages are kept at least, unless their log is too large or the disk nearly full",
     ),
-    none(
+    mapped(
         "deleteWhen",
         Kind::Hours,
         "04",
-        NOT_YET_RETENTION,
-        "hours of the day at which old segments are deleted",
+        "hours of UTC, so that all replicas mean the same",
+        "hours of the day at which older log segments are deleted, such as 04;16",
     ),
-    none(
+    used(
         "diskMaxUsedSpaceRatio",
         Kind::Integer(10, 95),
         "75",
-        NOT_YET_RETENTION,
-        "disk use in percent above which old segments are deleted",
+        "disk use in percent above which older log segments are deleted at any hour",
     ),
-    none(
+    used(
         "cleanFileForciblyEnable",
         Kind::Bool,
         "true",
-        NOT_YET_RETENTION,
-        "delete younger files on a full disk",
+        "delete younger log segments too while the disk is fuller than diskSpaceCleanForciblyRatio",
+    ),
+    used(
+        "diskSpaceCleanForciblyRatio",
+        Kind::Integer(30, 85),
+        "85",
+        "disk use in percent above which log segments are deleted at any age",
+    ),
+    used(
+        "diskSpaceWarningLevelRatio",
+        Kind::Integer(35, 90),
+        "90",
+        "disk use in percent above which this replica hands leadership over and a leader refuses messages",
+    ),
+    mapped(
+        "logRetentionBytesMax",
+        LONG,
+        "0",
+        OWN,
+        "bytes of log beyond which the oldest segments are deleted at any hour and any age; 0 = no limit",
+    ),
+    used(
+        "cleanResourceInterval",
+        Kind::Integer(100, 600_000),
+        "10000",
+        "pause between looks at old segments, ms",
     ),
     none("flushIntervalCommitLog", COUNT, "500", WRITER, "flush interval, ms"),
     none("flushCommitLogTimed", Kind::Bool, "true", WRITER, "flush at fixed times"),
@@ -269,11 +292,27 @@ pub(super) const KEYS: &[Key] = &[
     ),
     none("storeType", Kind::Text, "default", "there is one store", "kind of store"),
     none("enableConsumeQueueExt", Kind::Bool, "false", DERIVED, "extended consume queues"),
-    none("messageIndexEnable", Kind::Bool, "true", "queries by key are not available yet", "index of keys"),
-    none("messageIndexSafe", Kind::Bool, "false", "queries by key are not available yet", "index recovery"),
-    none("maxIndexNum", COUNT, "20000000", "queries by key are not available yet", "entries per index file"),
-    none("maxHashSlotNum", COUNT, "5000000", "queries by key are not available yet", "slots per index file"),
-    none("maxMsgsNumBatch", COUNT, "64", "queries by key are not available yet", "answers per query"),
+    used(
+        "messageIndexEnable",
+        Kind::Bool,
+        "true",
+        "keep an index of keys; without it queries by key find nothing",
+    ),
+    used(
+        "maxMsgsNumBatch",
+        Kind::Integer(1, 1024),
+        "64",
+        "messages in the answer to a query by key, at most",
+    ),
+    used(
+        "defaultQueryMaxNum",
+        Kind::Integer(1, 1024),
+        "32",
+        "messages in the answer to a query by unique id, at most",
+    ),
+    none("messageIndexSafe", Kind::Bool, "false", KEY_FILES, "index recovery"),
+    none("maxIndexNum", COUNT, "20000000", KEY_FILES, "entries per index file"),
+    none("maxHashSlotNum", COUNT, "5000000", KEY_FILES, "slots per index file"),
     none("duplicationEnable", Kind::Bool, "false", ONE_LOG, "second dispatch of the log"),
     none("checkCRCOnRecover", Kind::Bool, "true", "every record is always checked", "check sums at recovery"),
     none(
