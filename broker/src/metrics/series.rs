@@ -101,6 +101,11 @@ impl GroupMetrics {
         });
     }
 
+    /// Counts messages that retention took before the group had read them.
+    pub fn deleted_unread(&self, messages: u64) {
+        self.deleted_unread.inc_by(messages);
+    }
+
     /// Counts a message that a consumer sent back (code 36).
     pub fn sent_back(&self) {
         self.sent_back.add(1, 0);
@@ -139,11 +144,6 @@ impl Totals {
         self.gets += messages;
         self.gets_of_users += if group.is_system { 0 } else { messages };
         self.found += group.total.get(CALLS);
-    }
-
-    /// Counts messages that retention took before the group had read them.
-    pub fn deleted_unread(&self, messages: u64) {
-        self.deleted_unread.inc_by(messages);
     }
 }
 

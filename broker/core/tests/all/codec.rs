@@ -5,8 +5,8 @@ use std::sync::Arc;
 use flotilla_core::codec::{CodecReason, Reader};
 use flotilla_core::{
     Answer, Command, FilterType, GroupConfig, Hours, LeaveReason, OffsetCommit, Payload, PayloadError, Perm,
-    QueueMinimum, Refusal, Retention, RetryPolicy, SettingChange, Settings, SimpleSubscription, Tables, TailTable,
-    TopicConfig, system,
+    QueueMinimum, Refusal, Retention, RetryPolicy, SettingChange, Settings, SimpleSubscription, Tables,
+    TailTable, TopicConfig, system,
 };
 use proptest::prelude::*;
 
