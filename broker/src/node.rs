@@ -32,6 +32,7 @@ use crate::handlers::heartbeat::Joins;
 use crate::handlers::offsets::PendingOffsets;
 use crate::handlers::send_answer::SendAnswers;
 use crate::handlers::{Parts, table};
+use crate::leader::delay::{DelayDuty, NodeGround};
 use crate::leader::{LeaderCalls, Reports, bootstrap, members, notices, reports};
 use crate::limits::{PEER_WRITE_BYTES_MAX, PROPOSER_QUEUE_MAX};
 use crate::log_segments::LogSegments;
@@ -148,12 +149,14 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let segments = Arc::new(LogSegments::default());
     let views = ConsumeQueues::open(&config.disk.root.join("views"), segments.clone())
         .with_context(|| format!("can't use the views in {}", config.disk.root.display()))?;
+    let delayed = Arc::new(Notify::new());
     let machine = BrokerMachine {
         tables: tables.clone(),
         views: views.clone(),
         polls: polls.clone(),
         series: series.clone(),
         changes,
+        delayed: delayed.clone(),
     };
 
     let peers_slot = Arc::new(OnceLock::new());
@@ -208,7 +211,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         joins: Joins::new(group.clone(), leader.clone(), runtime.clone()),
         runtime: runtime.clone(),
         metrics: metrics.clone(),
-        series,
+        series: series.clone(),
         pool: pool.clone(),
         encoder: encoder.clone(),
         config: config.clone(),
@@ -220,6 +223,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     dispatcher.set_table(rows);
 
     let reroute = dispatcher.clone();
+    let delay_encoder = encoder.clone();
     let proposer = Proposer {
         replica: replica.clone(),
         receiver,
@@ -282,6 +286,10 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         self_index: config.raft.self_index,
         peers: peer_indexes,
     };
+    tasks.spawn(duty.run(stop.clone()));
+    let ground =
+        NodeGround { group: group.clone(), views: views.clone(), log: replica.log(), encoder: delay_encoder };
+    let duty = DelayDuty::new(Arc::new(ground), group.leadership(), delayed, metrics.clone());
     tasks.spawn(duty.run(stop.clone()));
     let notices =
         notices::Notices { group: group.clone(), sessions: sessions.clone(), reports, links: links.clone() };
