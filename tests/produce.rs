@@ -124,7 +124,8 @@ async fn sends_refused(client: &Client, address: &str) -> anyhow::Result<()> {
     let large = Message::new("refusals", 0, vec![0; 4 * 1024 * 1024 + 1]);
     let wordy = Message { properties: "p".repeat(32_768), ..to("refusals", 0) };
     let untemplated = Message { default_topic: "no-such-template", ..to("no-template", 0) };
-    let delayed = to("refusals", 0).with("DELAY", "3");
+    let timed = to("refusals", 0).with("TIMER_DELAY_SEC", "3");
+    let misspelt = to("refusals", 0).with("DELAY", "soon");
     let cases = [
         (to("not a topic", 0), ResponseCode::InvalidParameter),
         (to(&"t".repeat(128), 0), ResponseCode::InvalidParameter),
@@ -134,7 +135,8 @@ async fn sends_refused(client: &Client, address: &str) -> anyhow::Result<()> {
         (large, ResponseCode::MessageIllegal),
         (wordy, ResponseCode::MessageIllegal),
         // Delivered at once it would be wrong, so it is refused until there are timers.
-        (delayed, ResponseCode::MessageIllegal),
+        (timed, ResponseCode::MessageIllegal),
+        (misspelt, ResponseCode::SystemError),
     ];
     for (message, code) in cases {
         let what = format!("{} {} of {} bytes", message.topic, message.queue, message.body.len());

@@ -20,7 +20,9 @@ use crate::config::BrokerConfig;
 use crate::group::proposer::InFlight;
 use crate::group::{Group, Standing, transfer};
 use crate::long_poll::LongPolls;
-use crate::metrics::{ClientGauges, ConsumerLag, Gauges, LogCounters, Metrics, RaftGauges, StorageGauges};
+use crate::metrics::{
+    ClientGauges, ConsumerLag, DelayLevel, Gauges, LogCounters, Metrics, RaftGauges, StorageGauges,
+};
 use crate::peers::links::{ForwardError, Links};
 use crate::peers::wire;
 use crate::registration::Visibility;
@@ -174,6 +176,7 @@ impl AdminSource for NodeSource {
             clients: self.client_gauges(),
             lags: if self.group.leads() { lags(&self.group.tables()) } else { Vec::new() },
             expiring: self.expiring.list(),
+            delays: delays(&self.group.tables()),
         }
     }
 }
@@ -429,6 +432,17 @@ fn offsets(tables: &Tables, group: &str) -> Vec<QueueOffset> {
         }
     }
     offsets
+}
+
+fn delays(tables: &Tables) -> Vec<DelayLevel> {
+    let levels = tables.delay_progress().into_iter();
+    levels
+        .map(|progress| DelayLevel {
+            level: progress.level(),
+            pending: progress.pending(),
+            done: u64::try_from(progress.next).unwrap_or(0),
+        })
+        .collect()
 }
 
 fn lags(tables: &Tables) -> Vec<ConsumerLag> {

@@ -16,6 +16,9 @@ pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 /// Commands in one entry: each is small, the bound keeps one step of apply short.
 pub const ENTRY_COMMANDS_MAX: usize = 1024;
 
+/// Delayed messages that one entry delivers: with it the entry's bytes are bounded like those of sends, and one step of apply.
+pub const DELAY_MESSAGES_MAX: usize = 4096;
+
 /// Pulls held at one replica. Beyond it a pull is answered at once, as if its time had run out.
 pub const HELD_PULLS_MAX: usize = 100_000;
 

@@ -32,6 +32,7 @@ use crate::handlers::heartbeat::Joins;
 use crate::handlers::offsets::PendingOffsets;
 use crate::handlers::send_answer::SendAnswers;
 use crate::handlers::{Parts, table};
+use crate::leader::delay::{DelayDuty, NodeGround};
 use crate::leader::{LeaderCalls, Reports, bootstrap, members, notices, reports};
 use crate::limits::{PEER_WRITE_BYTES_MAX, PROPOSER_QUEUE_MAX};
 use crate::log_segments::LogSegments;
@@ -41,7 +42,7 @@ use crate::peers::links::Links;
 use crate::peers::service::{Acceptor, Peers};
 use crate::registration::{Identity, Registrar, Visibility};
 use crate::retention::disk::{DiskProbe, DiskState, DiskWatch, FolderProbe};
-use crate::retention::{Expiring, Retention};
+use crate::retention::{Expiring, Needed, Retention};
 use crate::series::Series;
 use crate::sessions::Sessions;
 use crate::settings_watch::SettingsWatch;
@@ -157,6 +158,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         true => Some(KeyIndex::open(&config.disk.root.join("views"), segments.clone())?),
         false => None,
     };
+    let delayed = Arc::new(Notify::new());
     let machine = BrokerMachine {
         tables: tables.clone(),
         views: views.clone(),
@@ -164,6 +166,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         polls: polls.clone(),
         series: series.clone(),
         changes,
+        delayed: delayed.clone(),
     };
 
     let peers_slot = Arc::new(OnceLock::new());
@@ -223,7 +226,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         joins: Joins::new(group.clone(), leader.clone(), runtime.clone()),
         runtime: runtime.clone(),
         metrics: metrics.clone(),
-        series,
+        series: series.clone(),
         pool: pool.clone(),
         disk: disk.clone(),
         encoder: encoder.clone(),
@@ -236,6 +239,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     dispatcher.set_table(rows);
 
     let reroute = dispatcher.clone();
+    let delay_encoder = encoder.clone();
     let proposer = Proposer {
         replica: replica.clone(),
         receiver,
@@ -319,12 +323,15 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         probe,
         watermarks: config.disk.watermarks,
         metrics: metrics.clone(),
-        // Nothing is delayed yet.
-        needed: Arc::new(|| None),
+        needed: needed_by_delays(group.clone()),
         expiring: expiring.clone(),
         interval: config.disk.clean_interval,
     };
     tasks.spawn(retention.run(stop.clone()));
+    let ground =
+        NodeGround { group: group.clone(), views: views.clone(), log: replica.log(), encoder: delay_encoder };
+    let duty = DelayDuty::new(Arc::new(ground), group.leadership(), delayed, metrics.clone());
+    tasks.spawn(duty.run(stop.clone()));
     let notices =
         notices::Notices { group: group.clone(), sessions: sessions.clone(), reports, links: links.clone() };
     tasks.spawn(until(stop.clone(), notices.run(notice_feed)));
@@ -474,6 +481,11 @@ fn registrars(
             })
         })
         .collect()
+}
+
+/// What retention leaves alone while it can: messages that wait for their time.
+fn needed_by_delays(group: Group) -> Needed {
+    Arc::new(move || group.tables().delay_floor())
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {

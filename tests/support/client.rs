@@ -8,9 +8,9 @@ use bytes::Bytes;
 use flotilla_net::{BytesPermit, ClientPool, Connection, PoolOptions, RequestError, Service};
 use flotilla_remoting::bodies::{self, BrokerMemberGroupBody, ConsumerList, HeartbeatData, TopicRouteData};
 use flotilla_remoting::headers::{
-    CreateTopicRequest, GetBrokerMemberGroupRequest, GetConsumerListRequest, GetMaxOffsetRequest,
-    GetRouteInfoRequest, QueryConsumerOffsetRequest, QueueRequest, UnregisterClientRequest,
-    UpdateConsumerOffsetRequest,
+    ConsumerSendMessageBackRequest, CreateTopicRequest, GetBrokerMemberGroupRequest, GetConsumerListRequest,
+    GetMaxOffsetRequest, GetRouteInfoRequest, QueryConsumerOffsetRequest, QueueRequest,
+    UnregisterClientRequest, UpdateConsumerOffsetRequest, ViewMessageRequest,
 };
 use flotilla_remoting::{ExtFields, Frame, RequestCode, ResponseCode};
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use super::exchange::{
     Failure, Message, Pull, Pulled, Sent, batch_body, offset, pulled, send_header, sent, succeeded,
 };
 use super::settings::{BROKER, CLUSTER};
-use super::stored::Stored;
+use super::stored::{Stored, decode};
 
 /// Time-out of official producers.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
@@ -279,6 +279,37 @@ impl Client {
     pub async fn leave(&self, address: &str, client_id: &str, group: &str) -> Result<(), Failure> {
         let header = UnregisterClientRequest { client_id, producer_group: None, consumer_group: Some(group) };
         self.request(address, RequestCode::UnregisterClient, header.encode(), Bytes::new()).await.map(drop)
+    }
+
+    /// CONSUMER_SEND_MSG_BACK of the message at a commit-log offset.
+    pub async fn send_back(
+        &self,
+        address: &str,
+        group: &str,
+        offset: i64,
+        level: i32,
+        times_max: Option<i32>,
+    ) -> Result<(), Failure> {
+        let header = ConsumerSendMessageBackRequest {
+            offset,
+            group,
+            delay_level: level,
+            origin_message_id: None,
+            origin_topic: Some("origin"),
+            unit_mode: false,
+            max_reconsume_times: times_max,
+            broker_name: Some(BROKER),
+        };
+        let code = RequestCode::ConsumerSendMessageBack;
+        self.request(address, code, header.encode(), Bytes::new()).await.map(drop)
+    }
+
+    /// VIEW_MESSAGE_BY_ID, by the commit-log offset in the id.
+    pub async fn view(&self, address: &str, offset: i64) -> Result<Stored, Failure> {
+        let ext = ViewMessageRequest { offset, topic: None }.encode();
+        let answer = self.request(address, RequestCode::ViewMessageById, ext, Bytes::new()).await?;
+        let mut messages = decode(&answer.body).map_err(|error| Failure::Answer(format!("{error:#}")))?;
+        messages.pop().ok_or_else(|| Failure::Answer("no message".to_owned()))
     }
 
     /// GET_CONSUMER_LIST_BY_GROUP, sorted.

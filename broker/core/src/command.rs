@@ -59,6 +59,8 @@ pub enum Command {
     },
     /// Changes some settings of the group and leaves the others as they are.
     ChangeSettings(Vec<SettingChange>),
+    /// Delayed messages are delivered: the same entry holds them for their topics.
+    DelayDone(DelayDone),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +105,19 @@ pub struct QueueMinimum {
     pub min: i64,
 }
 
+/// Messages of one delay level that are delivered, or given up, by the entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DelayDone {
+    /// Queue of the schedule topic.
+    pub queue_id: u32,
+    /// Number of the first of them; the table's own, unless the proposer was mistaken.
+    pub from: i64,
+    /// Number behind the last of them.
+    pub to: i64,
+    /// No later message of the queue lies below this log position.
+    pub position: u64,
+}
+
 impl Command {
     /// A short name for logs and metrics.
     pub fn name(&self) -> &'static str {
@@ -120,6 +135,7 @@ impl Command {
             Self::Leave { .. } => "leave",
             Self::RaiseMinimum { .. } => "raise_minimum",
             Self::ChangeSettings(_) => "change_settings",
+            Self::DelayDone(_) => "delay_done",
         }
     }
 
@@ -138,6 +154,7 @@ impl Command {
             Self::Leave { .. } => 11,
             Self::RaiseMinimum { .. } => 12,
             Self::ChangeSettings(_) => 20,
+            Self::DelayDone(_) => 13,
         }
     }
 
@@ -219,6 +236,12 @@ impl Command {
                 }
             }
             Self::ChangeSettings(changes) => put_list(out, changes),
+            Self::DelayDone(done) => {
+                put_u32(out, done.queue_id);
+                put_i64(out, done.from);
+                put_i64(out, done.to);
+                put_u64(out, done.position);
+            }
         }
     }
 
@@ -292,6 +315,12 @@ impl Command {
                 })?,
             },
             20 => Self::ChangeSettings(input.list("setting changes", 9, SettingChange::decode)?),
+            13 => Self::DelayDone(DelayDone {
+                queue_id: input.u32("delay queue id")?,
+                from: input.i64("first delivered")?,
+                to: input.i64("next delivered")?,
+                position: input.u64("delay position")?,
+            }),
             other => return Err(input.error("command kind", CodecReason::Unknown(other.into()))),
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::codec::{CodecError, CodecReason, Reader, put_text, put_u32};
+use crate::codec::{CodecError, CodecReason, Reader, put_i64, put_text, put_u32};
 use crate::command::QueueMinimum;
 
 /// The outcome of one entry. Buffers can be reused through [`Effects::clear`].
@@ -26,6 +26,8 @@ pub struct Effects {
     pub minimums: Vec<QueueMinimum>,
     /// The log below this position may go; set when it rose.
     pub minimum_position: Option<u64>,
+    /// A delayed message was stored where none waited: the leader has to look when it is due.
+    pub delay_begun: bool,
 }
 
 /// One message that took its place in a queue.
@@ -64,6 +66,8 @@ pub enum Refusal {
     TooManyQueues { count: u32, limit: u32 },
     #[error("this group is {broker} of cluster {cluster}")]
     OtherIdentity { cluster: Arc<str>, broker: Arc<str> },
+    #[error("delay queue {queue_id} stands at {expected}, not at {found}")]
+    DelayOrder { queue_id: u32, expected: i64, found: i64 },
 }
 
 /// Neighbours in an entry that went to the same queue.
@@ -108,6 +112,12 @@ impl Answer {
                 put_text(&mut out, cluster);
                 put_text(&mut out, broker);
             }
+            Self::Refused(Refusal::DelayOrder { queue_id, expected, found }) => {
+                out.push(7);
+                put_u32(&mut out, *queue_id);
+                put_i64(&mut out, *expected);
+                put_i64(&mut out, *found);
+            }
         }
         out.into()
     }
@@ -134,6 +144,11 @@ impl Answer {
             6 => Self::Refused(Refusal::OtherIdentity {
                 cluster: input.name("cluster")?,
                 broker: input.name("broker")?,
+            }),
+            7 => Self::Refused(Refusal::DelayOrder {
+                queue_id: input.u32("delay queue id")?,
+                expected: input.i64("expected number")?,
+                found: input.i64("found number")?,
             }),
             other => return Err(input.error("answer kind", CodecReason::Unknown(other.into()))),
         };
@@ -168,6 +183,7 @@ impl Effects {
             settings_changed,
             minimums,
             minimum_position,
+            delay_begun,
         } = self;
         appended.clear();
         answers.clear();
@@ -178,6 +194,7 @@ impl Effects {
         *offsets_committed = 0;
         *settings_changed = false;
         *minimum_position = None;
+        *delay_begun = false;
     }
 
     pub(crate) fn topic_changed(&mut self, topic: &Arc<str>) {

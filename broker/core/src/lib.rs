@@ -26,15 +26,17 @@ pub mod tables;
 pub mod tail;
 
 pub use codec::CodecError;
-pub use command::{Bootstrap, Command, Join, LeaveReason, OffsetCommit, QueueMinimum};
+pub use command::{Bootstrap, Command, DelayDone, Join, LeaveReason, OffsetCommit, QueueMinimum};
 pub use effects::{Answer, Appended, Effects, Refusal, Run};
 pub use message::{MessageError, MessageShape, Messages};
 pub use model::{
-    ConsumeFrom, ConsumeType, DataVersion, FilterType, GroupConfig, GroupMembers, Hours, Member,
-    MessageModel, Perm, QueueHead, QueueRange, Retention, RetryPolicy, SettingChange, Settings,
-    SimpleSubscription, Subscription, TopicConfig,
+    ConsumeFrom, ConsumeType, DataVersion, DelayLevels, DelayLevelsError, FilterType, GroupConfig,
+    GroupMembers, Hours, Member, MessageModel, Perm, QueueHead, QueueRange, Retention, RetryPolicy,
+    SettingChange, Settings, SimpleSubscription, Subscription, TopicConfig,
 };
 pub use payload::{Payload, PayloadBuilder, PayloadError};
 pub use rules::{TagFilter, TagFilterError};
-pub use tables::{Applied, ApplyError, CheckpointError, EntryContext, Identity, Tables};
+pub use tables::{
+    Applied, ApplyError, CheckpointError, DelayHistory, DelayProgress, EntryContext, Identity, Tables,
+};
 pub use tail::{TailError, TailTable};

@@ -9,3 +9,13 @@ pub const NAME_BYTES_MAX: usize = 1024;
 
 /// Bytes of any other text inside a command, such as a filter expression or an attribute.
 pub const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Levels in `messageDelayLevel`; RocketMQ's own list has 18. Each is a queue of the schedule topic.
+pub const DELAY_LEVELS_MAX: usize = 1024;
+
+/// Longest delay of a level: 100 years, so that a due time never leaves the range of a timestamp.
+pub const DELAY_MS_MAX: u64 = 100 * 366 * 86_400_000;
+
+/// Former lists of delays that are kept for the messages stored under them; beyond it the two oldest become one with the longer
+/// delay of each level.
+pub const DELAY_LISTS_MAX: usize = 16;

@@ -14,6 +14,7 @@ fn kind(kind: Kind) -> String {
         Kind::Text => "text".to_owned(),
         Kind::Choice(choices) => choices.join(", "),
         Kind::Hours => "hours".to_owned(),
+        Kind::Delays => "delays: number and s, m, h or d".to_owned(),
         Kind::Listen => "ip:port".to_owned(),
         Kind::Addresses => "host:port;…".to_owned(),
     }

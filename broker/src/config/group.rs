@@ -1,7 +1,7 @@
 //! Keys whose values are the group's: the log holds them, every replica obeys them, and the files only say what the
 //! first leader of a new group begins with.
 
-use flotilla_core::{Hours, Perm, SettingChange, Settings as GroupSettings};
+use flotilla_core::{DelayLevels, Hours, Perm, SettingChange, Settings as GroupSettings};
 
 use super::keys;
 use super::merge::Settings;
@@ -38,6 +38,7 @@ const ROWS: &[Row] = rows! {
     "diskMaxUsedSpaceRatio" => DiskUsedPercentMax: read, s s.retention.disk_used_percent_max;
     "cleanFileForciblyEnable" => DeleteForcibly: read, s s.retention.delete_forcibly;
     "logRetentionBytesMax" => LogBytesMax: read, s s.retention.log_bytes_max;
+    "messageDelayLevel" => DelayLevels: levels, s s.delay_levels;
 };
 
 fn read<T: std::str::FromStr>(text: &str) -> Option<T> {
@@ -46,6 +47,10 @@ fn read<T: std::str::FromStr>(text: &str) -> Option<T> {
 
 fn permission(text: &str) -> Option<Perm> {
     text.parse().ok().map(Perm)
+}
+
+fn levels(text: &str) -> Option<DelayLevels> {
+    DelayLevels::parse(text).ok()
 }
 
 fn hours(text: &str) -> Option<Hours> {
@@ -90,7 +95,12 @@ mod tests {
 
     #[test]
     fn a_value_shows_as_it_was_given() {
-        let given = [("brokerPermission", "4"), ("deleteWhen", "04;16"), ("fileReservedTime", "48")];
+        let given = [
+            ("brokerPermission", "4"),
+            ("deleteWhen", "04;16"),
+            ("fileReservedTime", "48"),
+            ("messageDelayLevel", "90s 2m"),
+        ];
         let mut settings = GroupSettings::default();
         for (name, value) in given {
             change(name, value).unwrap().apply(&mut settings);
@@ -100,5 +110,6 @@ mod tests {
         }
         assert_eq!(change("listenPort", "1"), None);
         assert_eq!(change("fileReservedTime", "soon"), None);
+        assert_eq!(change("messageDelayLevel", "soon"), None);
     }
 }

@@ -5,10 +5,9 @@ use flotilla_remoting::code::RequestCode as Code;
 /// Why a code has no row. `None` for numbers that RocketMQ does not assign.
 pub fn reason(code: Code) -> Option<&'static str> {
     let reason = match code.as_i32() {
-        36 => "retries by the broker are not part of this version, clients retry by themselves",
         37 | 39 | 323 => "transactions are not part of this version",
         41 | 42 => "ordered consumption locks are not part of this version",
-        45 | 60 | 61 => "delayed messages are not part of this version",
+        60 | 61 => "messages with an arbitrary delay are not part of this version, delay levels are",
         324..=326 => "request-reply is not part of this version",
         361 => "lite pull is not part of this version",
         370 => "recall is not part of this version",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use flotilla_core::{Answer, Effects, EntryContext, Tables};
 use flotilla_raft_store::raft::{Applied, InstallError, Machine};
 use flotilla_raft_store::types::EntryKind;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::SharedTables;
 use crate::long_poll::LongPolls;
@@ -52,6 +52,8 @@ pub struct BrokerMachine {
     /// Counts what this replica stores as leader.
     pub series: Arc<Series>,
     pub changes: mpsc::UnboundedSender<Change>,
+    /// Wakes the delivery of delayed messages.
+    pub delayed: Arc<Notify>,
 }
 
 impl Machine for BrokerMachine {
@@ -107,6 +109,9 @@ impl Machine for BrokerMachine {
         }
         for group in &effects.members_changed {
             self.tell(Change::Members(group.clone()));
+        }
+        if effects.delay_begun {
+            self.delayed.notify_one();
         }
         let appended = if entry.awaited {
             effects

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use bytes::Bytes;
 use flotilla_core::{Answer, Command, PayloadBuilder, Tables};
 use flotilla_raft_store::RECORD_HEADER_SIZE;
 use flotilla_raft_store::raft::{Committed, Leadership, Proposal, ProposeError, Replica, Role, Status};
@@ -24,7 +25,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::machine::EntryAnswer;
-use self::work::{CommandWork, SendWork, Work};
+use self::work::{CommandWork, EntryWork, SendWork, Work};
 
 /// The replicated tables, written by apply alone.
 pub type SharedTables = Arc<RwLock<Tables>>;
@@ -123,8 +124,21 @@ impl Group {
     pub fn send(&self, work: Box<SendWork>) -> Result<(), Box<SendWork>> {
         self.inner.queue.try_send(Work::Send(work)).map_err(|error| match error.into_inner() {
             Work::Send(work) => work,
-            Work::Command(_) => unreachable!("a send was put in"),
+            Work::Command(_) | Work::Entry(_) => unreachable!("a send was put in"),
         })
+    }
+
+    /// Proposes an entry of a leader's duty in this term and no other; `payload` has room for the record header in front.
+    ///
+    /// # Errors
+    /// [`ProposeError`] says whether the entry may have taken effect. Dropping the future does not take it back.
+    pub async fn propose_entry(&self, payload: Bytes, term: u64) -> Result<EntryAnswer, ProposeError> {
+        let (answer, receiver) = oneshot::channel();
+        let work = EntryWork { payload, term, answer: Box::new(move |outcome| drop(answer.send(outcome))) };
+        if self.inner.queue.try_send(Work::Entry(work)).is_err() {
+            return Err(ProposeError::Busy);
+        }
+        receiver.await.unwrap_or(Err(ProposeError::Unknown))
     }
 
     /// Proposes one command here; the caller has seen that this replica leads. Nothing is proposed after the deadline.

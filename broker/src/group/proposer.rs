@@ -22,7 +22,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::encoder::Encoder;
 use super::machine::EntryAnswer;
-use super::work::{CommandWork, SendWork, Work};
+use super::work::{CommandWork, EntryWork, SendWork, Work};
 use crate::call::Call;
 use crate::handlers::send_answer::SendAnswers;
 use crate::limits::{ENTRIES_IN_FLIGHT_MAX, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX};
@@ -186,6 +186,9 @@ impl Proposer {
             let size = match work {
                 Work::Send(send) => send.messages.as_slice().iter().map(|message| message.size).sum(),
                 Work::Command(_) => 0,
+                Work::Entry(_) if sends.is_empty() && commands.is_empty() => 0,
+                // It has an entry of its own, behind this one.
+                Work::Entry(_) => break,
             };
             let full = bytes + size > ENTRY_BYTES_MAX || commands.len() >= ENTRY_COMMANDS_MAX;
             if full && !(sends.is_empty() && commands.is_empty()) {
@@ -206,6 +209,7 @@ impl Proposer {
                     (command.answer)(Err(ProposeError::NotLeader { leader: None }));
                 }
                 Some(Work::Command(command)) => commands.push(command),
+                Some(Work::Entry(entry)) => return Some(self.duty_proposal(entry)),
                 None => break,
             }
         }
@@ -213,6 +217,21 @@ impl Proposer {
             return None;
         }
         Some(self.proposal(sends, commands, bytes))
+    }
+
+    /// An entry of a duty, as it was made. Nothing of it is ever tried again here: the duty alone knows what its entry rested on.
+    fn duty_proposal(&self, entry: EntryWork) -> Proposal<EntryAnswer> {
+        let EntryWork { payload, term, answer } = entry;
+        let in_flight = self.in_flight.clone();
+        in_flight.started();
+        Proposal {
+            payload,
+            expected_term: Some(term),
+            done: Box::new(move |outcome| {
+                in_flight.ended();
+                answer(outcome.map(|committed| committed.answer));
+            }),
+        }
     }
 
     fn proposal(
@@ -268,9 +287,9 @@ impl Waiters {
                 for send in self.sends {
                     match error {
                         ProposeError::NotLeader { .. } => reroute(send.call),
-                        ProposeError::Busy => answers.busy(send.call),
-                        ProposeError::TooLarge => answers.too_large(send.call),
-                        ProposeError::Unknown | ProposeError::Stopped => answers.unknown(send.call),
+                        ProposeError::Busy => answers.busy(send),
+                        ProposeError::TooLarge => answers.too_large(send),
+                        ProposeError::Unknown | ProposeError::Stopped => answers.unknown(send),
                     }
                 }
             }

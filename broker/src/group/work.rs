@@ -7,14 +7,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use flotilla_core::{Answer, Command};
 use flotilla_raft_store::raft::ProposeError;
+use prometheus_client::metrics::counter::Counter;
 
+use super::machine::EntryAnswer;
 use crate::call::Call;
-use crate::metrics::TopicMetrics;
+use crate::metrics::{GroupMetrics, TopicMetrics};
 
 /// One unit of work: it goes into one entry as a whole.
 pub enum Work {
     Send(Box<SendWork>),
     Command(CommandWork),
+    Entry(EntryWork),
 }
 
 impl Work {
@@ -22,7 +25,7 @@ impl Work {
     pub fn since(&self) -> Option<Instant> {
         match self {
             Self::Send(send) => Some(send.call.reply.since()),
-            Self::Command(_) => None,
+            Self::Command(_) | Self::Entry(_) => None,
         }
     }
 }
@@ -30,13 +33,31 @@ impl Work {
 /// The messages of one send, checked and ready to be encoded.
 pub struct SendWork {
     pub call: Call,
+    /// Where the messages are stored: for a delayed one the schedule topic.
     pub topic: Arc<str>,
     pub queue_id: u32,
     pub messages: Messages,
-    /// Unique client id that the answer repeats as `transactionId`.
-    pub unique_id: Option<String>,
+    pub answer: SendAnswer,
     /// Counters of the topic.
     pub series: Arc<TopicMetrics>,
+    /// Counter of the dead letters of a group, when this is one.
+    pub dead_letter: Option<Arc<Counter>>,
+}
+
+/// What the caller of a send hears when its messages are stored.
+pub enum SendAnswer {
+    /// Where they are.
+    Sent {
+        /// The queue that was asked for: a delayed message waits in another one.
+        queue_id: u32,
+        /// Unique client id that the answer repeats as `transactionId`.
+        unique_id: Option<String>,
+    },
+    /// That a message was taken back (CONSUMER_SEND_MSG_BACK).
+    TakenBack {
+        /// Counters of the group and the topic that the message came from.
+        group: Arc<GroupMetrics>,
+    },
 }
 
 /// One message or the members of a batch.
@@ -69,8 +90,10 @@ pub struct NewMessage {
     pub born_host: SocketAddr,
     pub reconsume_times: i32,
     pub body: Bytes,
-    /// Properties in their text form, without those that the broker adds to every message.
+    /// Properties in their text form.
     pub properties: String,
+    /// The text has already what the broker adds to every message: it was stored before.
+    pub complete: bool,
 }
 
 /// A command and where its outcome goes.
@@ -79,4 +102,13 @@ pub struct CommandWork {
     /// The command is not proposed after this moment.
     pub deadline: Instant,
     pub answer: Box<dyn FnOnce(Result<Answer, ProposeError>) + Send>,
+}
+
+/// An entry of a leader's duty, commands and messages together. It shares the entry with nobody and is appended in the term that
+/// it was made for or not at all.
+pub struct EntryWork {
+    /// The payload with room for the record header in front.
+    pub payload: Bytes,
+    pub term: u64,
+    pub answer: Box<dyn FnOnce(Result<EntryAnswer, ProposeError>) + Send>,
 }

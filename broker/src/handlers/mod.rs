@@ -3,6 +3,8 @@
 pub mod broker_config;
 pub mod broker_stats;
 pub mod cluster;
+pub mod dead_letter;
+pub mod delay_offsets;
 pub mod heartbeat;
 pub mod members;
 pub mod offsets;
@@ -13,6 +15,7 @@ pub mod respond;
 pub mod runtime_info;
 pub mod send;
 pub mod send_answer;
+pub mod send_back;
 pub mod topics;
 
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use std::time::Duration;
 use flotilla_net::ClientPool;
 use flotilla_raft_store::log::LogReader;
 use flotilla_remoting::code::RequestCode as Code;
+use flotilla_remoting::names;
 use tokio::runtime::Handle;
 
 use crate::config::BrokerConfig;
@@ -74,6 +78,7 @@ pub struct Parts {
 pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
     const QUICK: Duration = Duration::from_millis(2000);
     const PULL: Duration = Duration::from_millis(28_000);
+    const SEND_BACK: Duration = Duration::from_millis(2500);
     const ADMIN: Duration = Duration::from_millis(4000);
     // Clients wait 15 s. Source: MQAdminImpl 5.3.3.
     const QUERY: Duration = Duration::from_millis(12_000);
@@ -91,6 +96,8 @@ pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
     for code in send::CODES {
         table.add(code, Leader, Propose, send_hold, send.clone());
     }
+    table.add(Code::ConsumerSendMessageBack, Leader, Propose, SEND_BACK, Arc::new(send_back_handler(&parts)));
+    table.add(Code::GetAllDelayOffset, Leader, Read, QUICK, Arc::new(delay_offset_handler(&parts)));
     table.add(Code::PullMessage, LocalIfFound, Read, PULL, Arc::new(pulls.clone()));
     table.add(Code::QueryConsumerOffset, Leader, Read, QUICK, offsets.clone());
     table.add(Code::UpdateConsumerOffset, Leader, Propose, QUICK, offsets);
@@ -150,8 +157,28 @@ fn send_handler(parts: &Parts) -> send::SendHandler {
         encoder: parts.encoder.clone(),
         metrics: parts.metrics.clone(),
         series: parts.series.clone(),
+        schedule_topic: Arc::from(names::SCHEDULE_TOPIC),
     };
     send::SendHandler { inner: Arc::new(inner) }
+}
+
+fn send_back_handler(parts: &Parts) -> send_back::SendBackHandler {
+    let inner = send_back::SendBacks {
+        group: parts.group.clone(),
+        leader: parts.leader.clone(),
+        log: parts.log.clone(),
+        encoder: parts.encoder.clone(),
+        runtime: parts.runtime.clone(),
+        broker_name: parts.config.identity.broker_name.clone(),
+        metrics: parts.metrics.clone(),
+        series: parts.series.clone(),
+        schedule_topic: Arc::from(names::SCHEDULE_TOPIC),
+    };
+    send_back::SendBackHandler { inner: Arc::new(inner) }
+}
+
+fn delay_offset_handler(parts: &Parts) -> delay_offsets::DelayOffsetHandler {
+    delay_offsets::DelayOffsetHandler { group: parts.group.clone() }
 }
 
 fn queue_handler(parts: &Parts) -> queues::QueueHandler {

@@ -58,6 +58,7 @@ impl RuntimeInfoHandler {
         self.counters(&mut table, now_ms);
         self.rates(&mut table);
         self.store(&mut table);
+        self.delays(&mut table);
         table
     }
 
@@ -123,6 +124,14 @@ impl RuntimeInfoHandler {
         put(table, "getMessageEntireTimeMax", self.metrics.get_times().longest_ms());
         // Views are extended by apply itself: nothing is dispatched through a buffer.
         put(table, "dispatchMaxBuffer", 0);
+    }
+
+    /// Levels that hold a message now or did. Source: ScheduleMessageService.buildRunningStats 5.3.3.
+    fn delays(&self, table: &mut Table) {
+        for level in self.group.tables().delay_progress() {
+            let progress = format!("{},{}", level.next, level.max);
+            put(table, format!("scheduleMessageOffset_{}", level.level()), progress);
+        }
     }
 
     fn rates(&self, table: &mut Table) {

@@ -9,7 +9,8 @@ use flotilla_remoting::message::OffsetMessageId;
 
 use crate::call::Call;
 use crate::group::machine::Place;
-use crate::group::work::SendWork;
+use crate::group::work::{SendAnswer, SendWork};
+use crate::handlers::respond::done;
 use crate::metrics::{Cause, Metrics};
 
 /// Writes answers to sends. Runs on the Raft thread, so it only formats and queues.
@@ -40,7 +41,18 @@ impl SendAnswers {
             let took = now.saturating_duration_since(send.call.reply.since());
             self.metrics.put_times().count(took);
             send.series.answered(send.queue_id, took);
-            self.answer(send, message_id, first.queue_offset);
+            if let Some(dead_letters) = &send.dead_letter {
+                dead_letters.inc();
+            }
+            match send.answer {
+                SendAnswer::Sent { queue_id, unique_id } => {
+                    self.answer(send.call, queue_id, unique_id, message_id, first.queue_offset);
+                }
+                SendAnswer::TakenBack { group } => {
+                    group.sent_back();
+                    done(send.call);
+                }
+            }
         }
         assert!(places.as_slice().is_empty(), "each message of an entry belongs to a send");
     }
@@ -49,42 +61,58 @@ impl SendAnswers {
         OffsetMessageId { host: self.store_host, physical_offset: place.physical_offset }.to_string()
     }
 
-    fn answer(&self, send: SendWork, message_id: String, queue_offset: i64) {
+    fn answer(
+        &self,
+        call: Call,
+        queue_id: u32,
+        unique_id: Option<String>,
+        message_id: String,
+        queue_offset: i64,
+    ) {
         let header = SendMessageResponse {
             message_id: &message_id,
-            queue_id: i32::try_from(send.queue_id).unwrap_or(i32::MAX),
+            queue_id: i32::try_from(queue_id).unwrap_or(i32::MAX),
             queue_offset,
-            transaction_id: send.unique_id.as_deref(),
+            transaction_id: unique_id.as_deref(),
             batch_unique_id: None,
             recall_handle: None,
         };
         let mut ext = header.encode();
         ext.insert("MSG_REGION", &self.region);
         ext.insert("TRACE_ON", if self.trace_on { "true" } else { "false" });
-        let mut response = send.call.request.reply(ResponseCode::Success, None);
+        let mut response = call.request.reply(ResponseCode::Success, None);
         response.header.ext = ext;
-        send.call.reply.send(response);
+        call.reply.send(response);
     }
 
     /// Refuses a send because too much is in flight. Nothing was stored.
-    pub fn busy(&self, call: Call) {
+    pub fn busy(&self, send: SendWork) {
         self.metrics.rejected(Cause::Busy);
-        call.refuse(ResponseCode::SystemBusy, "[OVERLOAD]system busy, too many bytes in flight");
+        let remark = "[OVERLOAD]system busy, too many bytes in flight";
+        refuse(send, ResponseCode::SystemBusy, remark, "OS_PAGE_CACHE_BUSY");
     }
 
     /// Refuses messages that do not fit into one entry of the log.
-    pub fn too_large(&self, call: Call) {
+    pub fn too_large(&self, send: SendWork) {
         self.metrics.rejected(Cause::TooLarge);
-        call.refuse(ResponseCode::MessageIllegal, "the message does not fit into a segment of the log");
+        let remark = "the message does not fit into a segment of the log";
+        refuse(send, ResponseCode::MessageIllegal, remark, "MESSAGE_ILLEGAL");
     }
 
     /// Tells that it is not known whether the messages were stored. Clients that retry may store them twice, as with any
     /// RocketMQ broker that dies between storing and answering.
-    pub fn unknown(&self, call: Call) {
+    pub fn unknown(&self, send: SendWork) {
         self.metrics.unknown_outcome();
-        call.refuse(
-            ResponseCode::ServiceNotAvailable,
-            "leadership changed while the message was being stored: the outcome is not known",
-        );
+        let remark = "leadership changed while the message was being stored: the outcome is not known";
+        refuse(send, ResponseCode::ServiceNotAvailable, remark, "UNKNOWN_ERROR");
+    }
+}
+
+/// A message that was to be taken back is refused with code 1 and the name of RocketMQ's store status: the client then sends it to
+/// its retry topic by itself. Source: AbstractSendMessageProcessor.consumerSendMsgBack 5.3.3.
+fn refuse(send: SendWork, code: ResponseCode, remark: &str, status: &str) {
+    match send.answer {
+        SendAnswer::Sent { .. } => send.call.refuse(code, remark),
+        SendAnswer::TakenBack { .. } => send.call.refuse(ResponseCode::SystemError, status),
     }
 }

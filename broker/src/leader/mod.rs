@@ -2,6 +2,7 @@
 
 pub mod bootstrap;
 pub mod calls;
+pub mod delay;
 pub mod members;
 pub mod notices;
 pub mod reports;

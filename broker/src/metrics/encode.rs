@@ -61,6 +61,7 @@ impl Collector for Scrape {
         let mut out = Out { encoder };
         self.traffic(&mut out)?;
         self.clients(&mut out)?;
+        self.delays(&mut out)?;
         self.storage(&mut out)?;
         self.raft(&mut out)?;
         self.log(&mut out)?;
@@ -165,6 +166,36 @@ impl Scrape {
             "Messages not read by the group that retention reaches soon",
             expiring,
         )
+    }
+
+    fn delays(&self, out: &mut Out<'_>) -> fmt::Result {
+        let label = |level: u32| [("level", level.to_string())];
+        let pending = self.gauges.delays.iter().map(|delay| (label(delay.level), delay.pending));
+        out.gauges("flotilla_delayed_messages", "Delayed messages that wait for their time", pending)?;
+        let done = self.gauges.delays.iter().map(|delay| (label(delay.level), delay.done));
+        out.counters(
+            "flotilla_delay_done",
+            "Delayed messages delivered or given up since the group was formed",
+            done,
+        )?;
+        let counters = &self.inner.delay;
+        out.counter(
+            "flotilla_delay_delivered",
+            "Delayed messages delivered by this node",
+            counters.delivered.get(),
+        )?;
+        out.counter(
+            "flotilla_delay_moved",
+            "Delayed messages delivered to another queue than their own, which is gone",
+            counters.moved.get(),
+        )?;
+        let dropped = counters.dropped().map(|(cause, count)| ([("cause", cause.to_owned())], count));
+        out.counters("flotilla_delay_dropped", "Delayed messages given up, by cause", dropped)?;
+        let dead = self.inner.series.dead_letters.sorted().into_iter().map(|((topic, group), count)| {
+            let is_system = is_system(&topic);
+            ([("consumer_group", group), ("topic", topic), ("is_system", is_system)], count.get())
+        });
+        out.counters("rocketmq_send_to_dlq_messages", "Messages that became dead letters", dead)
     }
 
     fn storage(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -372,7 +403,7 @@ impl Out<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Cause, ConsumerLag, LogCounters, Metrics, RaftGauges};
+    use super::super::{Cause, ConsumerLag, DelayLevel, LogCounters, Metrics, RaftGauges};
     use super::*;
 
     fn node() -> Metrics {
@@ -529,10 +560,12 @@ mod tests {
         metrics.group("t", "g").delivered(0, 1, 1, Duration::ZERO);
         metrics.group("t", "g").deleted_unread(1);
         metrics.rpc("PULL_MESSAGE").answered(0, Duration::ZERO);
+        metrics.dead_letters("t", "g").inc();
         let gauges = Gauges {
             raft: RaftGauges { replicas: vec![(0, None)], ..RaftGauges::default() },
             lags: vec![ConsumerLag { topic: "t".into(), group: "g".into(), messages: 1 }],
             expiring: vec![ConsumerLag { topic: "t".into(), group: "g".into(), messages: 1 }],
+            delays: vec![DelayLevel { level: 1, pending: 2, done: 3 }],
             ..Gauges::default()
         };
         let text = metrics.expose(gauges, Format::Prometheus);

@@ -13,6 +13,8 @@ pub struct Gauges {
     pub lags: Vec<ConsumerLag>,
     /// Unread messages that retention reaches soon; known on the leader.
     pub expiring: Vec<ConsumerLag>,
+    /// Delay levels that were ever used.
+    pub delays: Vec<DelayLevel>,
 }
 
 /// The group as this replica sees it.
@@ -93,4 +95,14 @@ pub struct ConsumerLag {
     pub topic: String,
     pub group: String,
     pub messages: u64,
+}
+
+/// One delay level, out of the replicated tables: all replicas tell the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DelayLevel {
+    pub level: u32,
+    /// Messages that wait.
+    pub pending: u64,
+    /// Messages that are delivered or given up, since the group was formed.
+    pub done: u64,
 }

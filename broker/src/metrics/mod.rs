@@ -9,6 +9,7 @@
 //! `RemotingMetricsConstant`.
 
 mod causes;
+mod delay;
 mod encode;
 pub mod flow;
 mod gauges;
@@ -23,8 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 pub use causes::{Cause, Causes};
+pub use delay::DelayCounters;
 pub use encode::Format;
-pub use gauges::{ClientGauges, ConsumerLag, Gauges, LogCounters, RaftGauges, StorageGauges};
+pub use gauges::{ClientGauges, ConsumerLag, DelayLevel, Gauges, LogCounters, RaftGauges, StorageGauges};
 pub use histogram::{AtomicHistogram, MESSAGE_SIZE, RPC_LATENCY, Shape};
 use prometheus_client::metrics::counter::Counter;
 pub use series::{GroupMetrics, OTHER, RpcMetrics, RpcTimer, SERIES_MAX, TopicMetrics, Totals};
@@ -50,6 +52,7 @@ struct Inner {
     put_times: Times,
     get_times: Times,
     pulls_without: AtomicU64,
+    delay: DelayCounters,
 }
 
 impl Metrics {
@@ -68,6 +71,7 @@ impl Metrics {
                 put_times: Times::default(),
                 get_times: Times::default(),
                 pulls_without: AtomicU64::new(0),
+                delay: DelayCounters::default(),
             }),
         }
     }
@@ -143,6 +147,16 @@ impl Metrics {
     /// Sends that were not stored, or not for certain, although nothing was wrong with them.
     pub fn failed_puts(&self) -> u64 {
         self.inner.rejected.get(Cause::Busy) + self.inner.unknown_outcomes.get()
+    }
+
+    /// The dead letters of a group out of a topic: counted when they are stored.
+    pub fn dead_letters(&self, topic: &str, group: &str) -> Arc<Counter> {
+        self.inner.series.dead_letters(topic, group)
+    }
+
+    /// What the delivery of delayed messages counts.
+    pub fn delay(&self) -> &DelayCounters {
+        &self.inner.delay
     }
 
     /// Requests refused, by cause.

@@ -269,6 +269,8 @@ pub(super) struct AllSeries {
     pub topics: Family<String, TopicMetrics>,
     /// By (topic, group).
     pub groups: Family<(String, String), GroupMetrics>,
+    /// Dead letters, by (topic, group).
+    pub dead_letters: Family<(String, String), Counter>,
     /// By name of the request code; bounded by the dispatch table.
     pub rpc: RwLock<BTreeMap<&'static str, Arc<RpcMetrics>>>,
     /// Queues of all topics and groups that have counters of their own.
@@ -289,6 +291,11 @@ impl AllSeries {
         self.groups.get(key, (OTHER.to_owned(), OTHER.to_owned()), new)
     }
 
+    pub(super) fn dead_letters(&self, topic: &str, group: &str) -> Arc<Counter> {
+        let key = (topic.to_owned(), group.to_owned());
+        self.dead_letters.get(key, (OTHER.to_owned(), OTHER.to_owned()), Counter::default)
+    }
+
     pub(super) fn rpc(&self, request_code: &'static str) -> Arc<RpcMetrics> {
         self.rpc.write().entry(request_code).or_insert_with(|| Arc::new(RpcMetrics::new())).clone()
     }
@@ -299,6 +306,7 @@ impl AllSeries {
         let is_old = |topic: &str, flow: &Flow| topic != OTHER && (!exists(topic) || flow.is_idle());
         let topics = self.topics.take(|topic, series| is_old(topic, &series.total));
         let groups = self.groups.take(|(topic, _), series| is_old(topic, &series.total));
+        self.dead_letters.take(|(topic, _), _| topic != OTHER && !exists(topic));
         topics.iter().for_each(|(_, topic)| gone.add_topic(topic));
         groups.iter().for_each(|(_, group)| gone.add_group(group));
         (topics.into_iter().map(|(key, _)| key).collect(), groups.into_iter().map(|(key, _)| key).collect())

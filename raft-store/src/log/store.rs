@@ -144,6 +144,11 @@ impl Log {
         Checkpoints(Arc::clone(&self.engine))
     }
 
+    /// Leader time, milliseconds since the Unix epoch: what a record appended now would carry.
+    pub fn time_ms(&mut self) -> u64 {
+        self.time.now(&*self.clock)
+    }
+
     /// Whether there is room for more.
     pub fn space(&self) -> Space {
         let room = {

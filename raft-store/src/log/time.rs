@@ -81,6 +81,13 @@ impl LeaderTime {
         now as u64
     }
 
+    /// The time that a record stamped now would get: what is stamped later is not below it while no other leader's record comes
+    /// in between.
+    pub(crate) fn now(&mut self, clock: &dyn Clock) -> u64 {
+        self.advance(clock);
+        self.steady_ms.max(self.floor_ms) as u64
+    }
+
     /// Takes note of a record of another leader.
     pub(crate) fn observe(&mut self, clock: &dyn Clock, time_ms: u64) {
         self.advance(clock);
@@ -175,6 +182,23 @@ mod tests {
             last = now;
         }
         assert_eq!(last, clock.wall_ms(), "met after 300 s");
+    }
+
+    /// Whoever waits for a moment of leader time may believe what it reads: the stamp that follows is not below it.
+    #[test]
+    fn rule_16_time_that_was_read_is_reached_by_the_next_stamp() {
+        let clock = Hands::at(1_000_000);
+        let mut time = LeaderTime::new(&clock, 0);
+        time.observe(&clock, 1_002_000);
+        for jump in [0, 70_000, -90_000, 0, 0] {
+            clock.jump(jump);
+            for _ in 0..50 {
+                clock.pass(137);
+                let read = time.now(&clock);
+                let stamped = time.stamp(&clock);
+                assert!(stamped >= read && stamped - read <= 1, "read {read}, stamped {stamped}");
+            }
+        }
     }
 
     #[test]

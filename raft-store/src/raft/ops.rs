@@ -38,6 +38,7 @@ pub(crate) trait Ops<A>: Send + Sync {
     fn transfer(&self, to: Option<u64>, within: Duration) -> BoxFuture<'_, Result<u64, TransferError>>;
     fn purge_to(&self, position: u64) -> BoxFuture<'_, io::Result<Option<u64>>>;
     fn has_room(&self) -> bool;
+    fn time_ms(&self) -> Option<u64>;
 }
 
 /// Which room in the log proposals may take.
@@ -173,6 +174,10 @@ impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
 
     fn has_room(&self) -> bool {
         self.shared.upgrade().is_some_and(|shared| shared.log.lock().space() == Space::Ready)
+    }
+
+    fn time_ms(&self) -> Option<u64> {
+        self.shared.upgrade().map(|shared| shared.log.lock().time_ms())
     }
 
     fn transfer(&self, to: Option<u64>, within: Duration) -> BoxFuture<'_, Result<u64, TransferError>> {

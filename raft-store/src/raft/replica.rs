@@ -257,6 +257,14 @@ impl<A: Send + 'static> Replica<A> {
         self.inner.ops.has_room()
     }
 
+    /// Leader time as it stands here, milliseconds since the Unix epoch: an entry that this replica appends later in the term
+    /// that it leads now carries this time or a later one (LOG-RULES.md 16). Means little on a replica that does not lead.
+    /// `None` when the replica has stopped.
+    #[must_use]
+    pub fn time_ms(&self) -> Option<u64> {
+        self.inner.ops.time_ms()
+    }
+
     /// Opens an application stream to a peer, verified like any connection of the group.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The values that tables hold and commands carry. Each file is one subject and knows its binary form.
 
+mod delay;
 mod group;
 mod member;
 mod queue;
@@ -7,6 +8,7 @@ mod retention;
 mod settings;
 mod topic;
 
+pub use delay::{DelayLevels, DelayLevelsError};
 pub use group::{GroupConfig, RetryPolicy, SimpleSubscription};
 pub use member::{ConsumeFrom, ConsumeType, GroupMembers, Member, MessageModel, Subscription};
 pub use queue::{QueueHead, QueueRange};

@@ -1,6 +1,6 @@
 //! Settings that must be alike on every replica, because clients see their effect whichever replica they meet.
 
-use super::{Hours, Perm, Retention};
+use super::{DelayLevels, Hours, Perm, Retention};
 use crate::codec::{CodecError, CodecReason, Decode, Encode, Reader, put_bool, put_u32, put_u64};
 
 /// Replicated settings of a broker group; the defaults are RocketMQ's.
@@ -28,6 +28,8 @@ pub struct Settings {
     pub message_size_max: u32,
     /// When old messages go.
     pub retention: Retention,
+    /// `messageDelayLevel`: the delays of the levels.
+    pub delay_levels: DelayLevels,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             young_queue_bytes: 4 << 30,
             message_size_max: 4 << 20,
             retention: Retention::default(),
+            delay_levels: DelayLevels::default(),
         }
     }
 }
@@ -61,6 +64,7 @@ impl Encode for Settings {
         put_u64(out, self.young_queue_bytes);
         put_u32(out, self.message_size_max);
         self.retention.encode(out);
+        self.delay_levels.encode(out);
     }
 }
 
@@ -78,6 +82,7 @@ impl Decode for Settings {
             young_queue_bytes: input.u64("young queue bytes")?,
             message_size_max: input.u32("message size max")?,
             retention: Retention::decode(input)?,
+            delay_levels: DelayLevels::decode(input)?,
         })
     }
 }
@@ -102,6 +107,7 @@ pub enum SettingChange {
     DiskUsedPercentMax(u8),
     DeleteForcibly(bool),
     LogBytesMax(u64),
+    DelayLevels(DelayLevels),
 }
 
 impl SettingChange {
@@ -123,10 +129,11 @@ impl SettingChange {
             Self::DiskUsedPercentMax(percent) => settings.retention.disk_used_percent_max = percent,
             Self::DeleteForcibly(on) => settings.retention.delete_forcibly = on,
             Self::LogBytesMax(bytes) => settings.retention.log_bytes_max = bytes,
+            Self::DelayLevels(levels) => settings.delay_levels = levels,
         }
     }
 
-    /// Number in the log and the value, which fits 64 bits for every setting so far.
+    /// Number in the log and the value, which fits 64 bits for every setting but the delay levels: of those it is the count.
     fn parts(&self) -> (u8, u64) {
         match *self {
             Self::BrokerPermission(perm) => (1, perm.0.into()),
@@ -146,16 +153,20 @@ impl SettingChange {
             Self::DiskUsedPercentMax(percent) => (13, percent.into()),
             Self::DeleteForcibly(on) => (14, on.into()),
             Self::LogBytesMax(bytes) => (15, bytes),
+            Self::DelayLevels(ref levels) => (16, levels.max_level().into()),
         }
     }
 }
 
-/// u8 number, u64 value.
+/// u8 number, u64 value; behind the delay levels' count the delays, u64 ms.
 impl Encode for SettingChange {
     fn encode(&self, out: &mut Vec<u8>) {
         let (number, value) = self.parts();
         out.push(number);
         put_u64(out, value);
+        if let Self::DelayLevels(levels) = self {
+            levels.put_delays(out);
+        }
     }
 }
 
@@ -191,6 +202,7 @@ impl Decode for SettingChange {
             13 => Self::DiskUsedPercentMax(byte()?),
             14 => Self::DeleteForcibly(flag()?),
             15 => Self::LogBytesMax(value),
+            16 => Self::DelayLevels(DelayLevels::decode_counted(input, value)?),
             other => return Err(start.error("setting number", CodecReason::Unknown(other.into()))),
         })
     }

@@ -1,5 +1,7 @@
 //! Applying one entry: commands first, then messages.
 
+use flotilla_remoting::names::SCHEDULE_TOPIC;
+
 use super::{Applied, Tables};
 use crate::codec::{CodecError, Reader};
 use crate::command::{Command, QueueMinimum};
@@ -115,6 +117,7 @@ impl Tables {
             // One look-up serves a run of messages of the same topic.
             let topic = self.topics.get_or_insert_with(topic_text, super::TopicState::new);
             let exists = topic.config.is_some();
+            let delayed = topic_text == SCHEDULE_TOPIC;
             message = loop {
                 let position = base + offset as u64;
                 let physical_offset = shape.physical_offset(bytes);
@@ -139,6 +142,9 @@ impl Tables {
                         return Err(ApplyError::QueueOffset { index, topic, queue_id, expected, found });
                     }
                     head.append(physical_offset, store_time_ms);
+                    if delayed {
+                        effects.delay_begun |= self.delay.arrived(queue_id, queue_offset, physical_offset);
+                    }
                     // A message that was under way while its topic was deleted keeps its number and is hidden like the others.
                     if !exists {
                         head.bury();

@@ -14,6 +14,7 @@
 //! |      3 | groups           | configurations                                                        |
 //! |      4 | members          | group, members                                                        |
 //! |      5 | consumer offsets | group, topics, queues                                                 |
+//! |      6 | delay            | next message and position by queue, former delays, version            |
 //!
 //! Lists are sorted by name, so equal tables give equal bytes. An empty input is the blank state. Checksums are the business of
 //! whoever keeps the bytes; reading still never trusts them.
@@ -21,7 +22,7 @@
 use std::sync::Arc;
 
 use super::sharded::Sharded;
-use super::{Applied, GroupOffsets, Identity, Tables, TopicState};
+use super::{Applied, DelayTable, GroupOffsets, Identity, Tables, TopicState};
 use crate::codec::{
     CodecError, CodecReason, Decode, Encode, Reader, put_bool, put_count, put_i64, put_list, put_text,
     put_u32, put_u64,
@@ -36,6 +37,7 @@ const TOPICS: u32 = 2;
 const GROUPS: u32 = 3;
 const MEMBERS: u32 = 4;
 const OFFSETS: u32 = 5;
+const DELAY: u32 = 6;
 
 /// Why a checkpoint can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +58,7 @@ impl Tables {
         let mut out = Vec::with_capacity(4096);
         out.extend_from_slice(MAGIC);
         put_u32(&mut out, VERSION);
-        put_u32(&mut out, 5);
+        put_u32(&mut out, 6);
         put_section(&mut out, HEAD, |out| self.encode_head(out));
         put_section(&mut out, TOPICS, |out| encode_sorted(out, &self.topics, encode_topic));
         put_section(&mut out, GROUPS, |out| {
@@ -64,6 +66,7 @@ impl Tables {
         });
         put_section(&mut out, MEMBERS, |out| encode_sorted(out, &self.members, encode_members));
         put_section(&mut out, OFFSETS, |out| encode_sorted(out, &self.offsets, encode_offsets));
+        put_section(&mut out, DELAY, |out| self.delay.encode(out));
         out
     }
 
@@ -86,6 +89,7 @@ impl Tables {
                 }),
                 MEMBERS => decode_named(input, &mut tables.members, decode_members),
                 OFFSETS => decode_named(input, &mut tables.offsets, decode_offsets),
+                DELAY => DelayTable::decode(input).map(|delay| tables.delay = delay),
                 other => Err(input.error("section number", CodecReason::Unknown(other.into()))),
             };
             read.and_then(|()| input.finish("section"))

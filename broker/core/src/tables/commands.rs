@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Identity, Tables, TopicState};
-use crate::command::{Bootstrap, Command, Join, OffsetCommit, QueueMinimum};
+use crate::command::{Bootstrap, Command, DelayDone, Join, OffsetCommit, QueueMinimum};
 use crate::effects::{Answer, Effects, Refusal};
 use crate::limits::QUEUES_PER_TOPIC_MAX;
 use crate::model::{GroupConfig, GroupMembers, Member, Settings, TopicConfig};
@@ -43,6 +43,7 @@ impl Tables {
                 changes.into_iter().for_each(|change| change.apply(&mut settings));
                 self.put_settings(settings, time_ms, effects)
             }
+            Command::DelayDone(done) => self.delay_done(&done, time_ms),
         }
     }
 
@@ -71,8 +72,13 @@ impl Tables {
         if self.settings == settings {
             return Answer::Unchanged;
         }
-        self.settings = settings;
         self.settings_version.advance(time_ms);
+        let former = std::mem::replace(&mut self.settings, settings).delay_levels;
+        if former != self.settings.delay_levels {
+            // Messages that wait keep the delay that they were stored with.
+            self.delay.forget_lists(self.delay_floor());
+            self.delay.replaced(former, self.applied.end_position);
+        }
         effects.settings_changed = true;
         // Templates that exist only under a setting come and go with it.
         let Some(identity) = &self.identity else { return Answer::Done };
@@ -229,6 +235,12 @@ impl Tables {
             moved = true;
         }
         if moved { Answer::Done } else { Answer::Unchanged }
+    }
+
+    fn delay_done(&mut self, done: &DelayDone, time_ms: u64) -> Answer {
+        let answer = self.delay.done(done, self.schedule_max(done.queue_id), time_ms);
+        self.delay.forget_lists(self.delay_floor());
+        answer
     }
 }
 

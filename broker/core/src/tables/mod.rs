@@ -9,6 +9,7 @@
 mod apply;
 pub mod checkpoint;
 mod commands;
+mod delay;
 mod queries;
 mod sharded;
 mod topic;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 
 pub use apply::{ApplyError, EntryContext};
 pub use checkpoint::CheckpointError;
+pub(crate) use delay::DelayTable;
+pub use delay::{DelayHistory, DelayProgress};
 pub(crate) use sharded::FixedHasher;
 use sharded::Sharded;
 use topic::TopicState;
@@ -38,6 +41,7 @@ pub struct Tables {
     members: Sharded<GroupMembers>,
     offsets: Sharded<GroupOffsets>,
     minimum_position: u64,
+    delay: DelayTable,
 }
 
 /// The newest entry in the tables.

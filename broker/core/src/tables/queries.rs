@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Applied, Identity, Tables};
+use flotilla_remoting::names::SCHEDULE_TOPIC;
+
+use super::{Applied, DelayHistory, DelayProgress, Identity, Tables};
 use crate::command::QueueMinimum;
 use crate::model::{
     DataVersion, GroupConfig, GroupMembers, Member, QueueHead, QueueRange, Settings, TopicConfig,
@@ -83,6 +85,43 @@ impl Tables {
             let numbered = (0u32..).zip(&topic.queues).filter(|(_, head)| head.max > 0);
             numbered.map(move |(queue_id, head)| (name, queue_id, head))
         })
+    }
+
+    /// Next number of a queue of the schedule topic.
+    pub(super) fn schedule_max(&self, queue_id: u32) -> i64 {
+        self.topics
+            .get(SCHEDULE_TOPIC)
+            .and_then(|topic| topic.queues.get(queue_id as usize))
+            .map_or(0, |head| head.max)
+    }
+
+    /// Where the delay levels stand that ever held a message, by level. What tools show as `scheduleMessageOffset_<level>` is
+    /// `next,max`.
+    pub fn delay_progress(&self) -> Vec<DelayProgress> {
+        let queues = self.topics.get(SCHEDULE_TOPIC).map_or(&[][..], |topic| &topic.queues);
+        let used = (0u32..).zip(queues).filter(|(_, head)| head.max > 0);
+        used.map(|(queue_id, head)| DelayProgress {
+            queue_id,
+            next: self.delay.next(queue_id),
+            max: head.max,
+        })
+        .collect()
+    }
+
+    /// How often delivery of delayed messages has moved on.
+    pub fn delay_version(&self) -> DataVersion {
+        self.delay.version()
+    }
+
+    /// The delays of the messages that wait.
+    pub fn delay_history(&self) -> DelayHistory {
+        self.delay.history(&self.settings.delay_levels)
+    }
+
+    /// Log position below which no delayed message waits for its delivery; absent when none waits at all. Retention that goes
+    /// beyond it deletes messages that were promised for later.
+    pub fn delay_floor(&self) -> Option<u64> {
+        self.delay.floor(|queue_id| self.schedule_max(queue_id))
     }
 
     pub fn group(&self, group: &str) -> Option<&GroupConfig> {

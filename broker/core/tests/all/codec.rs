@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use flotilla_core::codec::{CodecReason, Reader};
 use flotilla_core::{
-    Answer, Command, FilterType, GroupConfig, Hours, LeaveReason, OffsetCommit, Payload, PayloadError, Perm,
-    QueueMinimum, Refusal, Retention, RetryPolicy, SettingChange, Settings, SimpleSubscription, Tables,
-    TailTable, TopicConfig, system,
+    Answer, Command, DelayDone, DelayLevels, FilterType, GroupConfig, Hours, LeaveReason, OffsetCommit,
+    Payload, PayloadError, Perm, QueueMinimum, Refusal, Retention, RetryPolicy, SettingChange, Settings,
+    SimpleSubscription, Tables, TailTable, TopicConfig, system,
 };
 use proptest::prelude::*;
 
@@ -45,6 +45,7 @@ fn every_command() -> Vec<Command> {
                 log_bytes_max: 1 << 40,
                 ..Retention::default()
             },
+            delay_levels: DelayLevels::parse("3s 1d").unwrap(),
             ..Settings::default()
         }),
         Command::CreateTopic(topic.clone()),
@@ -64,6 +65,7 @@ fn every_command() -> Vec<Command> {
             queues: vec![QueueMinimum { topic: "T".into(), queue_id: 1, min: 12 }],
         },
         Command::ChangeSettings(every_change()),
+        Command::DelayDone(DelayDone { queue_id: 17, from: 3, to: i64::MAX, position: 1 << 50 }),
     ]
 }
 
@@ -84,6 +86,7 @@ fn every_change() -> Vec<SettingChange> {
         SettingChange::DiskUsedPercentMax(50),
         SettingChange::DeleteForcibly(false),
         SettingChange::LogBytesMax(1 << 40),
+        SettingChange::DelayLevels(DelayLevels::parse("1s 2m 3h 4d").unwrap()),
     ]
 }
 
@@ -107,7 +110,7 @@ fn every_command_reads_back_as_it_was() {
     }
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
-        (1..=12).chain([20]).collect::<Vec<_>>(),
+        (1..=13).chain([20]).collect::<Vec<_>>(),
         "every kind is covered"
     );
 }
@@ -120,6 +123,7 @@ fn every_answer_reads_back_as_it_was() {
         Refusal::UnknownMember { group: "g".into(), client_id: "c".into() },
         Refusal::TooManyQueues { count: 9, limit: 8 },
         Refusal::OtherIdentity { cluster: "C".into(), broker: "B".into() },
+        Refusal::DelayOrder { queue_id: 4, expected: 9, found: -1 },
     ];
     for answer in [Answer::Done, Answer::Unchanged].into_iter().chain(refusals.map(Answer::Refused)) {
         let bytes = answer.encode();

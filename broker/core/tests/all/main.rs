@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod codec;
+mod delay;
 mod messages;
 mod properties;
 mod rules;

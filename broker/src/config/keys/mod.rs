@@ -8,6 +8,8 @@ mod rest_net;
 mod rest_store;
 mod table;
 
+use flotilla_core::DelayLevels;
+
 /// Keys of one kind of process, in several slices.
 #[derive(Debug, Clone, Copy)]
 pub struct Table {
@@ -56,6 +58,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Hours of a day: `04` or `04;16`.
     Hours,
+    /// Delays such as `1s 5s 2m`, one per level.
+    Delays,
     /// `ip:port`; empty = off.
     Listen,
     /// `host:port;host:port`; empty = none.
@@ -131,6 +135,7 @@ impl Kind {
                 Some(_) => Ok(()),
                 None => Err("expected hours of the day, 00 to 23, separated by ';'".to_owned()),
             },
+            Self::Delays => DelayLevels::parse(value).map(drop).map_err(|error| error.to_string()),
             Self::Listen if value.is_empty() => Ok(()),
             Self::Listen => match value.parse::<std::net::SocketAddr>() {
                 Ok(_) => Ok(()),
@@ -192,6 +197,10 @@ mod tests {
         assert_eq!(hours("04;16"), Some(vec![4, 16]));
         assert!(Kind::Signed.check("1.5").is_err());
         assert_eq!(Kind::Signed.check("-1"), Ok(()));
+        assert_eq!(Kind::Delays.check("1s 5m  2h 1d"), Ok(()));
+        for bad in ["", "5", "s", "1s,2s", "-1s", "1.5s", "1w", "+1s", "1S", "9999999d", "1é"] {
+            assert!(Kind::Delays.check(bad).is_err(), "{bad}");
+        }
         assert!(Kind::Listen.check("localhost").is_err());
         assert_eq!(Kind::Listen.check("[::1]:0"), Ok(()));
         assert_eq!(Kind::Addresses.check("a:1; [::1]:2 ;"), Ok(()));

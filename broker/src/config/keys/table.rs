@@ -36,7 +36,7 @@ const PORT: Kind = Kind::Integer(0, 65535);
 const RAFT_DECIDES: &str = "Raft decides which replica leads and under which id it registers";
 const ONE_PROPOSER: &str = "requests are batched into the log by one task instead of a pool of threads";
 const ONE_LOG: &str = "everything lies in the replicated log under storePathRootDir";
-const NOT_YET_TIMER: &str = "delayed messages are not available yet";
+const NOT_YET_TIMER: &str = "messages with an arbitrary delay are not available yet, delay levels are";
 const NOT_YET_TRANSACTION: &str = "transactions are not available yet";
 const NOT_YET_POP: &str = "pop consumption is not available yet";
 const DERIVED: &str = "consume queues are views that are rebuilt from the log";
@@ -385,12 +385,11 @@ pub(super) const KEYS: &[Key] = &[
         "the topic named after the cluster can be written and read",
     ),
     used("brokerTopicEnable", Kind::Bool, "true", "the topic named after the broker can be written and read"),
-    none(
+    used(
         "messageDelayLevel",
-        Kind::Text,
+        Kind::Delays,
         "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
-        NOT_YET_TIMER,
-        "delays of the levels",
+        "delays of the levels 1, 2, ..., which retries use too",
     ),
     none("timerWheelEnable", Kind::Bool, "true", NOT_YET_TIMER, "arbitrary delays"),
     none("timerPrecisionMs", COUNT, "1000", NOT_YET_TIMER, "precision of delays, ms"),

@@ -1,0 +1,577 @@
+//! The duty against a scripted node: real tables and a real log of stamped entries in memory, time that moves only when the duty
+//! sleeps, and proposals that come to what the test says.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+
+use bytes::{Bytes, BytesMut};
+use flotilla_core::rules::delayed_properties;
+use flotilla_core::{
+    Command, DelayLevels, EntryContext, PayloadBuilder, Perm, Settings, Tables, TailTable, TopicConfig,
+    system,
+};
+use flotilla_raft_store::RECORD_HEADER_SIZE;
+use flotilla_remoting::message::{
+    LayoutVersion, MessageView, StoredMessage, SysFlag, encode_stored, messages,
+};
+use flotilla_remoting::names::SCHEDULE_TOPIC;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::ground::Visit;
+use super::*;
+use crate::group::encoder::Encoder;
+use crate::group::machine::EntryAnswer;
+
+const HOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5)), 10911);
+const START_MS: u64 = 1_700_000_000_000;
+
+/// What a proposal comes to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// Applied, and the duty hears of it.
+    Applied,
+    Refused(ProposeError),
+    /// The duty hears that nobody knows, and it is not applied.
+    Unknown,
+}
+
+/// A message as a consumer would get it.
+#[derive(Clone, Debug, PartialEq)]
+struct Delivered {
+    topic: String,
+    queue_id: i32,
+    body: String,
+    /// Milliseconds since the start.
+    at: u64,
+}
+
+struct Log {
+    tail: TailTable,
+    index: u64,
+    end: u64,
+    /// Of the schedule topic, by queue and number.
+    waiting: BTreeMap<(u32, i64), Bytes>,
+    delivered: Vec<Delivered>,
+    fates: VecDeque<Fate>,
+    /// Terms of the proposals so far.
+    proposed: Vec<u64>,
+    /// Reads of messages so far.
+    reads: usize,
+    /// Queues whose view is being rebuilt.
+    rebuilding: Vec<u32>,
+    /// Messages that can't be read.
+    damaged: Vec<(u32, i64)>,
+}
+
+struct World {
+    tables: RwLock<Tables>,
+    log: Mutex<Log>,
+    encoder: Encoder,
+    started: Instant,
+    /// Term of the group.
+    term: Mutex<u64>,
+    /// Added to the time that has passed: a jump of the clock.
+    jump_ms: Mutex<i64>,
+    begun: Arc<Notify>,
+}
+
+struct Duty {
+    world: Arc<World>,
+    leadership: watch::Sender<Leadership>,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl World {
+    fn now(&self) -> u64 {
+        let passed = START_MS + self.started.elapsed().as_millis() as u64;
+        passed.saturating_add_signed(*self.jump_ms.lock())
+    }
+
+    /// Stamps and applies an entry; `payload` has no head room.
+    fn apply(&self, mut payload: Vec<u8>) -> EntryAnswer {
+        let (mut log, mut tables) = (self.log.lock(), self.tables.write());
+        // A stamp never goes back.
+        let time_ms = self.now().max(tables.applied().time_ms);
+        let payload_position = log.end + RECORD_HEADER_SIZE as u64;
+        log.tail.stamp(&mut payload, payload_position, time_ms).unwrap();
+        let context =
+            EntryContext { index: log.index, term: 1, position: log.end, payload_position, time_ms };
+        let effects = tables.apply(&context, &payload).unwrap();
+        log.index += 1;
+        log.end = payload_position + payload.len() as u64;
+        let stored = Bytes::from(payload);
+        for appended in &effects.appended {
+            let at = (appended.physical_offset as u64 - payload_position) as usize;
+            let bytes = stored.slice(at..at + appended.size as usize);
+            if &*appended.topic == SCHEDULE_TOPIC {
+                log.waiting.insert((appended.queue_id, appended.queue_offset), bytes);
+            } else {
+                let view = messages(&bytes).next().unwrap().unwrap();
+                log.delivered.push(Delivered {
+                    topic: view.topic().to_owned(),
+                    queue_id: view.queue_id(),
+                    body: String::from_utf8(view.body().to_vec()).unwrap(),
+                    at: time_ms - START_MS,
+                });
+            }
+        }
+        if effects.delay_begun {
+            self.begun.notify_one();
+        }
+        EntryAnswer { appended: Vec::new(), commands: effects.answers }
+    }
+
+    fn commands(&self, commands: &[Command]) {
+        let mut builder = PayloadBuilder::new(0, 64);
+        commands.iter().for_each(|command| builder.push_command(command));
+        self.apply(builder.finish().to_vec());
+    }
+
+    /// Stores delayed messages, in one entry: level, real queue, body.
+    fn send(&self, sends: &[(u32, u32, &str)]) {
+        let mut builder = PayloadBuilder::new(0, 1024);
+        for (level, queue_id, body) in sends {
+            let text = delayed_properties("KEYS\u{1}k", *level, "T", *queue_id);
+            put(&text, *level, body, builder.messages());
+        }
+        self.apply(builder.finish().to_vec());
+    }
+
+    fn delivered(&self) -> Vec<(String, u64)> {
+        self.log.lock().delivered.iter().map(|one| (one.body.clone(), one.at)).collect()
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.log.lock().delivered.iter().map(|one| one.body.clone()).collect()
+    }
+
+    fn pending(&self) -> u64 {
+        self.tables.read().delay_progress().iter().map(flotilla_core::DelayProgress::pending).sum()
+    }
+}
+
+fn put(properties: &str, level: u32, body: &str, out: &mut BytesMut) {
+    let message = StoredMessage {
+        topic: SCHEDULE_TOPIC,
+        queue_id: level as i32 - 1,
+        flag: 7,
+        sys_flag: SysFlag(SysFlag::COMPRESSED),
+        queue_offset: 0,
+        physical_offset: 0,
+        born_timestamp: 42,
+        born_host: "[2001:db8::1]:4711".parse().unwrap(),
+        store_timestamp: 0,
+        store_host: HOST,
+        reconsume_times: 3,
+        prepared_transaction_offset: 0,
+        body: body.as_bytes(),
+        properties,
+        added_properties: &[],
+        layout: LayoutVersion::Auto,
+        with_property_crc: false,
+    };
+    encode_stored(&message, out).unwrap();
+}
+
+impl Ground for World {
+    fn tables(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read()
+    }
+
+    fn now_ms(&self) -> Option<u64> {
+        Some(self.now())
+    }
+
+    fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    fn walk(&self, queue_id: u32, from: i64, visit: &mut Visit<'_>) -> std::io::Result<()> {
+        let mut next = from;
+        loop {
+            let message = {
+                let mut log = self.log.lock();
+                if log.rebuilding.contains(&queue_id) {
+                    return Err(std::io::ErrorKind::WouldBlock.into());
+                }
+                if log.damaged.contains(&(queue_id, next)) {
+                    return Err(std::io::ErrorKind::InvalidData.into());
+                }
+                log.reads += 1;
+                log.waiting.get(&(queue_id, next)).cloned()
+            };
+            let Some(message) = message else { return Ok(()) };
+            if visit(next, &message)?.is_break() {
+                return Ok(());
+            }
+            next += 1;
+        }
+    }
+
+    async fn propose(&self, payload: Bytes, term: u64) -> Result<EntryAnswer, ProposeError> {
+        let fate = {
+            let mut log = self.log.lock();
+            log.proposed.push(term);
+            log.fates.pop_front().unwrap_or(Fate::Applied)
+        };
+        // A round of the group takes its time.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        match fate {
+            // The group appends in the term that was asked for, or not at all.
+            Fate::Applied if *self.term.lock() != term => Err(ProposeError::NotLeader { leader: None }),
+            Fate::Applied => Ok(self.apply(payload[RECORD_HEADER_SIZE..].to_vec())),
+            Fate::Refused(error) => Err(error),
+            Fate::Unknown => Err(ProposeError::Unknown),
+        }
+    }
+}
+
+fn leads(term: u64) -> Leadership {
+    Leadership { role: Role::Leader, term, leader: Some(0), own_term_applied: true }
+}
+
+fn follows(term: u64) -> Leadership {
+    Leadership { role: Role::Follower, term, leader: Some(1), own_term_applied: false }
+}
+
+/// A world with the levels `1s 5s 1m`, topic T of four queues, and a duty that leads term 1.
+fn start() -> Duty {
+    let world = World {
+        tables: RwLock::new(Tables::blank()),
+        log: Mutex::new(Log {
+            tail: TailTable::new(),
+            index: 0,
+            end: 64,
+            waiting: BTreeMap::new(),
+            delivered: Vec::new(),
+            fates: VecDeque::new(),
+            proposed: Vec::new(),
+            reads: 0,
+            rebuilding: Vec::new(),
+            damaged: Vec::new(),
+        }),
+        encoder: Encoder::new(HOST, "R", true, "C"),
+        started: Instant::now(),
+        term: Mutex::new(1),
+        jump_ms: Mutex::new(0),
+        begun: Arc::new(Notify::new()),
+    };
+    let settings = Settings { delay_levels: DelayLevels::parse("1s 5s 1m").unwrap(), ..Settings::default() };
+    world.commands(&[
+        Command::Bootstrap(Box::new(system::bootstrap("C", "B", settings))),
+        Command::PutTopic(TopicConfig::new("T", 4, Perm::READ_WRITE)),
+    ]);
+    begin(Arc::new(world), leads(1))
+}
+
+fn begin(world: Arc<World>, leadership: Leadership) -> Duty {
+    let (leadership, watched) = watch::channel(leadership);
+    let metrics = Metrics::new("C", "B", 0);
+    let duty = DelayDuty::new(world.clone(), watched, world.begun.clone(), metrics);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(duty.run(stop.clone()));
+    Duty { world, leadership, task, stop }
+}
+
+impl Duty {
+    async fn end(self) -> Arc<World> {
+        self.stop.cancel();
+        self.task.await.unwrap();
+        self.world
+    }
+
+    /// The replica wins a term and has applied its first entry.
+    fn lead(&self, term: u64) {
+        *self.world.term.lock() = term;
+        self.leadership.send_replace(leads(term));
+    }
+}
+
+async fn pass(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_delivered_when_it_is_due_and_not_before() {
+    let duty = start();
+    pass(100).await;
+    duty.world.send(&[(1, 2, "one"), (2, 0, "five")]);
+    pass(999).await;
+    assert_eq!(duty.world.bodies(), [""; 0]);
+    pass(5000).await;
+    let delivered = duty.world.log.lock().delivered.clone();
+    assert_eq!(
+        delivered.iter().map(|one| (one.topic.as_str(), one.queue_id, one.body.as_str())).collect::<Vec<_>>(),
+        [("T", 2, "one"), ("T", 0, "five")]
+    );
+    assert!((1100..1150).contains(&delivered[0].at), "{delivered:?}");
+    assert!((5100..5150).contains(&delivered[1].at), "{delivered:?}");
+    duty.end().await;
+}
+
+/// What is delivered is what was sent: all but its place, its time and its id.
+#[tokio::test(start_paused = true)]
+async fn a_delivered_message_keeps_everything_but_its_place() {
+    let duty = start();
+    duty.world.send(&[(1, 3, "body")]);
+    let waiting = duty.world.log.lock().waiting[&(0, 0)].clone();
+    let mut out = BytesMut::new();
+    let (view, _) = MessageView::parse(&waiting).unwrap();
+    duty.world.encoder.encode_again(&view, "T", 3, &mut out).unwrap();
+    let (again, rest) = MessageView::parse(&out).unwrap();
+    assert!(rest.is_empty() && again.body_is_intact());
+    assert_eq!((again.topic(), again.queue_id()), ("T", 3));
+    assert_eq!(again.properties(), view.properties(), "DELAY and REAL_TOPIC can still be seen");
+    assert_eq!(again.property("DELAY"), Some("1"));
+    assert_eq!((again.flag(), again.born_timestamp(), again.reconsume_times()), (7, 42, 3));
+    assert_eq!(again.born_host(), view.born_host());
+    assert_eq!(again.sys_flag(), view.sys_flag());
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_looked_at_while_nothing_is_due() {
+    let duty = start();
+    pass(3_600_000).await;
+    assert_eq!(duty.world.log.lock().reads, 0, "nothing waits");
+    duty.world.send(&[(3, 0, "a"), (3, 0, "b")]);
+    pass(59_000).await;
+    let reads = duty.world.log.lock().reads;
+    assert!(reads <= 2, "{reads} reads for two messages that are not due");
+    pass(2000).await;
+    assert_eq!(duty.world.bodies(), ["a", "b"]);
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_messages_take_few_entries_and_keep_their_order() {
+    let duty = start();
+    let names: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
+    for chunk in names.chunks(500) {
+        duty.world.send(&chunk.iter().map(|name| (1, 0, name.as_str())).collect::<Vec<_>>());
+    }
+    pass(3000).await;
+    assert_eq!(duty.world.bodies(), names);
+    let proposed = duty.world.log.lock().proposed.len();
+    assert!(proposed <= 6, "{proposed} entries");
+    duty.end().await;
+}
+
+/// A level with very many due messages does not hold up the others.
+#[tokio::test(start_paused = true)]
+async fn levels_take_turns() {
+    let duty = start();
+    let (large, mut sends) = ("x".repeat(100_000), Vec::new());
+    sends.extend((0..100).map(|_| (1, 0, large.as_str())));
+    duty.world.send(&sends);
+    duty.world.send(&[(2, 0, "other")]);
+    // Nobody delivers until both are due.
+    duty.leadership.send_replace(follows(1));
+    pass(6000).await;
+    duty.lead(2);
+    pass(3000).await;
+    let bodies = duty.world.bodies();
+    let place = bodies.iter().position(|body| body == "other").unwrap();
+    assert!(place <= 25, "it waited for {place} others");
+    assert_eq!(bodies.len(), 101);
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_entry_is_proposed_again_in_the_same_term() {
+    let duty = start();
+    let refusals = [
+        ProposeError::NotLeader { leader: Some(1) },
+        ProposeError::Busy,
+        ProposeError::NotLeader { leader: None },
+    ];
+    duty.world.log.lock().fates.extend(refusals.map(Fate::Refused));
+    duty.world.send(&[(1, 0, "a"), (1, 1, "b")]);
+    pass(1500).await;
+    assert_eq!(duty.world.bodies(), ["a", "b"]);
+    assert_eq!(duty.world.log.lock().proposed, [1; 4]);
+    duty.end().await;
+}
+
+/// LOG-RULES.md 14 and 20. The entry may still come: until it has, or the term is over, nothing else is proposed.
+#[tokio::test(start_paused = true)]
+async fn after_an_unknown_outcome_the_duty_stands_still_until_it_is_applied() {
+    let duty = start();
+    duty.world.log.lock().fates.push_back(Fate::Unknown);
+    duty.world.send(&[(1, 0, "a"), (2, 0, "b")]);
+    pass(60_000).await;
+    assert_eq!(duty.world.log.lock().proposed, [1], "not even for another level");
+    assert_eq!(duty.world.bodies(), [""; 0]);
+
+    // Now it is applied after all: both, the message and its mark.
+    let mut builder = PayloadBuilder::new(0, 64);
+    let waiting = duty.world.log.lock().waiting[&(0, 0)].clone();
+    let (view, _) = MessageView::parse(&waiting).unwrap();
+    duty.world.encoder.encode_again(&view, "T", 0, builder.messages()).unwrap();
+    let position = view.physical_offset() as u64 + 1;
+    builder.push_command(&Command::DelayDone(DelayDone { queue_id: 0, from: 0, to: 1, position }));
+    duty.world.apply(builder.finish().to_vec());
+    pass(1000).await;
+    assert_eq!(duty.world.bodies(), ["a", "b"], "and the rest follows");
+    assert_eq!(duty.world.pending(), 0);
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_unknown_outcome_a_new_term_goes_on_from_the_tables() {
+    let duty = start();
+    duty.world.log.lock().fates.push_back(Fate::Unknown);
+    duty.world.send(&[(1, 0, "a")]);
+    pass(2000).await;
+    duty.leadership.send_replace(follows(2));
+    pass(2000).await;
+    // Elected again, but its first entry is not applied: an entry of the former term may still be.
+    duty.leadership.send_replace(Leadership { own_term_applied: false, ..leads(3) });
+    pass(2000).await;
+    assert_eq!(duty.world.bodies(), [""; 0]);
+    duty.lead(3);
+    pass(100).await;
+    assert_eq!(duty.world.bodies(), ["a"]);
+    assert_eq!(duty.world.log.lock().proposed, [1, 3]);
+    duty.end().await;
+}
+
+/// Two leaders at once, the older one cut off and busy: the group refuses what it proposes in its term, also what it has read
+/// before the other one came.
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_and_a_deposed_one_deliver_once_together() {
+    let old = start();
+    let new = begin(old.world.clone(), follows(1));
+    let mut sent = Vec::new();
+    for round in 0..20_u64 {
+        let bodies = [format!("{round}a"), format!("{round}b")];
+        old.world.send(&[(1, 0, &bodies[0]), (1, 0, &bodies[1])]);
+        sent.extend(bodies);
+        pass(300).await;
+        if round % 5 == 4 {
+            // In the middle of a round of the group, for some of them; nobody tells the older leader.
+            pass(round % 3).await;
+            (if round == 9 { &old } else { &new }).lead(round);
+        }
+    }
+    pass(3000).await;
+    assert_eq!(old.world.bodies(), sent);
+    assert_eq!(old.world.pending(), 0);
+    let proposed = old.world.log.lock().proposed.clone();
+    assert!(proposed.windows(2).any(|pair| pair[0] > pair[1]), "both were at work: {proposed:?}");
+    new.end().await;
+    old.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_moves_no_message_before_its_time() {
+    let duty = start();
+    duty.world.send(&[(2, 0, "a")]);
+    pass(1000).await;
+    // Leader time never jumps back over a stamp; one that goes slower for a while is a jump back seen from real time.
+    *duty.world.jump_ms.lock() -= 900;
+    pass(4500).await;
+    assert_eq!(duty.world.bodies(), [""; 0], "5.5 s of real time, 4.6 s of leader time");
+    pass(600).await;
+    let delivered = duty.world.delivered();
+    assert!(delivered.len() == 1 && delivered[0].1 >= 5000, "{delivered:?}");
+    *duty.world.jump_ms.lock() += 10_000;
+    duty.world.send(&[(2, 0, "b")]);
+    let stored = duty.world.tables.read().applied().time_ms - START_MS;
+    pass(6000).await;
+    let delivered = duty.world.delivered();
+    assert!(delivered[1].1 >= stored + 5000, "stored at {stored}: {delivered:?}");
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_that_is_being_rebuilt_holds_up_its_level_only() {
+    let duty = start();
+    duty.world.log.lock().rebuilding.push(0);
+    duty.world.send(&[(1, 0, "late"), (2, 0, "in time")]);
+    pass(6000).await;
+    assert_eq!(duty.world.bodies(), ["in time"]);
+    duty.world.log.lock().rebuilding.clear();
+    pass(100).await;
+    assert_eq!(duty.world.bodies(), ["in time", "late"]);
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_can_not_be_read_is_not_passed_over() {
+    let duty = start();
+    duty.world.log.lock().damaged.push((0, 1));
+    duty.world.send(&[(1, 0, "a"), (1, 0, "b"), (1, 0, "c"), (2, 0, "d")]);
+    pass(20_000).await;
+    assert_eq!(duty.world.bodies(), ["a", "d"]);
+    duty.world.log.lock().damaged.clear();
+    pass(6000).await;
+    assert_eq!(duty.world.bodies(), ["a", "d", "b", "c"]);
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_for_a_deleted_topic_are_given_up_and_those_of_a_lost_queue_moved() {
+    let duty = start();
+    duty.world.send(&[(1, 3, "moved"), (1, 1, "stays")]);
+    duty.world.commands(&[Command::PutTopic(TopicConfig::new("T", 2, Perm::READ_WRITE))]);
+    pass(1500).await;
+    let delivered = duty.world.log.lock().delivered.clone();
+    assert_eq!(
+        delivered.iter().map(|one| (one.body.as_str(), one.queue_id)).collect::<Vec<_>>(),
+        [("moved", 1), ("stays", 1)]
+    );
+    duty.world.send(&[(1, 0, "gone")]);
+    duty.world.commands(&[Command::DeleteTopic { topic: "T".into() }]);
+    pass(1500).await;
+    assert_eq!((duty.world.bodies().len(), duty.world.pending()), (2, 0));
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_list_of_delays_counts_for_what_comes_after_it() {
+    let duty = start();
+    duty.world.send(&[(3, 0, "minute")]);
+    let levels = DelayLevels::parse("2s").unwrap();
+    duty.world.commands(&[Command::PutSettings(Settings { delay_levels: levels, ..Settings::default() })]);
+    duty.world.send(&[(1, 0, "two")]);
+    pass(59_000).await;
+    assert_eq!(duty.world.bodies(), ["two"]);
+    pass(1500).await;
+    assert_eq!(duty.world.bodies(), ["two", "minute"], "its level is gone from the list, its time is kept");
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_retention_took_are_passed_over_aloud() {
+    let duty = start();
+    duty.world.send(&[(2, 0, "a"), (2, 0, "b"), (2, 0, "c")]);
+    let minimum = flotilla_core::QueueMinimum { topic: SCHEDULE_TOPIC.into(), queue_id: 1, min: 2 };
+    duty.world.commands(&[Command::RaiseMinimum { log_position: 100, queues: vec![minimum] }]);
+    duty.world.log.lock().waiting.retain(|(queue_id, offset), _| (*queue_id, *offset) >= (1, 2));
+    pass(6000).await;
+    assert_eq!((duty.world.bodies(), duty.world.pending()), (vec!["c".to_owned()], 0));
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_does_not_fit_is_made_smaller() {
+    let duty = start();
+    duty.world.log.lock().fates.extend([Fate::Refused(ProposeError::TooLarge); 3]);
+    let names: Vec<String> = (0..64).map(|number| number.to_string()).collect();
+    duty.world.send(&names.iter().map(|name| (1, 0, name.as_str())).collect::<Vec<_>>());
+    pass(1500).await;
+    assert_eq!(duty.world.bodies(), names);
+    duty.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_duty_ends_with_its_replica() {
+    let Duty { leadership, task, .. } = start();
+    drop(leadership);
+    task.await.unwrap();
+}
