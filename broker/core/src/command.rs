@@ -21,6 +21,7 @@ use crate::codec::{
     put_u32, put_u64,
 };
 use crate::model::{GroupConfig, Member, SettingChange, Settings, TopicConfig};
+use crate::tables::{LockQueues, UnlockQueues};
 
 const VERSION: u8 = 1;
 
@@ -61,6 +62,10 @@ pub enum Command {
     ChangeSettings(Vec<SettingChange>),
     /// Delayed messages are delivered: the same entry holds them for their topics.
     DelayDone(DelayDone),
+    /// A client takes queues for ordered consumption.
+    Lock(Box<LockQueues>),
+    /// Queues become free.
+    Unlock(Box<UnlockQueues>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +141,8 @@ impl Command {
             Self::RaiseMinimum { .. } => "raise_minimum",
             Self::ChangeSettings(_) => "change_settings",
             Self::DelayDone(_) => "delay_done",
+            Self::Lock(_) => "lock",
+            Self::Unlock(_) => "unlock",
         }
     }
 
@@ -155,6 +162,8 @@ impl Command {
             Self::RaiseMinimum { .. } => 12,
             Self::ChangeSettings(_) => 20,
             Self::DelayDone(_) => 13,
+            Self::Lock(_) => 14,
+            Self::Unlock(_) => 15,
         }
     }
 
@@ -242,6 +251,8 @@ impl Command {
                 put_i64(out, done.to);
                 put_u64(out, done.position);
             }
+            Self::Lock(lock) => lock.encode(out),
+            Self::Unlock(unlock) => unlock.encode(out),
         }
     }
 
@@ -321,6 +332,8 @@ impl Command {
                 to: input.i64("next delivered")?,
                 position: input.u64("delay position")?,
             }),
+            14 => Self::Lock(Box::new(LockQueues::decode(input)?)),
+            15 => Self::Unlock(Box::new(UnlockQueues::decode(input)?)),
             other => return Err(input.error("command kind", CodecReason::Unknown(other.into()))),
         })
     }

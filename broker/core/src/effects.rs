@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::codec::{CodecError, CodecReason, Reader, put_i64, put_text, put_u32};
+use crate::codec::{CodecError, CodecReason, Reader, put_i64, put_text, put_u32, put_u64};
 use crate::command::QueueMinimum;
 
 /// The outcome of one entry. Buffers can be reused through [`Effects::clear`].
@@ -19,6 +19,8 @@ pub struct Effects {
     pub groups_changed: Vec<Arc<str>>,
     /// Groups where a member joined, left or changed, each once.
     pub members_changed: Vec<Arc<str>>,
+    /// Members that were taken out without having said so: group and client id. Who holds a connection of one knows better.
+    pub members_dropped: Vec<(Arc<str>, Arc<str>)>,
     /// How many consumer offsets were written.
     pub offsets_committed: usize,
     pub settings_changed: bool,
@@ -68,6 +70,8 @@ pub enum Refusal {
     OtherIdentity { cluster: Arc<str>, broker: Arc<str> },
     #[error("delay queue {queue_id} stands at {expected}, not at {found}")]
     DelayOrder { queue_id: u32, expected: i64, found: i64 },
+    #[error("decided in term {decided}, applied in term {applied}")]
+    OtherTerm { decided: u64, applied: u64 },
 }
 
 /// Neighbours in an entry that went to the same queue.
@@ -118,6 +122,11 @@ impl Answer {
                 put_i64(&mut out, *expected);
                 put_i64(&mut out, *found);
             }
+            Self::Refused(Refusal::OtherTerm { decided, applied }) => {
+                out.push(8);
+                put_u64(&mut out, *decided);
+                put_u64(&mut out, *applied);
+            }
         }
         out.into()
     }
@@ -150,6 +159,10 @@ impl Answer {
                 expected: input.i64("expected number")?,
                 found: input.i64("found number")?,
             }),
+            8 => Self::Refused(Refusal::OtherTerm {
+                decided: input.u64("term of the decision")?,
+                applied: input.u64("applied term")?,
+            }),
             other => return Err(input.error("answer kind", CodecReason::Unknown(other.into()))),
         };
         input.finish("answer")?;
@@ -179,6 +192,7 @@ impl Effects {
             topics_changed,
             groups_changed,
             members_changed,
+            members_dropped,
             offsets_committed,
             settings_changed,
             minimums,
@@ -190,6 +204,7 @@ impl Effects {
         topics_changed.clear();
         groups_changed.clear();
         members_changed.clear();
+        members_dropped.clear();
         minimums.clear();
         *offsets_committed = 0;
         *settings_changed = false;

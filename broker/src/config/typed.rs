@@ -117,6 +117,10 @@ pub struct QueryConfig {
     pub count_max: usize,
     /// Messages of an answer to a query for a unique id.
     pub unique_max: usize,
+    pub lite_pull: bool,
+    pub store_replies: bool,
+    /// How long a queue lock lasts without a renewal.
+    pub lock_lifetime: Duration,
 }
 
 /// Name servers.
@@ -347,6 +351,9 @@ impl Read<'_> {
                 count_max: self.number("maxMsgsNumBatch"),
                 unique_max: self.number("defaultQueryMaxNum"),
             },
+            lite_pull: self.flag("litePullMessageEnable"),
+            store_replies: self.flag("storeReplyMessageEnable"),
+            lock_lifetime: self.millis("rebalanceLockMaxLiveMillis"),
         }
     }
 

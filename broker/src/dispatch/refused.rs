@@ -6,13 +6,10 @@ use flotilla_remoting::code::RequestCode as Code;
 pub fn reason(code: Code) -> Option<&'static str> {
     let reason = match code.as_i32() {
         37 | 39 | 323 => "transactions are not part of this version",
-        41 | 42 => "ordered consumption locks are not part of this version",
         60 | 61 => "messages with an arbitrary delay are not part of this version, delay levels are",
-        324..=326 => "request-reply is not part of this version",
-        361 => "lite pull is not part of this version",
         370 => "recall is not part of this version",
         400..=402 | 200_050..=200_056 | 200_151 => "pop consumption is not part of this version",
-        40 | 220 | 221 | 307 | 309 => "a broker sends this to clients",
+        40 | 220 | 221 | 326 => "a broker sends this to clients",
         100..=105
         | 205
         | 206

@@ -2,6 +2,7 @@
 
 mod consumer_offset;
 mod delay;
+mod leases;
 mod pull_offset;
 mod retry;
 mod tag_filter;
@@ -9,6 +10,7 @@ mod topic_creation;
 
 pub use consumer_offset::{OffsetAnswer, query_consumer_offset};
 pub use delay::{RealPlace, Redelivery, asked_level, delayed_properties, real_place, redelivery};
+pub use leases::{Leases, LockAsk, LockPlan, Queue};
 pub use pull_offset::{OffsetDecision, PullStatus, decide_pull_offset};
 pub use retry::{
     BackDecision, decide_send_back, gives_up, group_of_retry_topic, retry_times_max, returned_properties,

@@ -10,6 +10,7 @@ mod apply;
 pub mod checkpoint;
 mod commands;
 mod delay;
+mod locks;
 mod queries;
 mod sharded;
 mod topic;
@@ -21,6 +22,8 @@ pub use apply::{ApplyError, EntryContext};
 pub use checkpoint::CheckpointError;
 pub(crate) use delay::DelayTable;
 pub use delay::{DelayHistory, DelayProgress};
+use locks::GroupLocks;
+pub use locks::{Grant, LockClaim, LockQueues, QueueLock, UnlockClaim, UnlockQueues};
 pub(crate) use sharded::FixedHasher;
 use sharded::Sharded;
 use topic::TopicState;
@@ -40,6 +43,9 @@ pub struct Tables {
     group_version: DataVersion,
     members: Sharded<GroupMembers>,
     offsets: Sharded<GroupOffsets>,
+    locks: Sharded<GroupLocks>,
+    /// Locks of all groups, counted.
+    lock_count: usize,
     minimum_position: u64,
     delay: DelayTable,
 }

@@ -3,6 +3,7 @@
 
 mod codec;
 mod delay;
+mod locks;
 mod messages;
 mod properties;
 mod rules;
