@@ -24,7 +24,6 @@ use super::checkpoint::Checkpoint;
 use super::files::ensure_spares;
 use super::folder::{Candidates, read_folder};
 use super::marks::{Kept, MARKS_FILE, Marks, MarksFile, VoteFile};
-use super::ring::Ring;
 use super::scan::Tail;
 use super::segment::Segment;
 use super::shared::{Dirty, Folder, LogView, Progress, Shared, Spares};
@@ -154,11 +153,25 @@ pub(super) fn recover(
         let what = || format!("creating {}", dir.display());
         folder.vfs.create_dir_all(dir).map_err(|error| OpenError::io(what())(error))?;
     }
+    // A process that was killed between a rename and the sync of its folder leaves a name that can be seen and is not
+    // durable. The boundary and checkpoints are believed below, and files go because of them.
+    for dir in [&folder.root, &folder.checkpoints] {
+        let what = || format!("syncing {}", dir.display());
+        folder.vfs.sync_dir(dir).map_err(|error| OpenError::io(what())(error))?;
+    }
     let genesis = genesis_crc(&options.cluster, &options.group);
     let mut found = read_folder(&folder, genesis, options.segment_size)?;
     let SmallFiles { blank, vote_file, vote, mut marks_file, marks, mut bounds } =
         read_small_files(&folder, &options, &found.segments)?;
     let leftovers = found.segments.split_before(bounds.start);
+    let start = choose_start(&folder, genesis, &found, &bounds, &marks)?;
+    let walk = Walk::new(&folder, &found.segments, &bounds, &start, options.ring_bytes_max);
+    let walked = if start.discard {
+        discard(&mut marks_file, &marks, &found.segments, &start)?;
+        walk.stay(stamper, visitor)?
+    } else {
+        walk.run(&marks, stamper, visitor)?
+    };
     if !marks.clean {
         // One of them may have been a segment whose name did not reach the disk, with records that would be whole and
         // in order if it became that segment again.
@@ -167,17 +180,9 @@ pub(super) fn recover(
             folder.vfs.remove(&path).map_err(OpenError::io(format!("removing {}", path.display())))?;
         }
     }
-
-    let start = choose_start(&folder, genesis, &found, &bounds, &marks)?;
-    let walk = Walk::new(&folder, &found.segments, &bounds, &start);
-    let walked = if start.discard {
-        discard(&mut marks_file, &marks, &found.segments, &start)?;
-        walk.stay(stamper, visitor)?
-    } else {
-        walk.run(&marks, stamper, visitor)?
-    };
     settle(&folder, &found.segments, leftovers, &walked, &marks)?;
-    let Walked { segments, terms, tail, last_time_ms, torn_tail, .. } = walked;
+    let Walked { segments, terms, tail, last_time_ms, torn_tail, mut ring, .. } = walked;
+    ring.truncate(tail.next_index());
 
     complete_installation(&folder, &mut bounds, &start)?;
     if bounds.purged.is_some_and(|purged| purged.index >= tail.next_index()) {
@@ -193,13 +198,7 @@ pub(super) fn recover(
         Marks { synced: tail.end, committed_count, boot, clean: false, flush: options.flush, quarantined };
     marks_file.put(now).map_err(OpenError::io("writing the marks"))?;
 
-    let view = LogView {
-        ring: Ring::new(tail.next_index(), options.ring_bytes_max),
-        segments,
-        terms,
-        purged: bounds.purged,
-        tail,
-    };
+    let view = LogView { ring, segments, terms, purged: bounds.purged, tail };
     found.checkpoints.retain(|info| info.at.end <= tail.end && info.at.id.index < tail.next_index());
     let snapshot = bounds.snapshot.filter(|at| found.checkpoints.iter().any(|info| info.at == *at));
     if bounds.snapshot != snapshot {
@@ -216,7 +215,7 @@ pub(super) fn recover(
         torn_tail,
         quarantined,
     };
-    let spares = Spares { ready: found.spares, next_number: found.spare_number_max, failed: false };
+    let spares = Spares { ready: found.spares, next_number: found.spare_number_max, ..Spares::default() };
     let shared = Arc::new(Shared {
         folder,
         options,

@@ -306,12 +306,13 @@ impl Segment {
     }
 
     /// Bytes of a range of positions. `stable` says that they can never change again, so that the mapping may be
-    /// handed out; otherwise they are copied.
+    /// handed out; otherwise they are copied. So is what is not in memory: whoever gets a slice touches it on a thread that
+    /// must not wait for the disk.
     pub(crate) fn bytes(&self, start: u64, end: u64, stable: bool) -> io::Result<Bytes> {
         let (offset, size) = (self.offset(start), (end - start) as usize);
         if stable && let Some(map) = self.mapping()? {
             let from = offset as usize;
-            if from + size <= map.bytes().len() {
+            if from + size <= map.bytes().len() && map.is_resident(from..from + size) {
                 return Ok(map.bytes().slice(from..from + size));
             }
         }
@@ -399,7 +400,7 @@ impl Segment {
 
     /// Lets go of the positions in memory, if they are still those that were written. The caller knows that the
     /// segment is not the last one, which has to be able to grow.
-    pub(crate) fn release_positions(&self, written: Written) {
+    pub(crate) fn release_positions(&self, written: &Written) {
         let mut state = self.state.write();
         if state.last == Tail::from(written.0) {
             state.positions = Positions::OnDisk;
@@ -410,6 +411,12 @@ impl Segment {
 /// A view is in its file, up to this entry.
 #[derive(Debug)]
 pub(crate) struct Written(ChainPoint);
+
+impl Written {
+    pub(crate) fn last_index(&self) -> u64 {
+        self.0.id.index
+    }
+}
 
 #[cfg(test)]
 mod tests {
