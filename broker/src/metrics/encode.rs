@@ -143,11 +143,20 @@ impl Scrape {
         out.gauge("flotilla_connections", "Client connections", clients.connections)?;
         out.gauge("flotilla_long_polls_held", "Pulls that wait for a message", clients.long_polls)?;
         out.gauge("flotilla_in_flight_bytes", "Bytes of requests being worked on", clients.in_flight_bytes)?;
-        let lags = self.gauges.lags.iter().map(|lag| {
+        let lags = self.gauges.lags.topics.iter().map(|lag| {
             let labels = [("topic", lag.topic.clone()), ("consumer_group", lag.group.clone())];
             (labels, lag.messages)
         });
-        out.gauges("rocketmq_consumer_lag_messages", "Messages not yet confirmed by the group", lags)
+        out.gauges("rocketmq_consumer_lag_messages", "Messages not yet confirmed by the group", lags)?;
+        let queues = self.gauges.lags.queues.iter().map(|(queue, lag)| {
+            let labels = [
+                ("topic", lag.topic.clone()),
+                ("consumer_group", lag.group.clone()),
+                ("queue_id", queue.to_string()),
+            ];
+            (labels, lag.messages)
+        });
+        out.gauges("flotilla_consumer_queue_lag_messages", "The same for each queue", queues)
     }
 
     fn storage(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -340,11 +349,16 @@ impl Out<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Cause, ConsumerLag, LogCounters, Metrics, RaftGauges};
+    use super::super::{Cause, ConsumerLag, Lags, LogCounters, Metrics, RaftGauges};
     use super::*;
 
     fn node() -> Metrics {
         Metrics::new("DefaultCluster", "broker-a", 2)
+    }
+
+    fn lagging(messages: u64) -> Lags {
+        let lag = ConsumerLag { topic: "t".into(), group: "g".into(), messages };
+        Lags { topics: vec![lag.clone()], queues: vec![(3, lag)] }
     }
 
     fn lines(metrics: &Metrics, gauges: Gauges, prefix: &str) -> Vec<String> {
@@ -411,7 +425,7 @@ mod tests {
                 applied: 4,
                 replicas: vec![(0, Some(10)), (1, Some(3)), (2, None)],
             },
-            lags: vec![ConsumerLag { topic: "t".into(), group: "g".into(), messages: 12 }],
+            lags: lagging(12),
             ..Gauges::default()
         };
         let metrics = node();
@@ -433,8 +447,12 @@ mod tests {
             [r#"flotilla_raft_role{,role="leader"} 1"#]
         );
         assert_eq!(
-            lines(&metrics, gauges, "rocketmq_consumer_lag_messages"),
+            lines(&metrics, gauges.clone(), "rocketmq_consumer_lag_messages"),
             [r#"rocketmq_consumer_lag_messages{,topic="t",consumer_group="g"} 12"#]
+        );
+        assert_eq!(
+            lines(&metrics, gauges, "flotilla_consumer_queue_lag_messages"),
+            [r#"flotilla_consumer_queue_lag_messages{,topic="t",consumer_group="g",queue_id="3"} 12"#]
         );
     }
 
@@ -487,7 +505,7 @@ mod tests {
         metrics.rpc("PULL_MESSAGE").answered(0, Duration::ZERO);
         let gauges = Gauges {
             raft: RaftGauges { replicas: vec![(0, None)], ..RaftGauges::default() },
-            lags: vec![ConsumerLag { topic: "t".into(), group: "g".into(), messages: 1 }],
+            lags: lagging(1),
             ..Gauges::default()
         };
         let text = metrics.expose(gauges, Format::Prometheus);
