@@ -18,6 +18,10 @@ pub async fn run(args: BrokerArgs) -> anyhow::Result<()> {
         print!("{}", loaded.settings);
         return Ok(());
     }
+    if args.print_important_config {
+        print!("{}", loaded.settings.important());
+        return Ok(());
+    }
     tell(&loaded.notes);
     let mut signals = Signals::listen()?;
     let Loaded { config, .. } = loaded;

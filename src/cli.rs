@@ -104,6 +104,10 @@ pub struct BrokerArgs {
     /// Print every key with its value and origin, then exit; fails if the broker would not start
     #[arg(short = 'p', long)]
     pub print_config: bool,
+
+    /// The same for the keys that tell brokers apart
+    #[arg(short = 'm', long)]
+    pub print_important_config: bool,
 }
 
 #[derive(Debug, Args)]
@@ -218,6 +222,7 @@ mod tests {
             "flotilla namesrv --listen 127.0.0.1:9876 --admin 127.0.0.1:8087",
             "flotilla broker -c n0.properties --set listenPort=1 --set a=b -n a:1;b:2",
             "flotilla --log-format json broker --print-config",
+            "flotilla broker -c n0.properties -m",
             "flotilla standalone --log-level debug --data d --nodes 1 --listen 127.0.0.1:0",
             "flotilla log inspect ./data/n0",
             "flotilla log verify ./data/n0",

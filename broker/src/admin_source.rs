@@ -21,7 +21,7 @@ use crate::group::proposer::InFlight;
 use crate::group::{Group, Standing, transfer};
 use crate::long_poll::LongPolls;
 use crate::metrics::{
-    ClientGauges, ConsumerLag, DelayLevel, Gauges, LogCounters, Metrics, RaftGauges, StorageGauges,
+    ClientGauges, ConsumerLag, DelayLevel, Gauges, Lags, LogCounters, Metrics, RaftGauges, StorageGauges,
 };
 use crate::peers::links::{ForwardError, Links};
 use crate::peers::wire;
@@ -32,7 +32,7 @@ use crate::sessions::Sessions;
 use crate::views::ConsumeQueues;
 use crate::views::keys::KeyIndex;
 
-/// Lags in one scrape: beyond it the answer would grow with every group and topic.
+/// Lags of topics, and of queues, in one scrape: beyond it the answer would grow with every group and topic.
 const LAGS_MAX: usize = 10_000;
 
 /// The node, seen from its administration.
@@ -174,7 +174,7 @@ impl AdminSource for NodeSource {
             log: self.log_counters(),
             storage: self.storage_gauges(),
             clients: self.client_gauges(),
-            lags: if self.group.leads() { lags(&self.group.tables()) } else { Vec::new() },
+            lags: if self.group.leads() { self.lags() } else { Lags::default() },
             expiring: self.expiring.list(),
             delays: delays(&self.group.tables()),
         }
@@ -182,6 +182,12 @@ impl AdminSource for NodeSource {
 }
 
 impl NodeSource {
+    /// Computed from a copy of the tables, so that apply need not wait.
+    fn lags(&self) -> Lags {
+        let tables = self.group.tables().clone();
+        lags(&tables)
+    }
+
     async fn transfer_leadership(&self, to: Option<u64>) -> Result<Transfer, AdminError> {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
@@ -445,20 +451,23 @@ fn delays(tables: &Tables) -> Vec<DelayLevel> {
         .collect()
 }
 
-fn lags(tables: &Tables) -> Vec<ConsumerLag> {
-    let mut lags = Vec::new();
+fn lags(tables: &Tables) -> Lags {
+    let mut lags = Lags::default();
     for group in tables.groups() {
         let mut by_topic: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
         for queue in offsets(tables, &group.name) {
-            if let Some(lag) = queue.lag() {
-                *by_topic.entry(queue.topic).or_default() += lag;
+            let Some(messages) = queue.lag() else { continue };
+            *by_topic.entry(queue.topic.clone()).or_default() += messages;
+            if lags.queues.len() < LAGS_MAX {
+                let group = group.name.to_string();
+                lags.queues.push((queue.queue, ConsumerLag { topic: queue.topic, group, messages }));
             }
         }
         for (topic, messages) in by_topic {
-            if lags.len() == LAGS_MAX {
+            if lags.topics.len() == LAGS_MAX {
                 return lags;
             }
-            lags.push(ConsumerLag { topic, group: group.name.to_string(), messages });
+            lags.topics.push(ConsumerLag { topic, group: group.name.to_string(), messages });
         }
     }
     lags

@@ -22,6 +22,44 @@ impl fmt::Display for Settings {
     }
 }
 
+/// Keys that tell one broker from another: those that RocketMQ calls important, as far as they do something here, and
+/// those of the replica.
+const IMPORTANT: [&str; 25] = [
+    "brokerClusterName",
+    "brokerName",
+    "brokerIP1",
+    "listenPort",
+    "namesrvAddr",
+    "dLegerGroup",
+    "dLegerPeers",
+    "dLegerSelfId",
+    "raftListen",
+    "adminListen",
+    "storePathRootDir",
+    "flushDiskType",
+    "fileReservedTime",
+    "deleteWhen",
+    "diskMaxUsedSpaceRatio",
+    "cleanFileForciblyEnable",
+    "maxMessageSize",
+    "messageDelayLevel",
+    "brokerPermission",
+    "autoCreateTopicEnable",
+    "autoCreateSubscriptionGroup",
+    "defaultTopicQueueNums",
+    "traceTopicEnable",
+    "aclEnable",
+    "longPollingEnable",
+];
+
+impl Settings {
+    /// The keys that tell one broker from another, as `key=value` lines.
+    pub fn important(&self) -> String {
+        let lines = IMPORTANT.iter().map(|name| self.get(name));
+        lines.map(|setting| format!("{}={}\n", setting.key.name, escape(&setting.shown()))).collect()
+    }
+}
+
 pub fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
 }
@@ -41,6 +79,8 @@ mod tests {
         assert!(text.contains("# a.conf:1\nbrokerName=broker-a\n"), "{text}");
         assert!(text.contains("# a.conf:3; no effect, because "), "{text}");
         assert!(text.contains("# default\nlistenPort=10911\n"), "{text}");
+
+        assert!(settings.important().contains("brokerName=broker-a\n"));
 
         let again = Sources { file: Some(("b.conf".into(), text.into_bytes())), ..Sources::default() };
         let (again, _) = merge(BROKER, &again).sound().unwrap();

@@ -107,6 +107,10 @@ pub struct Serving {
     /// Longest hold of a send without a known leader.
     pub forward_hold: Duration,
     pub queries: QueryConfig,
+    pub lite_pull: bool,
+    pub store_replies: bool,
+    /// How long a queue lock lasts without a renewal.
+    pub lock_lifetime: Duration,
 }
 
 /// Queries by key.
@@ -117,10 +121,6 @@ pub struct QueryConfig {
     pub count_max: usize,
     /// Messages of an answer to a query for a unique id.
     pub unique_max: usize,
-    pub lite_pull: bool,
-    pub store_replies: bool,
-    /// How long a queue lock lasts without a renewal.
-    pub lock_lifetime: Duration,
 }
 
 /// Name servers.

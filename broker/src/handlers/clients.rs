@@ -23,7 +23,7 @@ use flotilla_remoting::version;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::queues::message_at;
+use super::queues::{message_at, readable};
 use super::respond::{bad_header, success_body};
 use crate::call::Call;
 use crate::dispatch::Handler;
@@ -87,8 +87,7 @@ impl ClientHandler {
         let ext = self.directly_ext(&call.request.header.ext, &request);
         let this = self.clone();
         self.runtime.spawn_blocking(move || {
-            let applied = this.group.tables().applied().end_position;
-            let Some(message) = message_at(&this.log, id.physical_offset, applied) else {
+            let Some(message) = message_at(&this.log, id.physical_offset, &readable(&this.group)) else {
                 let remark = format!("can not find message by the offset, {}", id.physical_offset);
                 return call.refuse(ResponseCode::SystemError, remark);
             };

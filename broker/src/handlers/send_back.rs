@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tracing::debug;
 
 use super::dead_letter::make_dlq;
-use super::queues::message_at;
+use super::queues::{message_at, readable};
 use super::respond::{bad_header, done};
 use crate::call::Call;
 use crate::dispatch::Handler;
@@ -186,16 +186,15 @@ impl SendBacks {
     /// The stored message. A replica that consumers pull from may have applied more than this leader has, so a miss is believed
     /// only after the leader has applied all that was committed.
     async fn find(&self, call: &Call, offset: i64) -> Option<Bytes> {
-        let applied = || self.group.tables().applied().end_position;
-        let at = |end: u64| {
-            let log = self.log.clone();
-            tokio::task::spawn_blocking(move || message_at(&log, offset, end))
+        let read = || {
+            let (log, group) = (self.log.clone(), self.group.clone());
+            tokio::task::spawn_blocking(move || message_at(&log, offset, &readable(&group)))
         };
-        if let Some(found) = at(applied()).await.ok().flatten() {
+        if let Some(found) = read().await.ok().flatten() {
             return Some(found);
         }
         self.group.replica().read_index(call.deadline).await.ok()?;
-        at(applied()).await.ok().flatten()
+        read().await.ok().flatten()
     }
 
     async fn dead_letter(

@@ -151,11 +151,20 @@ impl Scrape {
         out.gauge("flotilla_connections", "Client connections", clients.connections)?;
         out.gauge("flotilla_long_polls_held", "Pulls that wait for a message", clients.long_polls)?;
         out.gauge("flotilla_in_flight_bytes", "Bytes of requests being worked on", clients.in_flight_bytes)?;
-        let lags = self.gauges.lags.iter().map(|lag| {
+        let lags = self.gauges.lags.topics.iter().map(|lag| {
             let labels = [("topic", lag.topic.clone()), ("consumer_group", lag.group.clone())];
             (labels, lag.messages)
         });
         out.gauges("rocketmq_consumer_lag_messages", "Messages not yet confirmed by the group", lags)?;
+        let queues = self.gauges.lags.queues.iter().map(|(queue, lag)| {
+            let labels = [
+                ("topic", lag.topic.clone()),
+                ("consumer_group", lag.group.clone()),
+                ("queue_id", queue.to_string()),
+            ];
+            (labels, lag.messages)
+        });
+        out.gauges("flotilla_consumer_queue_lag_messages", "The same for each queue", queues)?;
         let expiring = self
             .gauges
             .expiring
@@ -403,11 +412,16 @@ impl Out<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::{Cause, ConsumerLag, DelayLevel, LogCounters, Metrics, RaftGauges};
+    use super::super::{Cause, ConsumerLag, DelayLevel, Lags, LogCounters, Metrics, RaftGauges};
     use super::*;
 
     fn node() -> Metrics {
         Metrics::new("DefaultCluster", "broker-a", 2)
+    }
+
+    fn lagging(messages: u64) -> Lags {
+        let lag = ConsumerLag { topic: "t".into(), group: "g".into(), messages };
+        Lags { topics: vec![lag.clone()], queues: vec![(3, lag)] }
     }
 
     fn lines(metrics: &Metrics, gauges: Gauges, prefix: &str) -> Vec<String> {
@@ -474,7 +488,7 @@ mod tests {
                 applied: 4,
                 replicas: vec![(0, Some(10)), (1, Some(3)), (2, None)],
             },
-            lags: vec![ConsumerLag { topic: "t".into(), group: "g".into(), messages: 12 }],
+            lags: lagging(12),
             ..Gauges::default()
         };
         let metrics = node();
@@ -496,8 +510,12 @@ mod tests {
             [r#"flotilla_raft_role{,role="leader"} 1"#]
         );
         assert_eq!(
-            lines(&metrics, gauges, "rocketmq_consumer_lag_messages"),
+            lines(&metrics, gauges.clone(), "rocketmq_consumer_lag_messages"),
             [r#"rocketmq_consumer_lag_messages{,topic="t",consumer_group="g"} 12"#]
+        );
+        assert_eq!(
+            lines(&metrics, gauges, "flotilla_consumer_queue_lag_messages"),
+            [r#"flotilla_consumer_queue_lag_messages{,topic="t",consumer_group="g",queue_id="3"} 12"#]
         );
     }
 
@@ -563,7 +581,7 @@ mod tests {
         metrics.dead_letters("t", "g").inc();
         let gauges = Gauges {
             raft: RaftGauges { replicas: vec![(0, None)], ..RaftGauges::default() },
-            lags: vec![ConsumerLag { topic: "t".into(), group: "g".into(), messages: 1 }],
+            lags: lagging(1),
             expiring: vec![ConsumerLag { topic: "t".into(), group: "g".into(), messages: 1 }],
             delays: vec![DelayLevel { level: 1, pending: 2, done: 3 }],
             ..Gauges::default()

@@ -10,7 +10,7 @@ pub struct Gauges {
     pub storage: StorageGauges,
     pub clients: ClientGauges,
     /// Empty when it was not worth the work, such as on a follower.
-    pub lags: Vec<ConsumerLag>,
+    pub lags: Lags,
     /// Unread messages that retention reaches soon; known on the leader.
     pub expiring: Vec<ConsumerLag>,
     /// Delay levels that were ever used.
@@ -89,7 +89,15 @@ pub struct ClientGauges {
     pub permission: u32,
 }
 
-/// Messages that a group has not yet confirmed in a topic.
+/// How far groups are behind.
+#[derive(Debug, Clone, Default)]
+pub struct Lags {
+    pub topics: Vec<ConsumerLag>,
+    /// By queue.
+    pub queues: Vec<(u32, ConsumerLag)>,
+}
+
+/// Messages that a group has not yet confirmed in a topic, or in a queue of it; never negative.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerLag {
     pub topic: String,

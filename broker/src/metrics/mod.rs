@@ -26,7 +26,7 @@ use std::time::Instant;
 pub use causes::{Cause, Causes};
 pub use delay::DelayCounters;
 pub use encode::Format;
-pub use gauges::{ClientGauges, ConsumerLag, DelayLevel, Gauges, LogCounters, RaftGauges, StorageGauges};
+pub use gauges::{ClientGauges, ConsumerLag, DelayLevel, Gauges, Lags, LogCounters, RaftGauges, StorageGauges};
 pub use histogram::{AtomicHistogram, MESSAGE_SIZE, RPC_LATENCY, Shape};
 use prometheus_client::metrics::counter::Counter;
 pub use series::{GroupMetrics, OTHER, RpcMetrics, RpcTimer, SERIES_MAX, TopicMetrics, Totals};

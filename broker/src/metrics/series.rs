@@ -245,6 +245,11 @@ impl<K: Eq + Hash + Clone + Ord, S> Family<K, S> {
         self.series.read().values().for_each(each);
     }
 
+    /// All series, for work that takes too long for the lock.
+    pub(super) fn all(&self) -> Vec<Arc<S>> {
+        self.series.read().values().cloned().collect()
+    }
+
     pub(super) fn keys(&self) -> Vec<K> {
         self.series.read().keys().cloned().collect()
     }
@@ -320,15 +325,15 @@ impl AllSeries {
     }
 
     pub(super) fn sample(&self, window: Window, now_ms: u64) {
-        self.topics.for_each(|topic| {
+        for topic in self.topics.all() {
             topic.total.sample(window, now_ms);
             topic.queues.sample(window, now_ms);
-        });
-        self.groups.for_each(|group| {
+        }
+        for group in self.groups.all() {
             group.total.sample(window, now_ms);
             group.queues.sample(window, now_ms);
             group.sent_back.sample(window, now_ms);
-        });
+        }
     }
 }
 
