@@ -170,6 +170,7 @@ impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
                 raft: &self.raft,
                 own: self.own,
                 status: self.boards.status.subscribe(),
+                boards: &self.boards,
                 holding: &self.holding,
                 node_of: &node_of,
             };

@@ -4,10 +4,9 @@
 //! heartbeats, until somebody else leads. So everything that can fail is tried before: the target must be a member and
 //! near the tail; then new proposals are refused (as never appended) and the target has a moment to reach the tail;
 //! only then it is told. If it does not take over, the others' patience ends and an election follows.
-
-// LIMIT: the target's vote requests pass the others' leases, and this leader keeps its own until it hears of the new one.
-// Cut off right after it has told the target, it answers reads from its lease as a leader for up to one lease more; it
-// commits nothing.
+//!
+//! The target's vote requests pass the others' leases. So this leader gives its own up, for good in this term, before it
+//! tells the target: cut off right behind that it would answer reads for up to one lease as if it still led.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +19,7 @@ use tracing::{info, warn};
 use super::api::{Machine, TransferError};
 use super::group::RaftOf;
 use super::status::{Role, Status};
+use super::watcher::Boards;
 
 /// Entries that the target may miss when proposals start to be refused.
 const NEAR: u64 = 4096;
@@ -56,6 +56,7 @@ pub(crate) struct Transfer<'a, M: Machine> {
     pub(crate) raft: &'a RaftOf<M>,
     pub(crate) own: u64,
     pub(crate) status: watch::Receiver<Status>,
+    pub(crate) boards: &'a Boards,
     pub(crate) holding: &'a Arc<AtomicBool>,
     /// Full node id of a peer index, where it is a member.
     pub(crate) node_of: &'a (dyn Fn(u64) -> Option<u64> + Sync),
@@ -87,6 +88,7 @@ impl<M: Machine> Transfer<'_, M> {
         };
         self.until_behind_by(target, 0, term, deadline.min(Instant::now() + CATCH_UP_MAX)).await?;
         info!(to = target, term, "leadership is handed over");
+        self.boards.give_up_lease(term);
         self.raft.trigger().transfer_leader(node).await.map_err(|_| TransferError::Stopped)?;
         let outcome = self.until_led_by_another(term, deadline).await;
         if outcome.is_err() {

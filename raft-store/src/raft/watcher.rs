@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -23,18 +23,35 @@ use crate::identity::NodeId;
 pub(crate) struct Boards {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) leadership: watch::Sender<Leadership>,
+    /// One more than the last term in which this node, leading it, has told another one to lead.
+    handed_over: AtomicU64,
 }
 
 impl Boards {
     pub(crate) fn new() -> Boards {
         let status = Status::blank();
         let leadership = leadership_of(&status);
-        Boards { status: watch::Sender::new(status), leadership: watch::Sender::new(leadership) }
+        Boards {
+            status: watch::Sender::new(status),
+            leadership: watch::Sender::new(leadership),
+            handed_over: AtomicU64::new(0),
+        }
     }
 
-    fn publish(&self, status: Status) {
+    /// From here on this node has no lease in `term`, whoever may still answer it: the votes for the one that it is about
+    /// to tell pass the others' leases.
+    pub(crate) fn give_up_lease(&self, term: u64) {
+        self.handed_over.fetch_max(term + 1, Ordering::AcqRel);
+        self.status.send_if_modified(|status| status.term <= term && status.lease_until.take().is_some());
+    }
+
+    fn publish(&self, mut status: Status) {
         let leadership = leadership_of(&status);
         self.status.send_if_modified(|old| {
+            // Under the watch's lock, so that a state taken before the lease was given up does not bring it back.
+            if status.term < self.handed_over.load(Ordering::Acquire) {
+                status.lease_until = None;
+            }
             let changed = *old != status;
             *old = status;
             changed
@@ -192,6 +209,10 @@ impl Watcher {
             (false, true) if self.gate.quarantined() => Some(
                 "the group's committed entries: the machine went down while acknowledgements did not wait for the disk, so \
                  this node votes for nobody until it has caught up"
+                    .to_owned(),
+            ),
+            (false, true) if self.gate.came_back_unsure() => Some(
+                "a leader: all members may have lost entries that they had acknowledged, and only the longest log may lead"
                     .to_owned(),
             ),
             (false, true) => None,

@@ -190,3 +190,36 @@ async fn a_transfer_that_is_not_heard_ends_in_an_election() {
     assert!(last.term > term);
     cluster.agree_at(last.index).await;
 }
+
+/// Rules 21 and 22: the votes for a transfer's target pass the leases that the others have granted to the leader. A leader
+/// that is cut off right after it has told the target must not answer reads as one that still leads: the next one may have
+/// committed and applied writes by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_22_a_leader_that_hands_over_has_no_lease_beside_its_successor() {
+    let (cluster, wires) = relayed(3).await;
+    let old = cluster.leader().await;
+    let (target, third) = ((old + 1) % 3, (old + 2) % 3);
+    let last = cluster.commit(1).await;
+    let known = |status: &crate::raft::Status| {
+        status.replication.iter().all(|progress| progress.matched >= Some(last.index))
+    };
+    cluster.until("all hold the tail", old, known).await;
+    // From now on it is heard and hears nobody; its lease has up to 0.6 s left.
+    wires.cut(target, old);
+    wires.cut(third, old);
+    let replica = cluster.node(old).replica.clone();
+    let handing_over = tokio::spawn(async move {
+        replica.transfer_leadership(Some(target as u64), Duration::from_secs(3)).await
+    });
+    cluster.until("the target leads", target, crate::raft::Status::leads_safely).await;
+    assert!(!cluster.status(old).lease_valid(), "two leases at one time");
+    let written = cluster.submit(target, vec![payload(2, 64)], None).await.remove(0).unwrap();
+    assert!(
+        written.term > last.term && !cluster.status(old).leads_safely(),
+        "a read here would miss the write"
+    );
+    wires.heal_all();
+    handing_over.await.unwrap().ok();
+    let last = cluster.commit(3).await;
+    cluster.agree_at(last.index).await;
+}
