@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+#[cfg(test)]
+pub(crate) mod hooked;
 pub mod mapping;
 pub mod memory;
 mod memory_state;

@@ -1,6 +1,6 @@
 //! Slow and failing disks.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::cluster::Cluster;
 use crate::raft::status::{Role, Status};
 use crate::types::FlushMode;
-use crate::vfs::{DiskSpace, Mapping, OpenMode, RealVfs, Vfs, VfsFile};
+use crate::vfs::RealVfs;
+use crate::vfs::hooked::{Call, Hook, Hooked};
 
 /// What a disk does wrong.
 #[derive(Debug, Default)]
@@ -21,71 +22,19 @@ struct Mood {
     boots: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Moody {
-    real: RealVfs,
-    mood: Arc<Mood>,
-}
-
-#[derive(Debug)]
-struct MoodyFile {
-    real: Arc<dyn VfsFile>,
-    mood: Arc<Mood>,
-}
-
-impl Vfs for Moody {
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.real.create_dir_all(dir)
-    }
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
-        let real = self.real.open(path, mode)?;
-        Ok(Arc::new(MoodyFile { real, mood: Arc::clone(&self.mood) }))
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.real.list(dir)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.real.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.real.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.real.sync_dir(dir)
-    }
-    fn space(&self, dir: &Path) -> io::Result<DiskSpace> {
-        self.real.space(dir)
-    }
-    fn boot_id(&self) -> [u8; 16] {
-        u128::from(self.mood.boots.load(Ordering::Relaxed)).to_le_bytes()
-    }
-}
-
-impl VfsFile for MoodyFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.real.read_at(buffer, offset)
-    }
-    fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.real.write_vectored_at(slices, offset)
-    }
-    fn allocate(&self, size: u64) -> io::Result<()> {
-        self.real.allocate(size)
-    }
-    fn zero_range(&self, offset: u64, size: u64) -> io::Result<()> {
-        self.real.zero_range(offset, size)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        std::thread::sleep(Duration::from_millis(self.mood.sync_delay_ms.load(Ordering::Relaxed)));
-        if self.mood.sync_fails.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the disk does not answer"));
+impl Hook for Mood {
+    fn before(&self, call: Call, _: &Path) -> io::Result<()> {
+        if call == Call::Sync {
+            std::thread::sleep(Duration::from_millis(self.sync_delay_ms.load(Ordering::Relaxed)));
+            if self.sync_fails.load(Ordering::Relaxed) {
+                return Err(io::Error::other("the disk does not answer"));
+            }
         }
-        self.real.sync_data()
+        Ok(())
     }
-    fn size(&self) -> io::Result<u64> {
-        self.real.size()
-    }
-    fn map(&self) -> io::Result<Option<Mapping>> {
-        self.real.map()
+
+    fn boot_id(&self, _: [u8; 16]) -> [u8; 16] {
+        u128::from(self.boots.load(Ordering::Relaxed)).to_le_bytes()
     }
 }
 
@@ -97,8 +46,7 @@ async fn moody_cluster_with(flush: FlushMode) -> (Cluster, Vec<Arc<Mood>>) {
     let moods: Vec<Arc<Mood>> = (0..3).map(|_| Arc::default()).collect();
     let mut cluster = Cluster::prepare(3);
     let handed = moods.clone();
-    cluster.vfs_of =
-        Box::new(move |index| Arc::new(Moody { real: RealVfs, mood: Arc::clone(&handed[index]) }));
+    cluster.vfs_of = Box::new(move |index| Arc::new(Hooked::new(RealVfs, handed[index].clone())));
     cluster.tweak = Box::new(move |options| options.flush = flush);
     cluster.start_all().await;
     cluster.leader().await;
