@@ -22,19 +22,35 @@ fn next_spare_name(shared: &Shared) -> String {
     format!("{SPARE_PREFIX}{:014}", spares.next_number)
 }
 
+/// Name of a spare to create: one that could not be removed when its allocation failed comes before a new one, so that
+/// attempts that fail do not add up.
+fn created_spare_name(shared: &Shared) -> String {
+    let left = shared.spares.lock().left.pop();
+    left.unwrap_or_else(|| next_spare_name(shared))
+}
+
 /// Creates and allocates a spare segment. Blocks.
 ///
 /// # Errors
-/// `StorageFull` when there is no room; the file is gone again.
+/// `StorageFull` when there is no room; what was taken of it is given back.
 pub(crate) fn create_spare(shared: &Shared) -> io::Result<Spare> {
     let (folder, size) = (&shared.folder, shared.options.segment_size);
-    let name = next_spare_name(shared);
+    let name = created_spare_name(shared);
     let path = folder.log.join(&name);
-    let file = folder.vfs.open(&path, OpenMode::Truncate)?;
-    match file.allocate(size).and_then(|()| file.sync_data()) {
-        Ok(()) => Ok(Spare { name, file, size }),
+    let create = || {
+        let file = folder.vfs.open(&path, OpenMode::Truncate)?;
+        file.allocate(size)?;
+        file.sync_data()?;
+        Ok(file)
+    };
+    match create() {
+        Ok(file) => Ok(Spare { name, file, size }),
         Err(error) => {
-            drop(folder.vfs.remove(&path));
+            match folder.vfs.remove(&path) {
+                Ok(()) => {}
+                Err(gone) if gone.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => shared.spares.lock().left.push(name),
+            }
             Err(error)
         }
     }

@@ -21,7 +21,7 @@ use super::segment::segment_name;
 use super::shared::Folder;
 use crate::record::{crc32c, u32_at};
 use crate::types::{ChainPoint, LogId};
-use crate::vfs::OpenMode;
+use crate::vfs::{OpenMode, replace_unsynced};
 
 const MAGIC: &[u8; 4] = b"FLIX";
 const VERSION: u32 = 1;
@@ -91,11 +91,7 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn store(&self, folder: &Folder) -> io::Result<()> {
-        let name = segment_name(self.base);
-        let temporary = folder.index.join(format!("{name}.tmp"));
-        let file = folder.vfs.open(&temporary, OpenMode::Truncate)?;
-        file.write_all_at(&self.encode(), 0)?;
-        folder.vfs.rename(&temporary, &folder.index.join(name))
+        replace_unsynced(&*folder.vfs, &folder.index, &segment_name(self.base), &self.encode())
     }
 
     /// The view of a segment, with its head checked; `None` when there is none or its head is damaged.

@@ -216,7 +216,7 @@ pub(super) fn recover(
         torn_tail,
         quarantined,
     };
-    let spares = Spares { ready: found.spares, next_number: found.spare_number_max, failed: false };
+    let spares = Spares { ready: found.spares, next_number: found.spare_number_max, ..Spares::default() };
     let shared = Arc::new(Shared {
         folder,
         options,

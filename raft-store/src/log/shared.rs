@@ -107,6 +107,8 @@ pub(crate) struct Spare {
 pub(crate) struct Spares {
     pub(crate) ready: Vec<Spare>,
     pub(crate) next_number: u64,
+    /// Names of files whose allocation failed and that could not be removed.
+    pub(crate) left: Vec<String>,
     /// True from a failed allocation to the next one that succeeds.
     pub(crate) failed: bool,
 }

@@ -208,12 +208,34 @@ pub const SLICES_MAX: usize = 1024;
 /// Writes a small file so that either the old or the new content is there after a crash, never a mixture.
 ///
 /// # Errors
-/// As the operating system reports; the old content stands, unless only the last step failed.
+/// As the operating system reports; the old content stands, unless only the last step failed. The room taken for the new
+/// content is given back.
 pub fn replace_file(vfs: &dyn Vfs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let temporary = dir.join(format!("{name}.tmp"));
-    let file = vfs.open(&temporary, OpenMode::Truncate)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync_data()?;
-    vfs.rename(&temporary, &dir.join(name))?;
+    write_and_rename(vfs, dir, name, bytes, true)?;
     vfs.sync_dir(dir)
+}
+
+/// As [`replace_file`], for what can be made again: nothing is synced.
+///
+/// # Errors
+/// As the operating system reports; the old content stands. The room taken for the new content is given back.
+pub(crate) fn replace_unsynced(vfs: &dyn Vfs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    write_and_rename(vfs, dir, name, bytes, false)
+}
+
+fn write_and_rename(vfs: &dyn Vfs, dir: &Path, name: &str, bytes: &[u8], sync: bool) -> io::Result<()> {
+    let temporary = dir.join(format!("{name}.tmp"));
+    let write = || {
+        let file = vfs.open(&temporary, OpenMode::Truncate)?;
+        file.write_all_at(bytes, 0)?;
+        if sync {
+            file.sync_data()?;
+        }
+        drop(file);
+        vfs.rename(&temporary, &dir.join(name))
+    };
+    write().inspect_err(|_| {
+        // On a full disk above all a half of a file must not stay. One that can't be removed is overwritten next time.
+        vfs.remove(&temporary).ok();
+    })
 }
