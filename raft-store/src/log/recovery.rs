@@ -154,19 +154,17 @@ pub(super) fn recover(
         let what = || format!("creating {}", dir.display());
         folder.vfs.create_dir_all(dir).map_err(|error| OpenError::io(what())(error))?;
     }
+    // A process that was killed between a rename and the sync of its folder leaves a name that can be seen and is not
+    // durable. The boundary and checkpoints are believed below, and files go because of them.
+    for dir in [&folder.root, &folder.checkpoints] {
+        let what = || format!("syncing {}", dir.display());
+        folder.vfs.sync_dir(dir).map_err(|error| OpenError::io(what())(error))?;
+    }
     let genesis = genesis_crc(&options.cluster, &options.group);
     let mut found = read_folder(&folder, genesis, options.segment_size)?;
     let SmallFiles { blank, vote_file, vote, mut marks_file, marks, mut bounds } =
         read_small_files(&folder, &options, &found.segments)?;
     let leftovers = found.segments.split_before(bounds.start);
-    if !marks.clean {
-        // One of them may have been a segment whose name did not reach the disk, with records that would be whole and
-        // in order if it became that segment again.
-        for spare in found.spares.drain(..) {
-            let path = folder.log.join(&spare.name);
-            folder.vfs.remove(&path).map_err(OpenError::io(format!("removing {}", path.display())))?;
-        }
-    }
 
     let start = choose_start(&folder, genesis, &found, &bounds, &marks)?;
     let walk = Walk::new(&folder, &found.segments, &bounds, &start);
@@ -176,6 +174,14 @@ pub(super) fn recover(
     } else {
         walk.run(&marks, stamper, visitor)?
     };
+    if !marks.clean {
+        // One of them may have been a segment whose name did not reach the disk, with records that would be whole and
+        // in order if it became that segment again.
+        for spare in found.spares.drain(..) {
+            let path = folder.log.join(&spare.name);
+            folder.vfs.remove(&path).map_err(OpenError::io(format!("removing {}", path.display())))?;
+        }
+    }
     settle(&folder, &found.segments, leftovers, &walked, &marks)?;
     let Walked { segments, terms, tail, last_time_ms, torn_tail, .. } = walked;
 

@@ -162,6 +162,13 @@ impl Disk {
             Loss::Nothing | Loss::Everything | Loss::KeepFirst | Loss::KeepLast => Random(1),
         };
         let mut disk = self.clone();
+        disk.faults.clear();
+        disk.off = false;
+        if loss == Loss::Nothing {
+            // The page cache is as it was, and what was not on the disk before is not there now.
+            return disk;
+        }
+        disk.boot += 1;
         for content in disk.files.values_mut() {
             for change in survivors(std::mem::take(&mut content.pending), loss, &mut random) {
                 if let (Change::Bytes { offset, bytes }, Loss::Random(_)) = (&change, loss) {
@@ -177,11 +184,6 @@ impl Disk {
                 change.apply(&mut names.durable);
             }
             names.current = names.durable.clone();
-        }
-        disk.faults.clear();
-        disk.off = false;
-        if loss != Loss::Nothing {
-            disk.boot += 1;
         }
         disk
     }
