@@ -191,6 +191,11 @@ impl Record {
         Self { bytes, frame: Bytes::new() }
     }
 
+    /// A copy that holds no more memory than its own bytes.
+    pub(crate) fn detached(&self) -> Self {
+        Self { bytes: Bytes::copy_from_slice(&self.bytes), frame: Bytes::new() }
+    }
+
     /// Compares the checksum with the bytes.
     ///
     /// # Errors

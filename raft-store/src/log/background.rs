@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use super::checkpoint::{
     Checkpoint, CheckpointInfo, StateSource, checkpoint_name, read_checkpoint, write_checkpoint,
 };
 use super::files::{ensure_spares, retire};
-use super::segment::Segment;
+use super::segment::{Segment, Written};
 use super::shared::Shared;
 use crate::types::{ChainPoint, Done, LogId};
 
@@ -73,6 +73,8 @@ pub(crate) struct Background {
     purge_due: Instant,
     /// Not done yet, in order.
     purges: VecDeque<Purge>,
+    /// Segments whose view is written and whose entries were not all committed then.
+    written: Vec<(Weak<Segment>, Written)>,
 }
 
 /// A purge under way.
@@ -129,8 +131,15 @@ fn store_bounds(shared: &Shared, bounds: &Bounds) -> io::Result<()> {
 impl Background {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let now = Instant::now();
-        let purges = VecDeque::new();
-        Self { shared, marks_due: now, sync_due: now, allocate_due: now, purge_due: now, purges }
+        Self {
+            shared,
+            marks_due: now,
+            sync_due: now,
+            allocate_due: now,
+            purge_due: now,
+            purges: VecDeque::new(),
+            written: Vec::new(),
+        }
     }
 
     /// Does one task.
@@ -189,6 +198,9 @@ impl Background {
         if !self.purges.is_empty() && (force || now >= self.purge_due) {
             self.purge();
         }
+        if !self.written.is_empty() {
+            self.release_written();
+        }
         self.shared.background_looked();
     }
 
@@ -203,7 +215,7 @@ impl Background {
         self.shared.write_marks().map_err(|error| self.shared.fail("writing the marks", &error))
     }
 
-    fn write_view(&self, segment: &Segment) {
+    fn write_view(&mut self, segment: &Arc<Segment>) {
         let terms = {
             let view = self.shared.view.read();
             let Some(last) = segment.last_index().filter(|_| view.is_sealed(segment)) else { return };
@@ -214,16 +226,29 @@ impl Background {
         match segment.write_view(terms) {
             Ok(None) => {}
             Ok(Some(written)) => {
-                // A truncation may have made it the last segment again; it cannot while the view is held.
-                let view = self.shared.view.read();
-                if view.is_sealed(segment) {
-                    segment.release_positions(written);
-                }
+                self.written.push((Arc::downgrade(segment), written));
+                self.release_written();
             }
             Err(error) => {
                 warn!(%error, segment = segment.base(), "view not written, it will be rebuilt when it is needed");
             }
         }
+    }
+
+    /// Lets go of the positions in memory of segments that no truncation can reach any more: cutting a segment off, on the
+    /// group's thread, must not have to read its view first.
+    fn release_written(&mut self) {
+        let shared = &self.shared;
+        // A truncation may have made one the last segment again; it cannot while the view is held.
+        let view = shared.view.read();
+        self.written.retain(|(segment, written)| {
+            let Some(segment) = segment.upgrade() else { return false };
+            let committed = shared.is_committed(written.last_index());
+            if committed && view.is_sealed(&segment) {
+                segment.release_positions(written);
+            }
+            !committed
+        });
     }
 
     fn save_checkpoint(

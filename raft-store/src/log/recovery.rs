@@ -24,7 +24,6 @@ use super::checkpoint::Checkpoint;
 use super::files::ensure_spares;
 use super::folder::{Candidates, read_folder};
 use super::marks::{Kept, MARKS_FILE, Marks, MarksFile, VoteFile};
-use super::ring::Ring;
 use super::scan::Tail;
 use super::segment::Segment;
 use super::shared::{Dirty, Folder, LogView, Progress, Shared, Spares};
@@ -165,9 +164,8 @@ pub(super) fn recover(
     let SmallFiles { blank, vote_file, vote, mut marks_file, marks, mut bounds } =
         read_small_files(&folder, &options, &found.segments)?;
     let leftovers = found.segments.split_before(bounds.start);
-
     let start = choose_start(&folder, genesis, &found, &bounds, &marks)?;
-    let walk = Walk::new(&folder, &found.segments, &bounds, &start);
+    let walk = Walk::new(&folder, &found.segments, &bounds, &start, options.ring_bytes_max);
     let walked = if start.discard {
         discard(&mut marks_file, &marks, &found.segments, &start)?;
         walk.stay(stamper, visitor)?
@@ -183,7 +181,8 @@ pub(super) fn recover(
         }
     }
     settle(&folder, &found.segments, leftovers, &walked, &marks)?;
-    let Walked { segments, terms, tail, last_time_ms, torn_tail, .. } = walked;
+    let Walked { segments, terms, tail, last_time_ms, torn_tail, mut ring, .. } = walked;
+    ring.truncate(tail.next_index());
 
     complete_installation(&folder, &mut bounds, &start)?;
     if bounds.purged.is_some_and(|purged| purged.index >= tail.next_index()) {
@@ -199,13 +198,7 @@ pub(super) fn recover(
         Marks { synced: tail.end, committed_count, boot, clean: false, flush: options.flush, quarantined };
     marks_file.put(now).map_err(OpenError::io("writing the marks"))?;
 
-    let view = LogView {
-        ring: Ring::new(tail.next_index(), options.ring_bytes_max),
-        segments,
-        terms,
-        purged: bounds.purged,
-        tail,
-    };
+    let view = LogView { ring, segments, terms, purged: bounds.purged, tail };
     found.checkpoints.retain(|info| info.at.end <= tail.end && info.at.id.index < tail.next_index());
     let snapshot = bounds.snapshot.filter(|at| found.checkpoints.iter().any(|info| info.at == *at));
     if bounds.snapshot != snapshot {

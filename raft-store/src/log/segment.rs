@@ -399,7 +399,7 @@ impl Segment {
 
     /// Lets go of the positions in memory, if they are still those that were written. The caller knows that the
     /// segment is not the last one, which has to be able to grow.
-    pub(crate) fn release_positions(&self, written: Written) {
+    pub(crate) fn release_positions(&self, written: &Written) {
         let mut state = self.state.write();
         if state.last == Tail::from(written.0) {
             state.positions = Positions::OnDisk;
@@ -410,6 +410,12 @@ impl Segment {
 /// A view is in its file, up to this entry.
 #[derive(Debug)]
 pub(crate) struct Written(ChainPoint);
+
+impl Written {
+    pub(crate) fn last_index(&self) -> u64 {
+        self.0.id.index
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use super::folder::{Candidate, Candidates};
 use super::index::View;
 use super::marks::Marks;
 use super::recovery::{RecoveryVisitor, TornTail};
+use super::ring::Ring;
 use super::scan::{Scanner, Step, Stop, Tail};
 use super::segment::{Segment, SegmentHeader, segment_name};
 use super::shared::Folder;
@@ -33,6 +34,8 @@ pub(super) struct Walked {
     pub(super) tail: Tail,
     pub(super) last_time_ms: u64,
     pub(super) torn_tail: Option<TornTail>,
+    /// The entries that a truncation may still reach, and the one before them: cutting them off later reads no file.
+    pub(super) ring: Ring,
     /// Position from which every record was verified.
     pub(super) scanned_from: u64,
 }
@@ -49,6 +52,7 @@ impl<'a> Walk<'a> {
         candidates: &'a Candidates,
         bounds: &'a Bounds,
         start: &'a Start,
+        ring_bytes_max: usize,
     ) -> Self {
         let walked = Walked {
             segments: Vec::new(),
@@ -56,6 +60,7 @@ impl<'a> Walk<'a> {
             tail: start.tail,
             last_time_ms: start.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.time_ms),
             torn_tail: None,
+            ring: Ring::new(start.tail.next_index(), ring_bytes_max),
             scanned_from: start.tail.end,
         };
         Self { folder, candidates, bounds, start, walked }
@@ -185,7 +190,7 @@ impl<'a> Walk<'a> {
                         damage(segment.offset(end.end), "the next segment does not follow".into()).into()
                     );
                 }
-                self.write_view(&segment, terms_before);
+                self.write_view(&segment, terms_before, u64::MAX);
                 segment
             }
         };
@@ -247,7 +252,7 @@ impl<'a> Walk<'a> {
             let tail = segment.last();
             self.walked.tail = tail;
             if self.candidates.get(tail.end).is_some() {
-                self.write_view(&segment, terms_before);
+                self.write_view(&segment, terms_before, marks.committed_count);
             }
             self.walked.segments.push(segment);
             (base, expected) = (tail.end, Some(tail));
@@ -277,6 +282,10 @@ impl<'a> Walk<'a> {
             })?;
         }
         self.walked.last_time_ms = self.walked.last_time_ms.max(record.time_ms());
+        if record.index() + 1 >= marks.committed_count {
+            self.walked.ring.push(record.detached());
+            self.walked.ring.evict(u64::MAX);
+        }
         visitor.record(record, record.index() < marks.committed_count).map_err(OpenError::Refused)
     }
 
@@ -297,12 +306,15 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Writes the view of a segment that was scanned; without it the next start scans again, no more.
-    fn write_view(&self, segment: &Segment, terms_before: usize) {
+    /// Writes the view of a segment that was scanned; without it the next start scans again, no more. What may still be
+    /// truncated stays in memory.
+    fn write_view(&self, segment: &Segment, terms_before: usize, committed_count: u64) {
         let terms = self.walked.terms[terms_before.saturating_sub(1)..].to_vec();
         match segment.write_view(terms) {
-            Ok(Some(written)) => segment.release_positions(written),
-            Ok(None) => {}
+            Ok(Some(written)) if written.last_index() < committed_count => {
+                segment.release_positions(&written);
+            }
+            Ok(_) => {}
             Err(error) => tracing::warn!(%error, segment = segment.base(), "view not written"),
         }
     }
