@@ -1,7 +1,7 @@
 //! Reads from any thread: the newest records from memory, older ones from the mapped files.
 //!
-//! Bytes of the mapping are handed out only of committed entries, because those never change again; what may still be
-//! truncated is copied. Whatever comes from a file is compared with its checksum and its place in the log first.
+//! Bytes of the mapping are handed out only of committed entries, because those never change again, and only while they are
+//! in memory; what may still be truncated, or has to be fetched from the disk, is copied by the thread that reads it. Whatever comes from a file is compared with its checksum and its place in the log first.
 
 use std::io;
 use std::path::PathBuf;
@@ -266,7 +266,10 @@ impl LogReader {
         if stable {
             self.verified.add(span.start);
         }
-        Ok(record.slice((position - span.start) as usize..(end - span.start) as usize))
+        let wanted = record.slice((position - span.start) as usize..(end - span.start) as usize);
+        // A short slice must not keep the whole record that was read for it.
+        let small = wanted.len() < record.len() / 4;
+        Ok(if small { Bytes::copy_from_slice(&wanted) } else { wanted })
     }
 
     /// A file that was purged or truncated while it was read may give anything: then the entry is gone, not damaged.

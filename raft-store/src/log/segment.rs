@@ -306,12 +306,13 @@ impl Segment {
     }
 
     /// Bytes of a range of positions. `stable` says that they can never change again, so that the mapping may be
-    /// handed out; otherwise they are copied.
+    /// handed out; otherwise they are copied. So is what is not in memory: whoever gets a slice touches it on a thread that
+    /// must not wait for the disk.
     pub(crate) fn bytes(&self, start: u64, end: u64, stable: bool) -> io::Result<Bytes> {
         let (offset, size) = (self.offset(start), (end - start) as usize);
         if stable && let Some(map) = self.mapping()? {
             let from = offset as usize;
-            if from + size <= map.bytes().len() {
+            if from + size <= map.bytes().len() && map.is_resident(from..from + size) {
                 return Ok(map.bytes().slice(from..from + size));
             }
         }
