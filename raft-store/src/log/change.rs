@@ -62,7 +62,8 @@ impl Log {
         Ok(())
     }
 
-    /// Forgets entries up to `upto`; files go a whole segment at a time. `done` is called when the boundary is durable.
+    /// Forgets entries up to `upto`; files go a whole segment at a time, and only where a checkpoint behind them is left to
+    /// start from. `done` is called when the boundary is durable.
     /// An entry that the log has not reached yet starts it over behind that entry.
     ///
     /// # Errors
@@ -91,6 +92,12 @@ impl Log {
         }
         let whole =
             view.segments.windows(2).take_while(|pair| pair[1].first_index() <= upto.index + 1).count();
+        let start = view.segments.get(whole).map_or(view.tail.end, |segment| segment.base());
+        let startable = self.shared.checkpoints.lock().iter().any(|info| info.at.end >= start);
+        if whole > 0 && !startable && !self.shared.options.first_index_free {
+            let reason = format!("no checkpoint is left to start from behind {upto}");
+            return Err(AppendError::Impossible { what: "purge", reason });
+        }
         let removed: Vec<_> = view.segments.drain(..whole).collect();
         view.purged = Some(upto);
         let written = self.shared.progress.lock().written;
@@ -98,7 +105,6 @@ impl Log {
         let first = view.segments.first().map_or(0, |segment| segment.first_index());
         let covered = view.terms.partition_point(|start| start.index <= first).saturating_sub(1);
         view.terms.drain(..covered);
-        let start = view.segments.first().map_or(view.tail.end, |segment| segment.base());
         drop(view);
         self.engine.submit_task(Task::Purge { purged: upto, start, removed, done });
         Ok(())

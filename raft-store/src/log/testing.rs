@@ -13,7 +13,7 @@ use super::{
     WriterMode,
 };
 use crate::record::{RECORD_HEADER_SIZE, Record, RecordHeader, u64_at};
-use crate::types::{EntryKind, LogId, StampError, Stamper};
+use crate::types::{ChainPoint, EntryKind, LogId, StampError, Stamper};
 use crate::vfs::{Loss, MemVfs, RealVfs, Vfs};
 
 /// A chain of records from index 0, one term, payloads of one size.
@@ -176,9 +176,12 @@ impl Bench {
     }
 
     pub(crate) fn real(dir: &Path) -> Self {
-        let vfs = Arc::new(RealVfs);
-        let options = options(WriterMode::Thread);
-        Self::open_in(MemVfs::new(), vfs, dir.to_path_buf(), options, TestClock::default()).unwrap()
+        Self::on(Arc::new(RealVfs), dir, options(WriterMode::Thread)).unwrap()
+    }
+
+    /// A log on another file system than that of `disk`.
+    pub(crate) fn on(vfs: Arc<dyn Vfs>, dir: &Path, options: LogOptions) -> Result<Self, OpenError> {
+        Self::open_in(MemVfs::new(), vfs, dir.to_path_buf(), options, TestClock::default())
     }
 
     fn open_in(
@@ -214,6 +217,17 @@ impl Bench {
 
     pub(crate) fn commit(&mut self, index: u64) {
         self.log().save_committed(index);
+    }
+
+    /// Saves a checkpoint as the log's own state machine would, and waits for it.
+    pub(crate) fn checkpoint(&self, at: ChainPoint) {
+        let (sender, saved) = std::sync::mpsc::channel();
+        // Each entry of these logs is a numbered one.
+        let state = (at.id.index + 1).to_le_bytes().to_vec();
+        let done = Box::new(move |outcome| sender.send(outcome).unwrap());
+        self.log().checkpoints().save(at, 1, Bytes::new(), Box::new(move || state), done);
+        self.log().run_writer();
+        saved.recv().unwrap().unwrap();
     }
 
     /// Waits until everything queued is done.

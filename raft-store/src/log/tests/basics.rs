@@ -138,6 +138,9 @@ fn reads_start_where_asked_or_say_why_not() {
     }
     assert_eq!(reader.entries(100, 200, 1000).unwrap(), []);
     bench.commit(99);
+    for segment in bench.log().reader().segments().iter().filter(|segment| segment.last_index <= 60) {
+        bench.checkpoint(segment.last);
+    }
     bench.log_mut().purge(LogId::new(1, 60), Box::new(|result| result.unwrap())).unwrap();
     let error = reader.entries(60, 70, 1000).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
@@ -281,10 +284,7 @@ fn a_full_disk_can_be_purged() {
     let opens: Vec<_> = records.iter().filter(|record| record.starts_segment()).skip(1).collect();
     let checkpoints = bench.log().checkpoints();
     let points: Vec<_> = opens[1..3].iter().map(|record| record.previous_point().unwrap()).collect();
-    for at in &points {
-        let state = (at.id.index + 1).to_le_bytes().to_vec();
-        checkpoints.save(*at, 1, Bytes::new(), Box::new(move || state), Box::new(|saved| saved.unwrap()));
-    }
+    points.iter().for_each(|at| bench.checkpoint(*at));
     bench.disk.set_capacity(Some(bench.disk.used()));
     checkpoints.set_snapshot(points[0], Box::new(|set| set.unwrap()));
     assert_eq!(checkpoints.snapshot(), Some(points[0]));
