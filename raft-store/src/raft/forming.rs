@@ -10,7 +10,8 @@
 //! that loses its disk in between has another id, is in no token and no membership, and waits.
 //!
 //! Dialogue, little endian: question `len u32 | kind u8 (1 look, 2 promise) | token`, answer
-//! `len u32 | standing u8 (0 blank, 1 member, 2 refused, 3 member in quarantine) | nodes u32 | ids u64...`.
+//! `len u32 | standing u8 (0 blank, 1 member, 2 refused, 3 member in quarantine) | nodes u32 | ids u64...`, the last one
+//! followed by the end of its log, `set u8 | term u64 | index u64`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -30,7 +31,9 @@ use super::network::handshake::Purpose;
 use super::network::wire::malformed;
 use super::network::{Caller, Route};
 use crate::identity::{Identity, IdentityError, NodeId};
+use crate::log::LogReader;
 use crate::peers::Peer;
+use crate::types::LogId;
 use crate::vfs::Vfs;
 
 /// One attempt at forming: the group and all its nodes.
@@ -88,8 +91,44 @@ enum Answer {
     Member(BTreeSet<u64>),
     /// Can't promise now.
     Refused,
-    /// Takes part in a group of these nodes, but may have lost acknowledged entries.
-    Unsure(BTreeSet<u64>),
+    /// Takes part in a group of these nodes, but may have lost acknowledged entries; its log ends here.
+    Unsure(BTreeSet<u64>, Option<LogId>),
+}
+
+impl Answer {
+    fn encode(&self) -> (u8, BytesMut) {
+        let nobody = BTreeSet::new();
+        let (standing, nodes, last) = match self {
+            Answer::Blank => (0, &nobody, None),
+            Answer::Member(nodes) => (1, nodes, None),
+            Answer::Refused => (2, &nobody, None),
+            Answer::Unsure(nodes, last) => (3, nodes, Some(last)),
+        };
+        let mut body = BytesMut::new();
+        put_nodes(&mut body, nodes);
+        if let Some(last) = last {
+            let id = last.unwrap_or(LogId::new(0, 0));
+            body.put_u8(u8::from(last.is_some()));
+            body.put_u64_le(id.term);
+            body.put_u64_le(id.index);
+        }
+        (standing, body)
+    }
+
+    fn decode(standing: u8, mut body: Bytes) -> Option<Answer> {
+        let nodes = get_nodes(&mut body)?;
+        Some(match standing {
+            0 => Answer::Blank,
+            1 => Answer::Member(nodes),
+            2 => Answer::Refused,
+            3 => {
+                let set = body.try_get_u8().ok()? == 1;
+                let last = LogId::new(body.try_get_u64_le().ok()?, body.try_get_u64_le().ok()?);
+                Answer::Unsure(nodes, set.then_some(last))
+            }
+            _ => return None,
+        })
+    }
 }
 
 async fn write_message(stream: &mut TcpStream, kind: u8, body: &[u8]) -> io::Result<()> {
@@ -118,6 +157,7 @@ pub(crate) struct Desk {
     dir: PathBuf,
     identity: Mutex<Identity>,
     gate: Arc<Gate>,
+    log: LogReader,
     /// Nodes of the group, once this node takes part.
     members: Mutex<BTreeSet<u64>>,
     /// One promise at a time.
@@ -125,12 +165,19 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(vfs: Arc<dyn Vfs>, dir: PathBuf, identity: Identity, gate: Arc<Gate>) -> Desk {
+    pub(crate) fn new(
+        vfs: Arc<dyn Vfs>,
+        dir: PathBuf,
+        identity: Identity,
+        gate: Arc<Gate>,
+        log: LogReader,
+    ) -> Desk {
         Desk {
             vfs,
             dir,
             identity: Mutex::new(identity),
             gate,
+            log,
             members: Mutex::default(),
             promising: tokio::sync::Mutex::default(),
         }
@@ -168,7 +215,7 @@ impl Desk {
         match (self.gate.is_member(), self.gate.came_back_unsure()) {
             (false, _) => Answer::Blank,
             (true, false) => Answer::Member(self.members.lock().clone()),
-            (true, true) => Answer::Unsure(self.members.lock().clone()),
+            (true, true) => Answer::Unsure(self.members.lock().clone(), self.log.last()),
         }
     }
 
@@ -187,14 +234,7 @@ impl Desk {
                 }
                 _ => return Err(malformed("forming message")),
             };
-            let (standing, nodes) = match answer {
-                Answer::Blank => (0, BTreeSet::new()),
-                Answer::Member(nodes) => (1, nodes),
-                Answer::Refused => (2, BTreeSet::new()),
-                Answer::Unsure(nodes) => (3, nodes),
-            };
-            let mut body = BytesMut::new();
-            put_nodes(&mut body, &nodes);
+            let (standing, body) = answer.encode();
             write_message(&mut stream, standing, &body).await
         };
         tokio::time::timeout(DIALOGUE_MAX, dialogue).await?
@@ -271,15 +311,8 @@ impl Former {
         let dialogue = async {
             let (mut stream, node) = route.connect_to_any(Purpose::Forming).await?;
             write_message(&mut stream, kind, body).await?;
-            let (standing, mut body) = read_message(&mut stream).await?;
-            let nodes = get_nodes(&mut body).ok_or_else(|| malformed("forming answer"))?;
-            let answer = match standing {
-                0 => Answer::Blank,
-                1 => Answer::Member(nodes),
-                2 => Answer::Refused,
-                3 => Answer::Unsure(nodes),
-                _ => return Err(malformed("forming answer")),
-            };
+            let (standing, body) = read_message(&mut stream).await?;
+            let answer = Answer::decode(standing, body).ok_or_else(|| malformed("forming answer"))?;
             Ok((node, answer))
         };
         tokio::time::timeout(DIALOGUE_MAX, dialogue).await?
@@ -299,19 +332,24 @@ impl Former {
         }
     }
 
-    /// True when every other peer answers that it, too, may have lost acknowledged entries. Then nobody is left who
-    /// could know better, and the longest log may lead.
-    pub(crate) async fn all_are_unsure(&self) -> bool {
+    /// The end of the longest log of all members, when every other peer answers that it, too, may have lost acknowledged
+    /// entries: nobody is left who could know better, and that log may lead. `None` when somebody does not answer so.
+    pub(crate) async fn longest_of_unsure(&self) -> Option<Option<LogId>> {
         let looks = self.others().map(|peer| self.ask(peer, None, LOOK, &[]));
         let answers = futures::future::join_all(looks).await;
-        answers.iter().all(|answer| matches!(answer, Ok((_, Answer::Unsure(_)))))
+        let ends = answers.into_iter().map(|answer| match answer {
+            Ok((_, Answer::Unsure(_, last))) => Some(last),
+            Ok((_, Answer::Blank | Answer::Member(_) | Answer::Refused)) | Err(_) => None,
+        });
+        let longest = ends.collect::<Option<Vec<_>>>()?.into_iter().max().flatten();
+        Some(longest.max(self.desk.log.last()))
     }
 
     async fn collect_promises(&self, nodes: BTreeSet<u64>, seen: &[Seen]) -> Outlook {
         let token = Token { group: self.caller.group.clone(), nodes: nodes.clone() };
         match self.desk.promise(token.clone()).await {
             Ok(Answer::Blank) => {}
-            Ok(Answer::Member(_) | Answer::Unsure(_) | Answer::Refused) => {
+            Ok(Answer::Member(_) | Answer::Unsure(..) | Answer::Refused) => {
                 return Outlook::Wait("calls of peers to end".into());
             }
             Err(error) => {
@@ -324,7 +362,7 @@ impl Former {
             let target = answer.as_ref().ok().map(|(node, _)| *node);
             match self.ask(peer, target, PROMISE, &body).await {
                 Ok((_, Answer::Blank)) => {}
-                Ok((_, Answer::Member(_) | Answer::Unsure(_) | Answer::Refused)) => {
+                Ok((_, Answer::Member(_) | Answer::Unsure(..) | Answer::Refused)) => {
                     return Outlook::Wait(format!("peer {peer} to promise to join"));
                 }
                 Err(error) => return Outlook::Wait(format!("peer {peer} to promise to join: {error}")),
@@ -361,7 +399,7 @@ impl Former {
 /// The decision alone. `forms`: this node has the lowest index.
 fn judge(own: NodeId, forms: bool, seen: &[Seen]) -> Outlook {
     let member = seen.iter().find_map(|seen| match &seen.answer {
-        Ok((_, Answer::Member(nodes) | Answer::Unsure(nodes))) => Some((&seen.peer, nodes)),
+        Ok((_, Answer::Member(nodes) | Answer::Unsure(nodes, _))) => Some((&seen.peer, nodes)),
         Ok((_, Answer::Blank | Answer::Refused)) | Err(_) => None,
     });
     if let Some((peer, nodes)) = member {
@@ -428,6 +466,25 @@ mod tests {
         assert_eq!(Token::decode(&bytes).unwrap(), token);
         for end in 0..bytes.len() {
             assert_eq!(Token::decode(&bytes[..end]), None, "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn answers_come_back_as_written() {
+        let nodes: BTreeSet<u64> = [3, 9].into();
+        for answer in [
+            Answer::Blank,
+            Answer::Member(nodes.clone()),
+            Answer::Refused,
+            Answer::Unsure(nodes.clone(), None),
+            Answer::Unsure(nodes, Some(LogId::new(4, 77))),
+        ] {
+            let (standing, body) = answer.encode();
+            let body = body.freeze();
+            assert_eq!(Answer::decode(standing, body.clone()), Some(answer));
+            for end in 0..body.len() {
+                assert_eq!(Answer::decode(standing, body.slice(..end)), None, "cut at {end}");
+            }
         }
     }
 

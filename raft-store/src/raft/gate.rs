@@ -15,6 +15,7 @@ use tracing::warn;
 use super::forming::Token;
 use super::network::handshake::{Hello, Purpose};
 use crate::identity::NodeId;
+use crate::types::LogId;
 
 /// What this node is to the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,10 @@ enum Trust {
         joining_commit: Option<u64>,
     },
     /// All members were quarantined, so the longest log may lead. Ends when somebody does.
-    ReleasedByAll,
+    ReleasedByAll {
+        /// Last entry of the longest log: what it holds may have been acknowledged, so no shorter one gets a vote.
+        longest: Option<LogId>,
+    },
 }
 
 struct State {
@@ -123,12 +127,22 @@ impl Gate {
         self.state.lock().votes_from = Some(instant);
     }
 
-    /// Why this node grants no vote now. A leader that hands over has given its lease up.
-    pub(crate) fn vote_refusal(&self, hand_over: bool, now: Instant) -> Option<&'static str> {
+    /// Why this node grants no vote now to a candidate whose log ends with `last`. A leader that hands over has given its
+    /// lease up.
+    pub(crate) fn vote_refusal(
+        &self,
+        last: Option<LogId>,
+        hand_over: bool,
+        now: Instant,
+    ) -> Option<&'static str> {
         let state = self.state.lock();
-        // Its log may miss entries that it has acknowledged: it must not help to elect a leader without them.
-        if matches!(state.trust, Trust::Quarantined { .. }) {
-            return Some("this node is quarantined and votes for nobody");
+        match state.trust {
+            // Its log may miss entries that it has acknowledged: it must not help to elect a leader without them.
+            Trust::Quarantined { .. } => return Some("this node is quarantined and votes for nobody"),
+            Trust::ReleasedByAll { longest } if last < longest => {
+                return Some("all members may have lost entries, and another one's log is longer");
+            }
+            Trust::ReleasedByAll { .. } | Trust::Full => {}
         }
         let leased = !hand_over && state.votes_from.is_some_and(|from| now < from);
         leased.then_some("this node has just started, and may have granted a lease before")
@@ -147,7 +161,7 @@ impl Gate {
     pub(crate) fn came_back_unsure(&self) -> bool {
         match self.state.lock().trust {
             Trust::Full => false,
-            Trust::Quarantined { .. } | Trust::ReleasedByAll => true,
+            Trust::Quarantined { .. } | Trust::ReleasedByAll { .. } => true,
         }
     }
 
@@ -156,7 +170,7 @@ impl Gate {
         let mut state = self.state.lock();
         match &mut state.trust {
             Trust::Full => {}
-            Trust::ReleasedByAll => state.trust = Trust::Full,
+            Trust::ReleasedByAll { .. } => state.trust = Trust::Full,
             Trust::Quarantined { heard, joining_commit } => {
                 *heard = true;
                 *joining_commit = joining_commit.or(commit);
@@ -177,19 +191,20 @@ impl Gate {
                 state.trust = Trust::Full;
                 true
             }
-            Trust::Quarantined { .. } | Trust::Full | Trust::ReleasedByAll => false,
+            Trust::Quarantined { .. } | Trust::Full | Trust::ReleasedByAll { .. } => false,
         }
     }
 
-    /// Ends the quarantine because all members are quarantined. True when it ends now.
-    pub(crate) fn release_by_all(&self) -> bool {
+    /// Ends the quarantine because all members are quarantined and the longest of their logs ends with `longest`. True when
+    /// it ends now.
+    pub(crate) fn release_by_all(&self, longest: Option<LogId>) -> bool {
         let mut state = self.state.lock();
         match state.trust {
             Trust::Quarantined { heard: false, .. } => {
-                state.trust = Trust::ReleasedByAll;
+                state.trust = Trust::ReleasedByAll { longest };
                 true
             }
-            Trust::Quarantined { heard: true, .. } | Trust::Full | Trust::ReleasedByAll => false,
+            Trust::Quarantined { heard: true, .. } | Trust::Full | Trust::ReleasedByAll { .. } => false,
         }
     }
 
@@ -305,17 +320,17 @@ mod tests {
     }
 
     #[test]
-    fn quarantine_ends_with_the_commit_seen_at_joining() {
+    fn rule_12_quarantine_ends_with_the_commit_seen_at_joining() {
         let gate = gate();
         gate.quarantine();
         assert!(gate.quarantined() && !gate.caught_up(Some(1000)), "no leader was heard yet");
         gate.heard_leader(None);
         assert!(!gate.caught_up(Some(1000)), "it has committed nothing in its own term");
-        assert!(!gate.release_by_all(), "a leader is there");
+        assert!(!gate.release_by_all(None), "a leader is there");
         gate.heard_leader(Some(50));
         gate.heard_leader(Some(90));
         assert!(!gate.caught_up(Some(49)) && !gate.caught_up(None));
-        assert!(!gate.release_by_all(), "a leader is there");
+        assert!(!gate.release_by_all(None), "a leader is there");
         assert!(gate.caught_up(Some(50)) && !gate.quarantined() && !gate.came_back_unsure());
         assert!(!gate.caught_up(Some(60)), "it ends once");
     }
@@ -326,20 +341,42 @@ mod tests {
         let gate = gate();
         let now = Instant::now();
         let lease = Duration::from_millis(600);
-        assert!(gate.vote_refusal(false, now).is_none());
+        assert!(gate.vote_refusal(None, false, now).is_none());
         gate.vote_not_before(now + lease);
-        assert!(gate.vote_refusal(false, now).is_some());
-        assert!(gate.vote_refusal(true, now).is_none());
-        assert!(gate.vote_refusal(false, now + lease).is_none());
+        assert!(gate.vote_refusal(None, false, now).is_some());
+        assert!(gate.vote_refusal(None, true, now).is_none());
+        assert!(gate.vote_refusal(None, false, now + lease).is_none());
+    }
+
+    /// Rule 12: a quarantined node votes for nobody, also not for one that a leader has told to take over; released together
+    /// with all others it votes for none but the longest log, which may be the only one left with an acknowledged entry.
+    #[test]
+    fn rule_12_votes_in_quarantine_and_behind_it() {
+        let gate = gate();
+        let now = Instant::now();
+        let (short, long) = (Some(LogId::new(3, 70)), Some(LogId::new(3, 90)));
         gate.quarantine();
-        assert!(gate.vote_refusal(true, now + lease).is_some());
+        for hand_over in [false, true] {
+            assert!(gate.vote_refusal(long, hand_over, now).is_some());
+        }
+        assert!(gate.release_by_all(long));
+        assert!(
+            gate.vote_refusal(short, false, now).is_some() && gate.vote_refusal(None, false, now).is_some()
+        );
+        assert!(gate.vote_refusal(long, false, now).is_none());
+        assert!(
+            gate.vote_refusal(Some(LogId::new(4, 80)), false, now).is_none(),
+            "a later term's log is longer"
+        );
+        gate.heard_leader(None);
+        assert!(gate.vote_refusal(short, false, now).is_none(), "somebody leads: the ordinary rules");
     }
 
     #[test]
     fn released_by_all_counts_as_unsure_until_a_leader_is_heard() {
         let gate = gate();
         gate.quarantine();
-        assert!(gate.release_by_all() && !gate.quarantined() && gate.came_back_unsure());
+        assert!(gate.release_by_all(None) && !gate.quarantined() && gate.came_back_unsure());
         gate.heard_leader(None);
         assert!(!gate.came_back_unsure());
     }

@@ -117,7 +117,8 @@ impl<M: Machine> Group<M> {
         let peers = options.peers.iter().map(|peer| peer.index).collect();
         let gate = Arc::new(Gate::new(options.cluster.clone(), options.group.clone(), own, peers));
         let promise = identity.promise.as_deref().and_then(Token::decode);
-        let desk = Arc::new(Desk::new(Arc::clone(&vfs), options.dir.clone(), identity, Arc::clone(&gate)));
+        let (own_gate, own_reader) = (Arc::clone(&gate), reader.clone());
+        let desk = Arc::new(Desk::new(Arc::clone(&vfs), options.dir.clone(), identity, own_gate, own_reader));
         desk.set_members(members);
         let saved_vote = match recovered.vote {
             RecoveredVote::Saved(vote) => Some(vote),
@@ -283,17 +284,26 @@ impl<M: Machine> Group<M> {
         warn!(%group, node = %own, "the machine went down uncleanly with unsynced acknowledgements: quarantined");
         let former = Former { caller: Arc::clone(&self.caller), peers, desk: Arc::clone(&self.desk) };
         let (gate, raft, stop) = (Arc::clone(gate), self.raft.clone(), self.stop.clone());
-        let counters = Arc::clone(&self.counters);
+        let (counters, reader) = (Arc::clone(&self.counters), self.reader.clone());
         self.tasks.spawn(Timed::new(async move {
             while gate.quarantined() {
-                let unsure = tokio::select! {
+                let longest = tokio::select! {
                     () = stop.cancelled() => return,
-                    unsure = former.all_are_unsure() => unsure,
+                    longest = former.longest_of_unsure() => longest,
                 };
-                if unsure && gate.release_by_all() {
+                if let Some(longest) = longest
+                    && gate.release_by_all(longest)
+                {
+                    let last = reader.last();
                     counters.possible_losses.fetch_add(1, Ordering::Relaxed);
-                    warn!(%group, node = %own, "all members came back with possible losses: the longest log may lead");
-                    raft.runtime_config().elect(true);
+                    warn!(
+                        %group, node = %own, ?last, ?longest,
+                        "all members came back with possible losses: the longest log may lead"
+                    );
+                    // Nobody leads, so the logs stay as they are until the longest one does.
+                    if last >= longest {
+                        raft.runtime_config().elect(true);
+                    }
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,

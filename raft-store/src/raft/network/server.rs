@@ -30,7 +30,7 @@ use crate::raft::group::RaftOf;
 use crate::raft::machine::snapshot_meta;
 use crate::raft::runtime::{Timed, spawn};
 use crate::raft::storage::SharedLog;
-use crate::raft::types::{RaftLogId, Types, raft_log_id};
+use crate::raft::types::{RaftLogId, Types, plain_log_id, raft_log_id};
 use crate::types::LogId;
 
 /// Connections open at once; peers need about five each.
@@ -160,7 +160,9 @@ impl<M: Machine> Server<M> {
             }
             Control::Vote | Control::PreVote => {
                 let request = wire::get_vote_request(body)?;
-                if let Some(refusal) = self.gate.vote_refusal(request.leadership_transfer, Instant::now()) {
+                let last = request.last_log_id.as_ref().map(plain_log_id);
+                let refusal = self.gate.vote_refusal(last, request.leadership_transfer, Instant::now());
+                if let Some(refusal) = refusal {
                     return Err(io::Error::other(refusal));
                 }
                 let answer = match kind {
