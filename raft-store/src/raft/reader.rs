@@ -20,6 +20,8 @@ use crate::types::LogId;
 
 /// Entries applied between two looks at other work of the thread.
 const APPLY_SLICE: usize = 256;
+/// Bytes of records applied between two looks: large entries take their time one by one.
+const APPLY_SLICE_BYTES: usize = 1 << 20;
 
 /// Implements the library's log reader.
 #[derive(Clone)]
@@ -126,26 +128,26 @@ impl RaftLogReader<Types> for Reader {
             next: u64,
             end: u64,
             chunk: std::vec::IntoIter<Record>,
-            given: usize,
+            /// Entries and bytes given since the last look at other work.
+            given: (usize, usize),
         }
         let (next, end) = self.present(&range);
-        let feed = Feed { reader: self.clone(), next, end, chunk: Vec::new().into_iter(), given: 0 };
+        let feed = Feed { reader: self.clone(), next, end, chunk: Vec::new().into_iter(), given: (0, 0) };
         stream::try_unfold(feed, |mut feed| async move {
-            if let Some(record) = feed.chunk.next() {
-                feed.given += 1;
-                if feed.given.is_multiple_of(APPLY_SLICE) {
-                    tokio::task::yield_now().await;
+            if feed.given.0 >= APPLY_SLICE || feed.given.1 >= APPLY_SLICE_BYTES {
+                feed.given = (0, 0);
+                tokio::task::yield_now().await;
+            }
+            if feed.chunk.as_slice().is_empty() {
+                if feed.next >= feed.end {
+                    return Ok(None);
                 }
-                return Ok(Some((Entry::stored(record), feed)));
+                let records = feed.reader.some(feed.next, feed.end).await?;
+                feed.next += records.len() as u64;
+                feed.chunk = records.into_iter();
             }
-            if feed.next >= feed.end {
-                return Ok(None);
-            }
-            let records = feed.reader.some(feed.next, feed.end).await?;
-            feed.next += records.len() as u64;
-            feed.chunk = records.into_iter();
-            feed.given += 1;
             let record = feed.chunk.next().expect("at least one entry was read");
+            feed.given = (feed.given.0 + 1, feed.given.1 + record.size());
             Ok(Some((Entry::stored(record), feed)))
         })
     }
