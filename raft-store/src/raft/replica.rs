@@ -75,16 +75,8 @@ impl<A> Clone for Replica<A> {
 }
 
 struct Inner<A> {
-    ops: Arc<dyn Ops<A>>,
-    runtime: tokio::runtime::Handle,
-    boards: Arc<Boards>,
-    counters: Arc<Counters>,
-    reader: LogReader,
-    desk: Arc<Desk>,
-    caller: Arc<Caller>,
+    parts: Parts<A>,
     peers: Vec<Peer>,
-    address: SocketAddr,
-    reads: mpsc::Sender<oneshot::Sender<Result<u64, ReadError>>>,
     stop: CancellationToken,
     /// Leave the log as a kill of the process would.
     abandon: Arc<AtomicBool>,
@@ -123,30 +115,14 @@ impl<A: Send + 'static> Replica<A> {
             .spawn(move || live(setup, &started, &finish, &abandoned))
             .map_err(|error| StartError::Thread(error.to_string()))?;
         let parts = outcome.recv().map_err(|_| StartError::Thread("it ended at its start".into()))??;
-        let Parts { ops, runtime, boards, counters, reader, desk, caller, address, reads } = parts;
-        let inner = Inner {
-            ops,
-            runtime,
-            boards,
-            counters,
-            reader,
-            desk,
-            caller,
-            peers,
-            address,
-            reads,
-            stop,
-            abandon,
-            finished,
-        };
-        Ok(Replica { inner: Arc::new(inner) })
+        Ok(Replica { inner: Arc::new(Inner { parts, peers, stop, abandon, finished }) })
     }
 
     /// The runtime of the group's thread, for tasks that belong there, such as the proposer. What blocks it delays
     /// heartbeats.
     #[must_use]
     pub fn raft_runtime(&self) -> tokio::runtime::Handle {
-        self.inner.runtime.clone()
+        self.inner.parts.runtime.clone()
     }
 
     /// Proposes payloads; everything handed over in one call reaches the core in one batch and keeps its order. Each
@@ -154,43 +130,43 @@ impl<A: Send + 'static> Replica<A> {
     ///
     /// Dropping the future in between leaves a part proposed; the rest is answered [`super::ProposeError::Stopped`].
     pub async fn submit(&self, proposals: Vec<Proposal<A>>) {
-        self.inner.ops.submit(proposals).await;
+        self.inner.parts.ops.submit(proposals).await;
     }
 
     /// The replica's state; moves with every commit.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.inner.boards.status.subscribe()
+        self.inner.parts.boards.status.subscribe()
     }
 
     /// Who leads; moves only when that changes.
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.inner.boards.leadership.subscribe()
+        self.inner.parts.boards.leadership.subscribe()
     }
 
     /// Counters for metrics.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
-        Arc::clone(&self.inner.counters)
+        Arc::clone(&self.inner.parts.counters)
     }
 
     /// The log, for reading.
     #[must_use]
     pub fn log(&self) -> LogReader {
-        self.inner.reader.clone()
+        self.inner.parts.reader.clone()
     }
 
     /// The address that the replica listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.inner.address
+        self.inner.parts.address
     }
 
     /// Full id of this node.
     #[must_use]
     pub fn node_id(&self) -> u64 {
-        self.inner.caller.own.0
+        self.inner.parts.caller.own.0
     }
 
     /// Confirms with a majority that this replica leads, and waits until the machine has applied everything that was
@@ -201,7 +177,7 @@ impl<A: Send + 'static> Replica<A> {
     pub async fn read_index(&self, deadline: Instant) -> Result<u64, ReadError> {
         let (sender, answered) = oneshot::channel();
         let asked = async {
-            self.inner.reads.send(sender).await.map_err(|_| ReadError::Stopped)?;
+            self.inner.parts.reads.send(sender).await.map_err(|_| ReadError::Stopped)?;
             answered.await.unwrap_or(Err(ReadError::Stopped))
         };
         tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or(Err(ReadError::Timeout))
@@ -213,7 +189,7 @@ impl<A: Send + 'static> Replica<A> {
     /// # Errors
     /// See [`TransferError`]. Dropping the future once the target was told leaves the transfer going.
     pub async fn transfer_leadership(&self, to: Option<u64>, within: Duration) -> Result<u64, TransferError> {
-        self.inner.ops.transfer(to, within).await
+        self.inner.parts.ops.transfer(to, within).await
     }
 
     /// Moves the retention boundary to the last whole segment below `position` and lets the entries up to it go. Gives
@@ -223,14 +199,14 @@ impl<A: Send + 'static> Replica<A> {
     /// # Errors
     /// The boundary could not be written.
     pub async fn purge_to(&self, position: u64) -> io::Result<Option<u64>> {
-        self.inner.ops.purge_to(position).await
+        self.inner.parts.ops.purge_to(position).await
     }
 
     /// False when the log has no spare segment and its last one is nearly full: proposals are refused as busy. A leader
     /// that stays so while its peers have room should hand over.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.inner.ops.has_room()
+        self.inner.parts.ops.has_room()
     }
 
     /// Opens an application stream to a peer, verified like any connection of the group.
@@ -242,8 +218,9 @@ impl<A: Send + 'static> Replica<A> {
         else {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("peer {peer} is not configured")));
         };
-        let target = self.inner.desk.node_of(peer).map(NodeId);
-        let route = Route { caller: Arc::clone(&self.inner.caller), address: configured.address(), target };
+        let target = self.inner.parts.desk.node_of(peer).map(NodeId);
+        let route =
+            Route { caller: Arc::clone(&self.inner.parts.caller), address: configured.address(), target };
         route.connect(Purpose::Application).await
     }
 
