@@ -1,4 +1,4 @@
-//! The documents keep to the truth: every test that guarantees.md names is there, every link leads to a file.
+//! The documents keep to the truth: every test that they name is there, every rule has its tests, every link leads to a file.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -39,11 +39,31 @@ fn every_test_that_proves_a_guarantee_exists() {
     for folder in ["tests", "raft-store", "broker", "namesrv", "remoting"] {
         sources(&Path::new(ROOT).join(folder), &mut all);
     }
-    let document = read("docs/guarantees.md");
-    let names = test_names(&document);
-    assert!(names.len() > 20, "the document names its tests: {names:?}");
-    let missing: Vec<_> = names.iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
-    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    for document in ["docs/guarantees.md", "docs/log-rules.md"] {
+        let document = read(document);
+        let names = test_names(&document);
+        assert!(names.len() > 20, "the document names its tests: {names:?}");
+        let missing: Vec<_> = names.iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
+        assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    }
+}
+
+#[test]
+fn every_rule_of_the_log_has_its_tests_and_every_such_test_its_row() {
+    let document = read("docs/log-rules.md");
+    let mut source = String::new();
+    sources(&Path::new(ROOT).join("raft-store"), &mut source);
+    for rule in 1..=26 {
+        let row = document.lines().find(|line| line.starts_with(&format!("| {rule} |")));
+        let row = row.unwrap_or_else(|| panic!("rule {rule} has no row"));
+        assert!(!test_names(row).is_empty(), "rule {rule} has no test");
+        let prefix = format!("fn rule_{rule}_");
+        let named = source.split(&prefix).skip(1);
+        for name in named.filter_map(|rest| rest.split('(').next()) {
+            let name = format!("rule_{rule}_{name}");
+            assert!(document.contains(&format!("`{name}`")), "{name} is missing in docs/log-rules.md");
+        }
+    }
 }
 
 #[test]

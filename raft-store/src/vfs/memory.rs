@@ -26,7 +26,8 @@ pub enum Fault {
         /// Number of the operation.
         operation: u64,
     },
-    /// The operation fails with this kind; a failed sync also forgets what it should have written.
+    /// The operation fails with this kind. Of a write half the bytes get as far as the page cache; a failed sync also
+    /// forgets what it should have written.
     Error {
         /// Number of the operation.
         operation: u64,
@@ -237,12 +238,15 @@ impl VfsFile for MemFile {
         match step {
             Step::Whole => {}
             Step::Short => bytes.truncate(bytes.len().div_ceil(2)),
-            Step::PartThenOff => bytes.truncate(bytes.len() / 2),
-            Step::Fail(kind) => return Err(kind.into()),
+            Step::PartThenOff | Step::Fail(_) => bytes.truncate(bytes.len() / 2),
         }
         let count = bytes.len();
         disk.write(self.file, offset as usize, bytes)?;
-        if step == Step::PartThenOff { Err(disk.cut_power()) } else { Ok(count) }
+        match step {
+            Step::Whole | Step::Short => Ok(count),
+            Step::PartThenOff => Err(disk.cut_power()),
+            Step::Fail(kind) => Err(kind.into()),
+        }
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Stops at every changing disk operation of a history, with several kinds of loss at each.
 
+use super::histories::{self, append};
 use super::world::{Op, World};
 use crate::log::WriterMode;
 use crate::types::FlushMode;
@@ -50,15 +51,9 @@ impl Drop for Context {
     }
 }
 
-fn append(count: u64, size: usize) -> Op {
-    Op::Append { count, size }
-}
-
 #[test]
 fn stops_through_append_and_roll() {
-    let history =
-        [append(3, 100), append(30, 500), Op::Vote, append(1, 10), append(20, 900), Op::Commit { back: 0 }];
-    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &history);
+    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &histories::append_and_roll());
 }
 
 /// Rule 8: one group over several segments and appends; nothing is acknowledged before all of it is on the disk.
@@ -100,21 +95,7 @@ fn stops_through_truncation_and_overwriting() {
 
 #[test]
 fn stops_through_truncation_behind_queued_writes() {
-    let history = [
-        append(20, 300),
-        Op::Work,
-        append(30, 500),
-        Op::Truncate { back: 35 },
-        Op::NextTerm,
-        append(30, 400),
-        Op::Write,
-        append(3, 10),
-        Op::Truncate { back: 2 },
-        Op::Truncate { back: 2 },
-        append(2, 10),
-        Op::Work,
-    ];
-    stop_everywhere(WriterMode::Manual, FlushMode::Sync, &history);
+    stop_everywhere(WriterMode::Manual, FlushMode::Sync, &histories::truncation_behind_queued_writes());
 }
 
 /// Rule 2: the leader that took entries away has committed others in their place before the disk knows of either.
@@ -144,84 +125,24 @@ fn rule_2_stops_through_a_commit_behind_a_queued_truncation() {
 
 #[test]
 fn stops_through_checkpoint_snapshot_and_purge() {
-    let history = [
-        append(60, 500),
-        Op::Commit { back: 3 },
-        Op::Checkpoint,
-        Op::Snapshot,
-        append(40, 500),
-        Op::Purge,
-        Op::Commit { back: 0 },
-        Op::Checkpoint,
-        append(20, 500),
-        Op::Snapshot,
-        Op::Purge,
-        Op::Reopen,
-        append(30, 500),
-        Op::Commit { back: 10 },
-        Op::Checkpoint,
-    ];
-    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &history);
+    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &histories::checkpoint_snapshot_and_purge());
 }
 
 #[test]
 fn rule_6_stops_through_an_installation_that_replaces_the_log() {
-    let history = [
-        append(40, 500),
-        Op::Commit { back: 20 },
-        Op::Checkpoint,
-        Op::InstallFresh { ahead: 5 },
-        append(30, 500),
-        Op::Commit { back: 0 },
-        Op::Checkpoint,
-        Op::InstallFresh { ahead: 200 },
-        append(3, 500),
-    ];
-    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &history);
+    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &histories::installation_that_replaces_the_log());
 }
 
 #[test]
 fn rule_6_stops_through_an_installation_inside_the_log() {
-    let history = [
-        append(60, 500),
-        Op::Commit { back: 50 },
-        Op::InstallHeld { back: 10 },
-        append(10, 500),
-        Op::Commit { back: 0 },
-        append(30, 500),
-        Op::Commit { back: 5 },
-        Op::Checkpoint,
-        Op::Snapshot,
-        Op::Purge,
-        append(5, 100),
-    ];
-    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &history);
+    stop_everywhere(WriterMode::Inline, FlushMode::Sync, &histories::installation_inside_the_log());
 }
 
 /// Rule 2: with asynchronous flushing acknowledgements run ahead of the disk; what was synced is there all the same,
 /// and no checkpoint stands above it.
 #[test]
 fn rule_2_stops_with_asynchronous_flushing() {
-    let history = [
-        append(30, 500),
-        Op::Write,
-        Op::Commit { back: 0 },
-        Op::Checkpoint,
-        append(10, 100),
-        Op::Work,
-        append(30, 500),
-        Op::Write,
-        Op::Truncate { back: 12 },
-        Op::NextTerm,
-        append(20, 300),
-        Op::Write,
-        Op::Commit { back: 0 },
-        Op::Checkpoint,
-        Op::Work,
-        append(1, 10),
-        Op::Write,
-    ];
-    stop_everywhere(WriterMode::Manual, FlushMode::Async, &history);
+    stop_everywhere(WriterMode::Manual, FlushMode::Async, &histories::asynchronous_flushing());
 }
 
 /// A short write is only a write that has to go on.

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::world::{Op, World};
-use crate::log::testing::{Bench, app};
-use crate::log::{InspectError, WriterMode, inspect, verify};
-use crate::types::{FlushMode, LogId};
+use crate::identity::Identity;
+use crate::log::testing::{Bench, app, blank};
+use crate::log::{Body, Draft, InspectError, OpenError, WriterMode, inspect, verify};
+use crate::types::{EntryKind, FlushMode, LogId};
 use crate::vfs::{Loss, MemVfs, Vfs};
 
 const NODE: &str = "/node";
@@ -133,5 +134,65 @@ fn what_a_stop_leaves_is_never_called_damage() {
                 verdict.unwrap_err()
             );
         }
+    }
+}
+
+/// Each kind of record, and of two that are damaged the first; the offset is that of its first byte.
+#[test]
+fn damage_in_each_kind_of_record_is_found_where_it_begins() {
+    let mut bench = Bench::new(WriterMode::Inline);
+    let members = Draft {
+        id: LogId::new(1, 2),
+        leader: 9,
+        kind: EntryKind::Membership,
+        body: Body::Plain(vec![3; 90].into()),
+    };
+    let drafts = [blank(1, 0), app(1, 1, 200), members, blank(2, 3), app(2, 4, 200), app(2, 5, 200)];
+    let records = bench.append(drafts);
+    let segment = bench.log().reader().segments().remove(0);
+    let offset = |at: usize| 4096 + records[at].position() - segment.base;
+    for (at, within) in [(0, 5), (1, 150), (2, 8), (2, 100), (3, 70), (4, 16), (5, 271)] {
+        let disk = bench.disk.restart(Loss::Nothing);
+        disk.damage(&segment.path, offset(at) + within, |byte| byte ^ 2).unwrap();
+        disk.damage(&segment.path, offset(5) + 100, |byte| byte ^ 2).unwrap();
+        let Err(InspectError::Damage(damage)) = verify(&shared(&disk), Path::new(NODE)) else {
+            panic!("byte {within} of {:?}", records[at])
+        };
+        assert_eq!((&damage.file, damage.offset), (&segment.path, offset(at)), "{damage}");
+        let text = damage.to_string();
+        assert!(text.contains("00000000000000000000") && text.contains(&offset(at).to_string()), "{text}");
+        // The same place as the next start names.
+        let Err(OpenError::Damage(at_start)) = Bench::open(disk, bench.options.clone()) else {
+            panic!("a start takes it")
+        };
+        assert_eq!((at_start.file, at_start.offset), (damage.file, damage.offset));
+    }
+}
+
+/// Each file beside the segments, and the header page of one.
+#[test]
+fn damage_in_each_kind_of_file_names_the_file() {
+    let mut bench = bench();
+    Identity::new("cluster", "group", 1, 99).store(&bench.disk, Path::new(NODE)).unwrap();
+    bench.commit(59);
+    let segments = bench.log().reader().segments();
+    segments[..2].iter().for_each(|segment| bench.checkpoint(segment.last));
+    bench.log().checkpoints().set_snapshot(segments[0].last, Box::new(|set| set.unwrap()));
+    verify(&shared(&bench.disk), Path::new(NODE)).unwrap();
+    let list = |dir: &str| {
+        let dir = Path::new(NODE).join(dir);
+        bench.disk.list(&dir).unwrap().into_iter().map(move |name| dir.join(name))
+    };
+    let mut files: Vec<_> = list("ckpt").collect();
+    assert_eq!(files.len(), 2);
+    files.extend(["identity", "bounds"].map(|name| Path::new(NODE).join(name)));
+    files.push(segments[1].path.clone());
+    for file in files {
+        let disk = bench.disk.restart(Loss::Nothing);
+        disk.damage(&file, 13, |byte| byte ^ 4).unwrap();
+        let Err(InspectError::Damage(damage)) = verify(&shared(&disk), Path::new(NODE)) else {
+            panic!("{}", file.display())
+        };
+        assert_eq!((damage.file, damage.offset), (file, 0));
     }
 }

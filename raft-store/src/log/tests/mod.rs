@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod basics;
+mod boundary;
+mod chain;
 mod crash;
+mod failures;
+mod histories;
 mod inspect;
-
+mod mapping;
 mod random;
+mod stamping;
 mod world;

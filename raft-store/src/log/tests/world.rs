@@ -16,7 +16,7 @@ use crate::log::testing::{Counting, Seen, TestClock, app, blank, options, read_a
 use crate::log::{AppendError, Checkpoint, Installed, Log, LogOptions, Recovered, RecoveredVote, WriterMode};
 use crate::record::{Record, u64_at};
 use crate::types::{ChainPoint, Done, EntryKind, FlushMode, LogId, Vote};
-use crate::vfs::{Loss, MemVfs};
+use crate::vfs::{Fault, Loss, MemVfs};
 
 /// One step of a history. Indices are relative, so that any sequence of steps makes sense.
 #[derive(Clone, Debug)]
@@ -137,6 +137,8 @@ pub(super) struct World {
     purged: Option<LogId>,
     /// Position that the log has reported as synced.
     synced: u64,
+    /// Operations of the disk fail although the machine goes on.
+    faulty: bool,
 }
 
 impl World {
@@ -156,6 +158,7 @@ impl World {
             committed_count: 0,
             purged: None,
             synced: 0,
+            faulty: false,
         };
         world.open().expect("a new folder opens");
         world
@@ -185,6 +188,7 @@ impl World {
         let (acks, version) = (Arc::clone(&self.acks), self.versions.len());
         Box::new(move |result| match result {
             Ok(()) => {
+                assert!(!acks.failed.load(Ordering::SeqCst), "acknowledged behind a failure");
                 let before = acks.version.swap(version, Ordering::SeqCst);
                 assert!(before <= version, "acknowledged in order");
             }
@@ -200,12 +204,48 @@ impl World {
             self.synced = log.reader().synced().max(self.synced);
         }
         match result {
-            Ok(()) => !self.disk.is_off(),
+            Ok(()) => !self.disk.is_off() && self.log.is_some(),
             Err(error) => {
-                assert!(self.disk.is_off(), "{op:?} failed without a reason: {error}");
+                let reason = self.disk.is_off() || (self.faulty && self.fault().is_some());
+                assert!(reason, "{op:?} failed without a reason: {error}");
                 false
             }
         }
+    }
+
+    /// Lets one operation of the disk fail; the machine goes on.
+    pub(super) fn fail_at(&mut self, operation: u64, kind: std::io::ErrorKind) {
+        self.faulty = true;
+        self.disk.arm(Fault::Error { operation, kind });
+    }
+
+    /// The failure that the log has stopped with.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.log.as_ref().and_then(Log::fault).map(|fault| fault.to_string())
+    }
+
+    /// A log that has failed takes nothing more: whatever is asked is answered with a failure, at once.
+    pub(super) fn prove_refused(&mut self) {
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let answer = || -> Done {
+            let answers = Arc::clone(&answers);
+            Box::new(move |result| answers.lock().push(result.is_ok()))
+        };
+        let (term, next, kept) = (self.term + 1, self.version().next_index(), self.version().last());
+        let at = ChainPoint { id: LogId::new(term, next), end: self.version().end(), crc: 1 };
+        let state = Bytes::from(0_u64.to_le_bytes().to_vec());
+        let checkpoint = Checkpoint { at, time_ms: 1, installed: true, membership: Bytes::new(), state };
+        let log = self.log();
+        assert!(log.append_new(vec![blank(term, next)], answer()).is_err());
+        assert!(log.truncate_after(kept, answer()).is_err());
+        assert!(log.purge(LogId::new(term, 0), answer()).is_err());
+        assert!(log.install(checkpoint, answer()).is_err());
+        log.save_vote(Vote { term, node: 5, committed: false }, answer());
+        log.sync(answer());
+        log.checkpoints().save(at, 1, Bytes::new(), Box::new(Vec::new), answer());
+        log.checkpoints().set_snapshot(at, answer());
+        log.run_writer();
+        assert_eq!(*answers.lock(), [false; 4]);
     }
 
     fn try_step(&mut self, op: &Op) -> Result<(), AppendError> {
@@ -229,10 +269,12 @@ impl World {
                 let vote = Vote { term: self.term, node: 5, committed: false };
                 let (acks, number) = (Arc::clone(&self.acks), self.votes.len());
                 self.votes.push(Some(vote));
-                let done: Done = Box::new(move |result| {
-                    if result.is_ok() {
+                let done: Done = Box::new(move |result| match result {
+                    Ok(()) => {
+                        assert!(!acks.failed.load(Ordering::SeqCst), "a vote is kept behind a failure");
                         acks.vote.fetch_max(number, Ordering::SeqCst);
                     }
+                    Err(_) => acks.failed.store(true, Ordering::SeqCst),
                 });
                 self.log().save_vote(vote, done);
                 Ok(())
@@ -261,7 +303,7 @@ impl World {
                 if closed.is_ok() {
                     let (recovered, seen) = match self.open() {
                         Ok(opened) => opened,
-                        Err(_) if self.disk.is_off() => return Ok(()),
+                        Err(_) if self.disk.is_off() || self.faulty => return Ok(()),
                         Err(error) => panic!("reopening failed: {error}"),
                     };
                     self.check(&recovered, &seen, Loss::Nothing);
@@ -390,6 +432,7 @@ impl World {
         self.disk.power_off();
         self.log = None;
         self.disk = self.disk.restart(loss);
+        self.faulty = false;
         let (recovered, seen) = self.open().unwrap_or_else(|error| panic!("the log does not open: {error}"));
         let fit = self.check(&recovered, &seen, loss);
         self.forget(&recovered, fit);

@@ -224,6 +224,20 @@ mod tests {
         assert!(answers.next().await.is_none());
     }
 
+    /// Rule 25: with the settings of a production replica a stream without progress is broken after ten seconds; one that
+    /// hangs for ever would pin the purge of the log. The clock is the test's.
+    #[tokio::test(start_paused = true)]
+    async fn rule_25_a_stream_without_progress_for_ten_seconds_is_an_error() {
+        let peer = crate::peers::Peer { index: 0, host: "h".into(), port: 1 };
+        let idle = crate::raft::ReplicaOptions::new("/node", "c", "g", vec![peer], 0).append_idle;
+        let (near, _far) = pair().await;
+        let taken = Arc::new(AtomicUsize::new(0));
+        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(idle)));
+        let started = tokio::time::Instant::now();
+        let error = answers.next().await.unwrap().unwrap_err();
+        assert_eq!((error.kind(), started.elapsed().as_secs()), (io::ErrorKind::TimedOut, 10));
+    }
+
     #[tokio::test]
     async fn silence_without_an_open_request_is_idleness() {
         let (near, _far) = pair().await;

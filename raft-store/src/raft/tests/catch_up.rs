@@ -38,7 +38,7 @@ async fn there_is_no_boundary_before_a_segment_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_behind_the_boundary_gets_checkpoint_and_entries() {
+async fn rule_25_a_follower_behind_the_boundary_gets_checkpoint_and_entries() {
     let mut cluster = Cluster::start(3).await;
     cluster.commit_many(0..20, 64).await;
     let leader = cluster.leader().await;
@@ -68,6 +68,42 @@ async fn a_follower_behind_the_boundary_gets_checkpoint_and_entries() {
     cluster.start_node(lagging).await;
     let last = cluster.commit(601).await;
     cluster.agree_at(last.index).await;
+}
+
+/// Rule 25: the library clamps a purge that comes before the snapshot, silently. So the boundary is durable, then the snapshot
+/// covers it, and only then entries go: at no moment is more purged than the snapshot covers, and in the end all of it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_25_entries_go_only_when_the_snapshot_covers_them() {
+    let cluster = Cluster::start(1).await;
+    cluster.commit_many(0..500, 8000).await;
+    wait_for_checkpoints(&cluster, 0, 3).await;
+    let replica = cluster.node(0).replica.clone();
+    let segments = replica.log().segments();
+    let mut watched = replica.status();
+    let watching = tokio::spawn(async move {
+        let mut seen = Vec::new();
+        while watched.changed().await.is_ok() {
+            let status = watched.borrow_and_update();
+            seen.push((status.snapshot, status.purged));
+        }
+        seen
+    });
+    let mut boundaries = Vec::new();
+    for segment in &segments[..3] {
+        let boundary = soon("a purge", replica.purge_to(segment.end)).await.unwrap().unwrap();
+        assert_eq!(
+            boundary, segment.last_index,
+            "exactly what was asked for, not what an earlier snapshot covers"
+        );
+        let gone = |status: &crate::raft::Status| status.purged == Some(boundary);
+        cluster.until("entries are purged", 0, gone).await;
+        boundaries.push(boundary);
+    }
+    replica.stop().await;
+    drop((replica, cluster));
+    let seen = watching.await.unwrap();
+    assert!(seen.iter().all(|(snapshot, purged)| purged <= snapshot), "{seen:?}");
+    assert!(boundaries.windows(2).all(|pair| pair[0] < pair[1]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,92 +1,17 @@
 //! The storage alone: mixed appends, and an installation that is interrupted before the purge.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use futures::StreamExt;
 use openraft::StorageHelper;
-use openraft::entry::{RaftEntry, RaftPayload};
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
-use parking_lot::Mutex;
 use tempfile::TempDir;
-use tokio::sync::Notify;
 
-use super::machine::{Answer, Chain, Numbering, View, payload};
-use crate::log::{Checkpoint, Log, LogOptions, Recovered, SystemClock};
-use crate::raft::answers::Pending;
-use crate::raft::machine::{Adapter, State, snapshot_meta};
-use crate::raft::permits::Permits;
-use crate::raft::recovery::Replay;
-use crate::raft::status::Counters;
-use crate::raft::storage::{SharedLog, Storage};
-use crate::raft::types::{Draft, Entry, Members, Payload, StoredMembers, raft_log_id};
-use crate::types::LogId;
-use crate::vfs::RealVfs;
+use super::store::{apply_all, entry, open, written};
+use crate::log::Checkpoint;
+use crate::raft::machine::snapshot_meta;
+use crate::raft::types::Entry;
 
-struct Store {
-    storage: Storage,
-    adapter: Adapter<Chain>,
-    view: Arc<Mutex<View>>,
-    recovered: Recovered,
-}
-
-/// What a replica opens, without the library.
-fn open(dir: &Path) -> Store {
-    let mut options = LogOptions::new("cluster", "group");
-    options.segment_size = 1 << 16;
-    let (machine, view) = Chain::new();
-    let mut replay = Replay::new(State { machine, at: None, members: StoredMembers::default() });
-    let (log, recovered) = Log::open(
-        Arc::new(RealVfs),
-        dir,
-        options,
-        Arc::new(SystemClock::new()),
-        Box::new(Numbering::default()),
-        &mut replay,
-    )
-    .unwrap();
-    replay.start_blank().unwrap();
-    let checkpoints = log.checkpoints();
-    let counters = Arc::new(Counters::default());
-    let permits = Arc::new(Permits::new(1 << 20, Arc::clone(&counters)));
-    let shared =
-        Arc::new(SharedLog { log: Mutex::new(log), installed: Notify::new(), first_index_free: false });
-    let storage = Storage {
-        shared: Arc::clone(&shared),
-        own: 5,
-        permits: Arc::clone(&permits),
-        counters: Arc::clone(&counters),
-        append_bytes_max: 1 << 20,
-    };
-    let pending: Arc<Pending<Answer>> = Arc::new(Pending::new(permits));
-    let adapter = Adapter { state: Mutex::new(replay.state), shared, checkpoints, pending, counters };
-    Store { storage, adapter, view, recovered }
-}
-
-fn entry(term: u64, index: u64) -> Entry {
-    let id = raft_log_id(LogId { term, index });
-    if index == 0 {
-        return Entry::new(id, Payload::Membership(Members::new_with_defaults(vec![[1, 2, 3].into()], [])));
-    }
-    Entry::new(id, Payload::normal(Draft(payload(index, 1000))))
-}
-
-async fn apply_all(store: &mut Store, end: u64) {
-    let mut reader = store.storage.get_log_reader().await;
-    let next = store.view.lock().index.map_or(0, |index| index + 1);
-    let entries = reader.entries_stream(next..end).await.map(|entry| entry.map(|entry| (entry, None)));
-    store.adapter.apply(Box::pin(entries)).await.unwrap();
-}
-
-async fn written(dir: &Path, entries: std::ops::Range<u64>) -> Store {
-    let mut store = open(dir);
-    store.storage.blocking_append(entries.map(|index| entry(1, index))).await.unwrap();
-    store
-}
-
-/// Entries with bytes and entries without can stand in one call and are stamped by what they lack, not by a role.
+/// Rule 13: entries with bytes and entries without can stand in one call and are stamped by what they lack, not by a role.
 #[tokio::test]
-async fn entries_are_stamped_if_and_only_if_they_have_no_bytes() {
+async fn rule_13_entries_are_stamped_if_and_only_if_they_have_no_bytes() {
     let (first, second) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let mut source = written(first.path(), 0..20).await;
     let stored = source.storage.get_log_reader().await.try_get_log_entries(0..10).await.unwrap();
@@ -107,9 +32,9 @@ async fn entries_are_stamped_if_and_only_if_they_have_no_bytes() {
     assert_eq!(store.view.lock().count, 14);
 }
 
-/// The machine stops between the installation of a checkpoint and the purge that the library orders behind it.
+/// Rule 6: the machine stops between the installation of a checkpoint and the purge that the library orders behind it.
 #[tokio::test]
-async fn an_installation_over_an_overlapping_log_survives_a_stop_before_the_purge() {
+async fn rule_6_an_installation_over_an_overlapping_log_survives_a_stop_before_the_purge() {
     let (first, second) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let mut leader = written(first.path(), 0..200).await;
     apply_all(&mut leader, 200).await;

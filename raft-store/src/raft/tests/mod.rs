@@ -4,6 +4,7 @@
 
 mod bench_like;
 mod catch_up;
+mod checkpoints;
 mod cluster;
 mod elections;
 mod faults;
@@ -13,5 +14,8 @@ mod links;
 mod machine;
 mod partitions;
 mod proposals;
+mod quarantine;
+mod store;
 mod suite;
+mod thread;
 mod transfer;
