@@ -21,6 +21,7 @@ fn stored(offset: i64, name: &str) -> Stored {
         position: 100 + offset * 50,
         store_time: 1000 + offset,
         born_time: 999,
+        reconsume_times: 0,
         flag: 0,
         properties: String::new(),
         body: Bytes::from(format!("{name}\n....")),
