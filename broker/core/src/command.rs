@@ -21,6 +21,7 @@ use crate::codec::{
     put_u32, put_u64,
 };
 use crate::model::{GroupConfig, Member, SettingChange, Settings, TopicConfig};
+use crate::tables::{LockQueues, UnlockQueues};
 
 const VERSION: u8 = 1;
 
@@ -59,6 +60,10 @@ pub enum Command {
     },
     /// Changes some settings of the group and leaves the others as they are.
     ChangeSettings(Vec<SettingChange>),
+    /// A client takes queues for ordered consumption.
+    Lock(Box<LockQueues>),
+    /// Queues become free.
+    Unlock(Box<UnlockQueues>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +125,8 @@ impl Command {
             Self::Leave { .. } => "leave",
             Self::RaiseMinimum { .. } => "raise_minimum",
             Self::ChangeSettings(_) => "change_settings",
+            Self::Lock(_) => "lock",
+            Self::Unlock(_) => "unlock",
         }
     }
 
@@ -138,6 +145,8 @@ impl Command {
             Self::Leave { .. } => 11,
             Self::RaiseMinimum { .. } => 12,
             Self::ChangeSettings(_) => 20,
+            Self::Lock(_) => 14,
+            Self::Unlock(_) => 15,
         }
     }
 
@@ -219,6 +228,8 @@ impl Command {
                 }
             }
             Self::ChangeSettings(changes) => put_list(out, changes),
+            Self::Lock(lock) => lock.encode(out),
+            Self::Unlock(unlock) => unlock.encode(out),
         }
     }
 
@@ -292,6 +303,8 @@ impl Command {
                 })?,
             },
             20 => Self::ChangeSettings(input.list("setting changes", 9, SettingChange::decode)?),
+            14 => Self::Lock(Box::new(LockQueues::decode(input)?)),
+            15 => Self::Unlock(Box::new(UnlockQueues::decode(input)?)),
             other => return Err(input.error("command kind", CodecReason::Unknown(other.into()))),
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::codec::{CodecError, CodecReason, Reader, put_text, put_u32};
+use crate::codec::{CodecError, CodecReason, Reader, put_text, put_u32, put_u64};
 use crate::command::QueueMinimum;
 
 /// The outcome of one entry. Buffers can be reused through [`Effects::clear`].
@@ -19,6 +19,8 @@ pub struct Effects {
     pub groups_changed: Vec<Arc<str>>,
     /// Groups where a member joined, left or changed, each once.
     pub members_changed: Vec<Arc<str>>,
+    /// Members that were taken out without having said so: group and client id. Who holds a connection of one knows better.
+    pub members_dropped: Vec<(Arc<str>, Arc<str>)>,
     /// How many consumer offsets were written.
     pub offsets_committed: usize,
     pub settings_changed: bool,
@@ -64,6 +66,8 @@ pub enum Refusal {
     TooManyQueues { count: u32, limit: u32 },
     #[error("this group is {broker} of cluster {cluster}")]
     OtherIdentity { cluster: Arc<str>, broker: Arc<str> },
+    #[error("decided in term {decided}, applied in term {applied}")]
+    OtherTerm { decided: u64, applied: u64 },
 }
 
 /// Neighbours in an entry that went to the same queue.
@@ -108,6 +112,11 @@ impl Answer {
                 put_text(&mut out, cluster);
                 put_text(&mut out, broker);
             }
+            Self::Refused(Refusal::OtherTerm { decided, applied }) => {
+                out.push(7);
+                put_u64(&mut out, *decided);
+                put_u64(&mut out, *applied);
+            }
         }
         out.into()
     }
@@ -134,6 +143,10 @@ impl Answer {
             6 => Self::Refused(Refusal::OtherIdentity {
                 cluster: input.name("cluster")?,
                 broker: input.name("broker")?,
+            }),
+            7 => Self::Refused(Refusal::OtherTerm {
+                decided: input.u64("term of the decision")?,
+                applied: input.u64("applied term")?,
             }),
             other => return Err(input.error("answer kind", CodecReason::Unknown(other.into()))),
         };
@@ -164,6 +177,7 @@ impl Effects {
             topics_changed,
             groups_changed,
             members_changed,
+            members_dropped,
             offsets_committed,
             settings_changed,
             minimums,
@@ -174,6 +188,7 @@ impl Effects {
         topics_changed.clear();
         groups_changed.clear();
         members_changed.clear();
+        members_dropped.clear();
         minimums.clear();
         *offsets_committed = 0;
         *settings_changed = false;

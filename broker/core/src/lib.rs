@@ -36,5 +36,8 @@ pub use model::{
 };
 pub use payload::{Payload, PayloadBuilder, PayloadError};
 pub use rules::{TagFilter, TagFilterError};
-pub use tables::{Applied, ApplyError, CheckpointError, EntryContext, Identity, Tables};
+pub use tables::{
+    Applied, ApplyError, CheckpointError, EntryContext, Grant, Identity, LockClaim, LockQueues, QueueLock,
+    Tables, UnlockClaim, UnlockQueues,
+};
 pub use tail::{TailError, TailTable};

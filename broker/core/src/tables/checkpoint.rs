@@ -14,12 +14,14 @@
 //! |      3 | groups           | configurations                                                        |
 //! |      4 | members          | group, members                                                        |
 //! |      5 | consumer offsets | group, topics, queues                                                 |
+//! |     14 | locks            | group, topics, queues, owners with their grants                        |
 //!
 //! Lists are sorted by name, so equal tables give equal bytes. An empty input is the blank state. Checksums are the business of
 //! whoever keeps the bytes; reading still never trusts them.
 
 use std::sync::Arc;
 
+use super::locks::{count, decode_locks, encode_locks};
 use super::sharded::Sharded;
 use super::{Applied, GroupOffsets, Identity, Tables, TopicState};
 use crate::codec::{
@@ -36,6 +38,7 @@ const TOPICS: u32 = 2;
 const GROUPS: u32 = 3;
 const MEMBERS: u32 = 4;
 const OFFSETS: u32 = 5;
+const LOCKS: u32 = 14;
 
 /// Why a checkpoint can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,15 +59,14 @@ impl Tables {
         let mut out = Vec::with_capacity(4096);
         out.extend_from_slice(MAGIC);
         put_u32(&mut out, VERSION);
-        put_u32(&mut out, 5);
-        put_section(&mut out, HEAD, |out| self.encode_head(out));
-        put_section(&mut out, TOPICS, |out| encode_sorted(out, &self.topics, encode_topic));
-        put_section(&mut out, GROUPS, |out| {
-            encode_sorted(out, &self.groups, |out, _, group| group.encode(out))
-        });
-        put_section(&mut out, MEMBERS, |out| encode_sorted(out, &self.members, encode_members));
-        put_section(&mut out, OFFSETS, |out| encode_sorted(out, &self.offsets, encode_offsets));
-        out
+        let mut out = SectionWriter::new(out);
+        out.put(HEAD, |out| self.encode_head(out));
+        out.put(TOPICS, |out| encode_sorted(out, &self.topics, encode_topic));
+        out.put(GROUPS, |out| encode_sorted(out, &self.groups, |out, _, group| group.encode(out)));
+        out.put(MEMBERS, |out| encode_sorted(out, &self.members, encode_members));
+        out.put(OFFSETS, |out| encode_sorted(out, &self.offsets, encode_offsets));
+        out.put(LOCKS, |out| encode_sorted(out, &self.locks, encode_locks));
+        out.finish()
     }
 
     /// Reads what [`Self::encode`] wrote; an empty slice is the blank state.
@@ -86,11 +88,13 @@ impl Tables {
                 }),
                 MEMBERS => decode_named(input, &mut tables.members, decode_members),
                 OFFSETS => decode_named(input, &mut tables.offsets, decode_offsets),
+                LOCKS => decode_named(input, &mut tables.locks, decode_locks),
                 other => Err(input.error("section number", CodecReason::Unknown(other.into()))),
             };
             read.and_then(|()| input.finish("section"))
                 .map_err(|source| CheckpointError::Section { section, source })?;
         }
+        tables.lock_count = tables.locks.iter().map(|(_, topics)| count(topics)).sum();
         Ok(tables)
     }
 
@@ -178,13 +182,35 @@ fn sections(bytes: &[u8]) -> Result<Vec<(u32, Reader<'_>)>, CheckpointError> {
     Ok(sections)
 }
 
-fn put_section(out: &mut Vec<u8>, section: u32, contents: impl FnOnce(&mut Vec<u8>)) {
-    put_u32(out, section);
-    let size_at = out.len();
-    put_u64(out, 0);
-    contents(out);
-    let size = (out.len() - size_at - 8) as u64;
-    out[size_at..size_at + 8].copy_from_slice(&size.to_le_bytes());
+/// Writes sections one after another, and their number in front of them at the end.
+struct SectionWriter {
+    out: Vec<u8>,
+    count_at: usize,
+    count: u32,
+}
+
+impl SectionWriter {
+    fn new(mut out: Vec<u8>) -> Self {
+        let count_at = out.len();
+        put_u32(&mut out, 0);
+        Self { out, count_at, count: 0 }
+    }
+
+    fn put(&mut self, section: u32, contents: impl FnOnce(&mut Vec<u8>)) {
+        let out = &mut self.out;
+        put_u32(out, section);
+        let size_at = out.len();
+        put_u64(out, 0);
+        contents(out);
+        let size = (out.len() - size_at - 8) as u64;
+        out[size_at..size_at + 8].copy_from_slice(&size.to_le_bytes());
+        self.count += 1;
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.out[self.count_at..self.count_at + 4].copy_from_slice(&self.count.to_le_bytes());
+        self.out
+    }
 }
 
 fn encode_sorted<V>(out: &mut Vec<u8>, map: &Sharded<V>, item: impl Fn(&mut Vec<u8>, &Arc<str>, &V)) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Identity, Tables, TopicState};
-use crate::command::{Bootstrap, Command, Join, OffsetCommit, QueueMinimum};
+use crate::command::{Bootstrap, Command, Join, LeaveReason, OffsetCommit, QueueMinimum};
 use crate::effects::{Answer, Effects, Refusal};
 use crate::limits::QUEUES_PER_TOPIC_MAX;
 use crate::model::{GroupConfig, GroupMembers, Member, Settings, TopicConfig};
@@ -34,7 +34,7 @@ impl Tables {
             }
             Command::CommitOffsets(commits) => self.commit_offsets(&commits, effects),
             Command::Join(join) => self.join(*join, effects),
-            Command::Leave { group, client_id, reason: _ } => self.leave(group, client_id, effects),
+            Command::Leave { group, client_id, reason } => self.leave(group, client_id, reason, effects),
             Command::RaiseMinimum { log_position, queues } => {
                 self.raise_minimum(log_position, &queues, effects)
             }
@@ -43,6 +43,8 @@ impl Tables {
                 changes.into_iter().for_each(|change| change.apply(&mut settings));
                 self.put_settings(settings, time_ms, effects)
             }
+            Command::Lock(lock) => self.lock_queues(*lock),
+            Command::Unlock(unlock) => self.unlock_queues(*unlock),
         }
     }
 
@@ -198,7 +200,13 @@ impl Tables {
         }
     }
 
-    fn leave(&mut self, group: Arc<str>, client_id: Arc<str>, effects: &mut Effects) -> Answer {
+    fn leave(
+        &mut self,
+        group: Arc<str>,
+        client_id: Arc<str>,
+        reason: LeaveReason,
+        effects: &mut Effects,
+    ) -> Answer {
         let members = self.members.get_mut(&group);
         let Some(members) = members.filter(|members| members.members.contains_key(&client_id)) else {
             return Answer::Refused(Refusal::UnknownMember { group, client_id });
@@ -208,6 +216,9 @@ impl Tables {
             self.members.remove(&group);
         }
         effects.member_changed(&group);
+        if reason != LeaveReason::Unregistered {
+            effects.members_dropped.push((group, client_id));
+        }
         Answer::Done
     }
 

@@ -9,6 +9,7 @@
 mod apply;
 pub mod checkpoint;
 mod commands;
+mod locks;
 mod queries;
 mod sharded;
 mod topic;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 
 pub use apply::{ApplyError, EntryContext};
 pub use checkpoint::CheckpointError;
+use locks::GroupLocks;
+pub use locks::{Grant, LockClaim, LockQueues, QueueLock, UnlockClaim, UnlockQueues};
 pub(crate) use sharded::FixedHasher;
 use sharded::Sharded;
 use topic::TopicState;
@@ -37,6 +40,9 @@ pub struct Tables {
     group_version: DataVersion,
     members: Sharded<GroupMembers>,
     offsets: Sharded<GroupOffsets>,
+    locks: Sharded<GroupLocks>,
+    /// Locks of all groups, counted.
+    lock_count: usize,
     minimum_position: u64,
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod codec;
+mod locks;
 mod messages;
 mod properties;
 mod rules;

@@ -56,6 +56,8 @@ pub struct World {
     pub tables: Tables,
     pub applied: usize,
     pub time_ms: u64,
+    /// Term of the entries to come; 1 unless set.
+    pub term: u64,
 }
 
 impl World {
@@ -74,7 +76,8 @@ impl World {
         };
         let payload_position = position + RECORD_HEADER;
         self.tail.stamp(&mut payload, payload_position, self.time_ms).unwrap();
-        let context = EntryContext { index, term: 1, position, payload_position, time_ms: self.time_ms };
+        let context =
+            EntryContext { index, term: self.term.max(1), position, payload_position, time_ms: self.time_ms };
         self.log.push(Entry { context, payload });
     }
 
