@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use flotilla_net::{BytesPermit, Connection};
 use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::frame::Frame;
+use tokio_util::sync::CancellationToken;
 
 use crate::limits::PULL_QUEUE_BYTES;
 use crate::metrics::RpcTimer;
@@ -25,6 +26,8 @@ pub struct Call {
     pub deadline: Instant,
     /// The offset that a pull commits by the way has been taken: it must not be taken again when the call is tried again.
     pub commit_taken: bool,
+    /// Set on calls that a later one of the same client makes pointless: cancelled, they are not tried again.
+    pub superseded: Option<CancellationToken>,
     pub reply: Reply,
 }
 
@@ -42,6 +45,11 @@ pub struct Caller {
 }
 
 impl Call {
+    /// True when nobody wants it done any more.
+    pub fn is_superseded(&self) -> bool {
+        self.superseded.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
     pub fn code(&self) -> RequestCode {
         self.request.header.request_code()
     }
@@ -60,7 +68,6 @@ impl Call {
 
 /// The way back to the caller. Each answer is given at most once.
 pub struct Reply {
-    connection: Arc<Connection>,
     route: Route,
     /// Bytes of the request, given back when the answer has left or nobody will answer.
     permit: BytesPermit,
@@ -70,12 +77,14 @@ pub struct Reply {
 }
 
 enum Route {
-    /// No answer is expected.
-    Oneway,
+    /// No answer is expected; the connection is the caller's.
+    Oneway(Arc<Connection>),
     /// Straight to the client.
-    Client,
+    Client(Arc<Connection>),
     /// Inside an envelope, to the replica that forwarded the call; the number pairs envelope and answer.
-    Peer { opaque: i32 },
+    Peer { connection: Arc<Connection>, opaque: i32 },
+    /// To a part of this node that has made the call itself.
+    Here(Box<dyn FnOnce(Frame) + Send + Sync>),
 }
 
 impl Reply {
@@ -85,14 +94,20 @@ impl Reply {
         permit: BytesPermit,
         timer: Option<RpcTimer>,
     ) -> Self {
-        let route = if oneway { Route::Oneway } else { Route::Client };
+        let route = if oneway { Route::Oneway(connection) } else { Route::Client(connection) };
         let since = timer.as_ref().map_or_else(Instant::now, RpcTimer::since);
-        Self { connection, route, permit, timer, since }
+        Self { route, permit, timer, since }
     }
 
     pub fn to_peer(connection: Arc<Connection>, opaque: i32, permit: BytesPermit) -> Self {
         let since = Instant::now();
-        Self { connection, route: Route::Peer { opaque }, permit, timer: None, since }
+        Self { route: Route::Peer { connection, opaque }, permit, timer: None, since }
+    }
+
+    /// The answer goes to `take`, which must be quick. It is dropped uncalled when there will be no answer.
+    pub fn to_here(take: impl FnOnce(Frame) + Send + Sync + 'static) -> Self {
+        let route = Route::Here(Box::new(take));
+        Self { route, permit: BytesPermit::none(), timer: None, since: Instant::now() }
     }
 
     /// When the request came to this replica.
@@ -100,18 +115,27 @@ impl Reply {
         self.since
     }
 
+    fn connection(&self) -> Option<&Connection> {
+        match &self.route {
+            Route::Oneway(connection) | Route::Client(connection) | Route::Peer { connection, .. } => {
+                Some(connection.as_ref())
+            }
+            Route::Here(_) => None,
+        }
+    }
+
     /// True when an answer would go nowhere.
     pub fn is_oneway(&self) -> bool {
-        matches!(self.route, Route::Oneway)
+        matches!(self.route, Route::Oneway(_))
     }
 
     pub fn is_closed(&self) -> bool {
-        self.connection.is_closed()
+        self.connection().is_some_and(Connection::is_closed)
     }
 
     /// True when so much waits to be written to the caller already that reading more messages for it has to wait.
     pub fn is_crowded(&self) -> bool {
-        self.connection.write_queue_bytes() > PULL_QUEUE_BYTES
+        self.connection().is_some_and(|connection| connection.write_queue_bytes() > PULL_QUEUE_BYTES)
     }
 
     /// Gives the request's bytes back before the answer: a pull that waits for messages does no work meanwhile.
@@ -131,9 +155,17 @@ impl Reply {
         }
         // A failure means that the connection is closed or so far behind that it was closed: nobody is left to tell.
         let _ = match self.route {
-            Route::Oneway => Ok(()),
-            Route::Client => self.connection.reply_parts(response, body, self.permit),
-            Route::Peer { opaque } => {
+            Route::Oneway(_) => Ok(()),
+            Route::Client(connection) => connection.reply_parts(response, body, self.permit),
+            Route::Here(take) => {
+                let mut response = response;
+                if !body.is_empty() {
+                    response.body = body.concat().into();
+                }
+                take(response);
+                Ok(())
+            }
+            Route::Peer { connection, opaque } => {
                 let mut head = BytesMut::with_capacity(512);
                 let body_size =
                     if body.is_empty() { response.body.len() } else { body.iter().map(Bytes::len).sum() };
@@ -145,14 +177,14 @@ impl Reply {
                 } else {
                     parts.extend(body);
                 }
-                self.connection.reply_parts(wire::answered(opaque), parts, self.permit)
+                connection.reply_parts(wire::answered(opaque), parts, self.permit)
             }
         };
     }
 
     fn not_proposed(self) {
-        if let Route::Peer { opaque } = self.route {
-            let _ = self.connection.send(wire::not_proposed(opaque));
+        if let Route::Peer { connection, opaque } = self.route {
+            let _ = connection.send(wire::not_proposed(opaque));
         }
     }
 }

@@ -8,6 +8,7 @@
 pub mod admin;
 mod admin_source;
 mod call;
+mod changes;
 pub mod config;
 pub mod dispatch;
 mod group;
@@ -17,6 +18,7 @@ mod limits;
 mod log_segments;
 mod long_poll;
 pub mod metrics;
+mod news;
 mod node;
 mod peers;
 mod registration;
@@ -27,5 +29,6 @@ mod settings_watch;
 mod stats;
 mod stop;
 pub mod views;
+mod wall_clock;
 
 pub use node::{Broker, BrokerHandle, BrokerOptions};

@@ -54,6 +54,26 @@ pub const PRESENCE_GRACE: Duration = Duration::from_secs(45);
 /// At most one notice "consumer ids changed" per group in this time.
 pub const NOTICE_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Producers in one replica's report to the leader: at most some 10 MB, below the size of a frame.
+pub const PRODUCERS_REPORTED_MAX: usize = 20_000;
+
+/// Requests to clients under way at one replica (codes 221, 307, 309, 326). Each holds a frame and waits up to ten seconds.
+pub const RELAYS_MAX: usize = 4096;
+
+/// Names that wait for a task to look at them: changed topics and groups, members to be told or healed. Beyond it the task
+/// looks at everything.
+pub const NEWS_MAX: usize = 65_536;
+
+/// Queues in one request for locks.
+pub const LOCK_QUEUES_MAX: usize = 65_536;
+
+/// Unlocks under way at one replica that are remembered to be given up when their client locks anew. Beyond it an unlock is
+/// tried once.
+pub const LATE_UNLOCKS_MAX: usize = 16_384;
+
+/// Locks that one sweep gives up: what is left comes with the next.
+pub const LOCKS_SWEPT_MAX: usize = 4096;
+
 /// A topic that was just made is answered for after the name servers know it, or after this time.
 pub const VISIBLE_WAIT: Duration = Duration::from_secs(1);
 

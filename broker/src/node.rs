@@ -20,6 +20,7 @@ use tracing::info;
 
 use crate::admin;
 use crate::admin_source::NodeSource;
+use crate::changes::Changes;
 use crate::config::BrokerConfig;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::service::{ClientService, Traffic};
@@ -32,11 +33,12 @@ use crate::handlers::heartbeat::Joins;
 use crate::handlers::offsets::PendingOffsets;
 use crate::handlers::send_answer::SendAnswers;
 use crate::handlers::{Parts, table};
-use crate::leader::{LeaderCalls, Reports, bootstrap, members, notices, reports};
+use crate::leader::{LeaderCalls, Locks, Relays, Reports, bootstrap, members, notices, reports};
 use crate::limits::{PEER_WRITE_BYTES_MAX, PROPOSER_QUEUE_MAX};
 use crate::log_segments::LogSegments;
 use crate::long_poll::LongPolls;
 use crate::metrics::Metrics;
+use crate::news::News;
 use crate::peers::links::Links;
 use crate::peers::service::{Acceptor, Peers};
 use crate::registration::{Identity, Registrar, Visibility};
@@ -144,7 +146,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let stats = Stats::new(metrics.clone(), series.clone(), &config.identity.cluster, crate::stats::now_ms());
     let tables = Arc::new(RwLock::new(Tables::blank()));
     let (polls, woken) = LongPolls::new();
-    let (changes, change_feed) = mpsc::unbounded_channel();
+    let changes: Arc<News<Change>> = Arc::default();
     let segments = Arc::new(LogSegments::default());
     let views = ConsumeQueues::open(&config.disk.root.join("views"), segments.clone())
         .with_context(|| format!("can't use the views in {}", config.disk.root.display()))?;
@@ -153,7 +155,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         views: views.clone(),
         polls: polls.clone(),
         series: series.clone(),
-        changes,
+        changes: changes.clone(),
     };
 
     let peers_slot = Arc::new(OnceLock::new());
@@ -189,6 +191,9 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let leader = LeaderCalls::new(group.clone(), links.clone());
     let sessions = Arc::new(Sessions::default());
     let reports = Arc::new(Reports::default());
+    let relays = Relays::new(group.clone(), sessions.clone(), reports.clone(), links.clone());
+    let locks = Locks::new(group.clone(), runtime.clone(), config.serving.lock_lifetime);
+    let joins = Joins::new(group.clone(), leader.clone(), runtime.clone());
     let offsets = Arc::new(PendingOffsets::default());
     let traffic = Arc::new(Traffic::default());
     let in_flight = Arc::new(InFlight::default());
@@ -205,7 +210,10 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         polls: polls.clone(),
         log: replica.log(),
         visibility: visibility.clone(),
-        joins: Joins::new(group.clone(), leader.clone(), runtime.clone()),
+        joins: joins.clone(),
+        relays: relays.clone(),
+        locks: locks.clone(),
+        store_host,
         runtime: runtime.clone(),
         metrics: metrics.clone(),
         series,
@@ -241,6 +249,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         dispatcher: dispatcher.clone(),
         sessions: sessions.clone(),
         reports: reports.clone(),
+        relays,
         in_flight: in_flight.clone(),
         offsets: offsets.clone(),
         budget: budget.clone(),
@@ -258,7 +267,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let serving_stop = CancellationToken::new();
     let serving = listener.serve(Arc::new(service), serving_stop.clone());
 
-    let (members_changed, notice_feed) = mpsc::unbounded_channel();
+    let members_changed: Arc<News<Arc<str>>> = Arc::default();
     tasks.spawn(until(stop.clone(), pulls.clone().serve_woken(woken)));
     tasks.spawn(expire_polls(polls.clone(), stop.clone()));
     tasks.spawn(offsets.clone().run(leader.clone(), stop.clone()));
@@ -270,8 +279,17 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     };
     tasks.spawn(watch.run(stop.clone()));
     tasks.spawn(crate::stats::run(stats, group.clone(), stop.clone()));
-    let listeners = Listeners { members: members_changed, settings: settings_changed };
-    tasks.spawn(fan_out(change_feed, listeners, visibility.clone(), group.clone(), stop.clone()));
+    tasks.spawn(locks.run(stop.clone()));
+    let changes = Changes {
+        changes,
+        members: members_changed.clone(),
+        settings: settings_changed,
+        visibility: visibility.clone(),
+        group: group.clone(),
+        sessions: sessions.clone(),
+        joins,
+    };
+    tasks.spawn(until(stop.clone(), changes.pass_on()));
     tasks.spawn(reports::report_to_leader(group.clone(), links.clone(), sessions.clone(), stop.clone()));
     tasks.spawn(bootstrap::run(group.clone(), bootstrap::command(&config), stop.clone()));
     let duty = members::MemberDuty {
@@ -285,7 +303,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     tasks.spawn(duty.run(stop.clone()));
     let notices =
         notices::Notices { group: group.clone(), sessions: sessions.clone(), reports, links: links.clone() };
-    tasks.spawn(until(stop.clone(), notices.run(notice_feed)));
+    tasks.spawn(until(stop.clone(), notices.run(members_changed)));
 
     let identity = Identity {
         cluster: config.identity.cluster.clone(),
@@ -445,36 +463,6 @@ async fn expire_polls(polls: Arc<LongPolls>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             now = tick.tick() => polls.expire(now.into_std()),
-        }
-    }
-}
-
-/// Who wants to hear of changes.
-struct Listeners {
-    members: mpsc::UnboundedSender<Arc<str>>,
-    settings: Arc<Notify>,
-}
-
-/// Passes on what apply reports: settings to their watch; topics to the name servers and members to the notices, while
-/// this replica leads.
-async fn fan_out(
-    mut changes: mpsc::UnboundedReceiver<Change>,
-    listeners: Listeners,
-    visibility: Arc<Visibility>,
-    group: Group,
-    stop: CancellationToken,
-) {
-    loop {
-        let change = tokio::select! {
-            () = stop.cancelled() => return,
-            change = changes.recv() => change,
-        };
-        match change {
-            None => return,
-            Some(Change::Settings) => listeners.settings.notify_one(),
-            Some(_) if !group.leads() => {}
-            Some(Change::Topics) => visibility.wake(),
-            Some(Change::Members(name)) => drop(listeners.members.send(name)),
         }
     }
 }

@@ -94,6 +94,10 @@ pub struct Serving {
     pub drain_idle: Duration,
     /// Longest hold of a send without a known leader.
     pub forward_hold: Duration,
+    pub lite_pull: bool,
+    pub store_replies: bool,
+    /// How long a queue lock lasts without a renewal.
+    pub lock_lifetime: Duration,
 }
 
 /// Name servers.
@@ -314,6 +318,9 @@ impl Read<'_> {
             drain: self.millis("drainMillis"),
             drain_idle: self.millis("drainIdleMillis"),
             forward_hold: self.millis("forwardHoldMillis"),
+            lite_pull: self.flag("litePullMessageEnable"),
+            store_replies: self.flag("storeReplyMessageEnable"),
+            lock_lifetime: self.millis("rebalanceLockMaxLiveMillis"),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::call::Call;
 use crate::group::{Group, Standing};
 use crate::handlers::members;
 use crate::metrics::{Cause, Metrics, RpcTimer};
-use crate::peers::links::{ForwardError, Links};
+use crate::peers::links::{ForwardError, Links, Patience};
 
 /// Answers the calls of one or more request codes.
 pub trait Handler: Send + Sync + 'static {
@@ -56,6 +56,11 @@ impl Dispatcher {
     /// Counts the time until a call of this code is answered.
     pub fn timer(&self, code: i32) -> Option<RpcTimer> {
         self.row(code).map(|row| RpcTimer::start(row.rpc.clone()))
+    }
+
+    /// True while this replica may answer what only the leader answers.
+    pub fn leads(&self) -> bool {
+        self.group.leads()
     }
 
     /// Finds the place for a call and hands it over.
@@ -93,7 +98,12 @@ impl Dispatcher {
     }
 
     async fn follow_leader(self: Arc<Self>, call: Call) {
+        let mut tried = false;
         loop {
+            if tried && call.is_superseded() {
+                return no_leader(call);
+            }
+            tried = true;
             if Instant::now() >= call.deadline || call.reply.is_closed() {
                 self.metrics.rejected(Cause::NoLeader);
                 no_leader(call);
@@ -105,32 +115,42 @@ impl Dispatcher {
                     row.handler.handle(call);
                     return;
                 }
-                Standing::Following { leader } => match self.links.forward(leader, &call).await {
-                    Ok(response) => {
-                        self.metrics.forwarded();
-                        relay(call, response);
-                        return;
+                Standing::Following { leader } => {
+                    match self.links.forward(leader, &call, self.patience(&call)).await {
+                        Ok(response) => {
+                            self.metrics.forwarded();
+                            relay(call, response);
+                            return;
+                        }
+                        Err(ForwardError::NotProposed) => self.group.changed(call.deadline).await,
+                        Err(ForwardError::Unknown(_)) if self.repeatable(&call) => {
+                            self.group.changed(call.deadline).await
+                        }
+                        Err(ForwardError::Unknown(reason)) => {
+                            debug!(code = call.request.header.code, leader, %reason, "forwarded call has no known outcome");
+                            self.metrics.unknown_outcome();
+                            unknown(call);
+                            return;
+                        }
                     }
-                    Err(ForwardError::NotProposed) => self.group.changed(call.deadline).await,
-                    Err(ForwardError::Unknown(_)) if self.repeatable(&call) => {
-                        self.group.changed(call.deadline).await
-                    }
-                    Err(ForwardError::Unknown(reason)) => {
-                        debug!(code = call.request.header.code, leader, %reason, "forwarded call has no known outcome");
-                        self.metrics.unknown_outcome();
-                        unknown(call);
-                        return;
-                    }
-                },
+                }
                 Standing::Unsettled => self.group.changed(call.deadline).await,
             }
         }
     }
 
+    fn patience(&self, call: &Call) -> Patience {
+        if self.repeatable(call) { Patience::UntilDeposed } else { Patience::UntilDeadline }
+    }
+
     /// True when doing it twice is no worse than doing it once.
     fn repeatable(&self, call: &Call) -> bool {
         let reads = self.row(call.code().as_i32()).is_some_and(|row| row.access != Access::Propose);
-        reads || call.code() == RequestCode::UpdateConsumerOffset
+        let harmless = matches!(
+            call.code(),
+            RequestCode::UpdateConsumerOffset | RequestCode::LockBatchMq | RequestCode::UnlockBatchMq
+        );
+        reads || harmless
     }
 
     fn row(&self, code: i32) -> Option<&Row> {

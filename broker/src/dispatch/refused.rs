@@ -8,14 +8,11 @@ pub fn reason(code: Code) -> Option<&'static str> {
         12 => "queries by key are not part of this version",
         36 => "retries by the broker are not part of this version, clients retry by themselves",
         37 | 39 | 323 => "transactions are not part of this version",
-        41 | 42 => "ordered consumption locks are not part of this version",
         45 => "delayed messages are not part of this version",
         60 | 61 => "there is no store of timed messages here",
-        324..=326 => "request-reply is not part of this version",
-        361 => "lite pull is not part of this version",
         370 => "recall is not part of this version",
         400..=402 | 200_050..=200_056 | 200_151 => "pop consumption is not part of this version",
-        40 | 220 | 221 | 307 | 309 => "a broker sends this to clients",
+        40 | 220 | 221 | 326 => "a broker sends this to clients",
         100..=105
         | 205
         | 206

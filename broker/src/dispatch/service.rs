@@ -77,6 +77,13 @@ impl Service for ClientService {
         let timer = self.dispatcher.timer(code.as_i32());
         let reply = Reply::to_client(connection.clone(), request.is_oneway(), permit, timer);
         let deadline = Instant::now() + self.dispatcher.hold(code.as_i32());
-        self.dispatcher.dispatch(Call { request, caller, deadline, commit_taken: false, reply });
+        self.dispatcher.dispatch(Call {
+            request,
+            caller,
+            deadline,
+            commit_taken: false,
+            superseded: None,
+            reply,
+        });
     }
 }

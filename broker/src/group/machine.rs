@@ -8,10 +8,10 @@ use std::sync::Arc;
 use flotilla_core::{Answer, Effects, EntryContext, Tables};
 use flotilla_raft_store::raft::{Applied, InstallError, Machine};
 use flotilla_raft_store::types::EntryKind;
-use tokio::sync::mpsc;
 
 use super::SharedTables;
 use crate::long_poll::LongPolls;
+use crate::news::News;
 use crate::series::Series;
 use crate::views::ConsumeQueues;
 
@@ -31,8 +31,8 @@ pub struct Place {
     pub physical_offset: i64,
 }
 
-/// What apply tells the leader's duties. Sent to the I/O runtime; bounded by the changes of topics and groups.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What apply tells the duties of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// Topics were made, changed or deleted.
     Topics,
@@ -40,6 +40,8 @@ pub enum Change {
     Members(Arc<str>),
     /// Settings of the group changed.
     Settings,
+    /// A member was taken out of a group as gone: group and client id.
+    Dropped(Arc<str>, Arc<str>),
 }
 
 /// The broker's replicated state machine.
@@ -49,7 +51,7 @@ pub struct BrokerMachine {
     pub polls: Arc<LongPolls>,
     /// Counts what this replica stores as leader.
     pub series: Arc<Series>,
-    pub changes: mpsc::UnboundedSender<Change>,
+    pub changes: Arc<News<Change>>,
 }
 
 impl Machine for BrokerMachine {
@@ -95,13 +97,16 @@ impl Machine for BrokerMachine {
         }
         // The permission of the broker is part of every topic as the name servers see it.
         if !effects.topics_changed.is_empty() || effects.settings_changed {
-            self.tell(Change::Topics);
+            self.changes.tell(Change::Topics);
         }
         if effects.settings_changed {
-            self.tell(Change::Settings);
+            self.changes.tell(Change::Settings);
         }
         for group in &effects.members_changed {
-            self.tell(Change::Members(group.clone()));
+            self.changes.tell(Change::Members(group.clone()));
+        }
+        for (group, client_id) in &effects.members_dropped {
+            self.changes.tell(Change::Dropped(group.clone(), client_id.clone()));
         }
         let appended = if entry.awaited {
             effects
@@ -129,15 +134,7 @@ impl Machine for BrokerMachine {
         *self.tables.write() = tables;
         // Held pulls may find here what they wait for, or have to look elsewhere.
         self.polls.recheck_all();
-        self.tell(Change::Topics);
-        self.tell(Change::Settings);
+        self.changes.tell_anything();
         Ok(())
-    }
-}
-
-impl BrokerMachine {
-    fn tell(&self, change: Change) {
-        // The receiver is gone only while the node stops.
-        let _ = self.changes.send(change);
     }
 }

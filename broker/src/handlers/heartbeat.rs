@@ -25,10 +25,15 @@ use crate::call::Call;
 use crate::dispatch::Handler;
 use crate::group::Group;
 use crate::leader::LeaderCalls;
+use crate::leader::calls::CallError;
 use crate::sessions::Sessions;
+use crate::wall_clock::now_ms;
 
 /// How long a join is tried: the client's next heartbeat comes after 30 s.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Pause before a join whose outcome is unknown is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes heartbeats.
 pub struct HeartbeatHandler {
@@ -56,16 +61,24 @@ impl HeartbeatHandler {
         if let Err(remark) = check(&data) {
             return call.refuse(ResponseCode::InvalidParameter, remark);
         }
+        let consumers: Vec<(Arc<str>, Member)> = data
+            .consumer_data_set
+            .iter()
+            .map(|consumer| {
+                (Arc::from(consumer.group_name.as_str()), member(&data.client_id, consumer, &call))
+            })
+            .collect();
         if let Some(connection) = &call.caller.connection {
+            let header = &call.request.header;
+            self.sessions.describe(connection.id(), header.language.code(), header.version, now_ms());
             let producers =
                 data.producer_data_set.iter().map(|producer| Arc::from(producer.group_name.as_str()));
-            let consumers =
-                data.consumer_data_set.iter().map(|consumer| Arc::from(consumer.group_name.as_str()));
-            self.sessions.heartbeat(connection.id(), &data.client_id, producers, consumers);
+            let groups = consumers.iter().map(|(group, _)| group.clone());
+            self.sessions.heartbeat(connection.id(), &data.client_id, producers, groups);
+            self.sessions.remember(connection.id(), consumers.iter().cloned());
         }
-        for consumer in &data.consumer_data_set {
-            let member = member(&data.client_id, consumer, &call);
-            self.joins.ensure(Arc::from(consumer.group_name.as_str()), member);
+        for (group, member) in consumers {
+            self.joins.ensure(group, member);
         }
         done(call);
     }
@@ -74,6 +87,11 @@ impl HeartbeatHandler {
 /// What a heartbeat brings goes into the log, so its names and sizes have limits. Source of the names' form: Validators 5.3.3.
 fn check(data: &HeartbeatData) -> Result<(), String> {
     check_client_id(&data.client_id)?;
+    for producer in &data.producer_data_set {
+        if producer.group_name.len() > PRODUCER_GROUP_SIZE_MAX {
+            return Err(format!("producer group of more than {PRODUCER_GROUP_SIZE_MAX} bytes"));
+        }
+    }
     for consumer in &data.consumer_data_set {
         names::check_group(&consumer.group_name).map_err(|error| error.to_string())?;
         if consumer.subscription_data_set.len() > SUBSCRIPTIONS_MAX {
@@ -92,6 +110,8 @@ fn check(data: &HeartbeatData) -> Result<(), String> {
     Ok(())
 }
 
+/// Bytes of a producer group's name: it travels to the leader.
+const PRODUCER_GROUP_SIZE_MAX: usize = 255;
 /// Topics that one member may subscribe.
 const SUBSCRIPTIONS_MAX: usize = 4096;
 /// Bytes of a subscription's expression.
@@ -192,13 +212,18 @@ impl Joins {
     /// Proposes what is new about a member, and again what a later heartbeat has changed meanwhile.
     async fn join(self: Arc<Self>, key: Key) {
         let deadline = Instant::now() + JOIN_PATIENCE;
-        while let Some(member) = self.description(&key) {
+        'again: while let Some(member) = self.description(&key) {
             for command in news(&self.group, &key.0, &member) {
                 let what = command.name();
                 if self.description(&key).is_none() {
                     return;
                 }
                 let answer = self.leader.propose(command, deadline).await;
+                if answer == Err(CallError::Unknown) && Instant::now() < deadline {
+                    // Its leader may be gone: what is new is looked up again. Twice does no harm.
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                    continue 'again;
+                }
                 if !matches!(answer, Ok(Answer::Done | Answer::Unchanged)) {
                     // What was refused would be refused again; what found no leader comes with the next heartbeat.
                     debug!(group = %key.0, client = %key.1, what, ?answer, "heartbeat's news is not in the log");

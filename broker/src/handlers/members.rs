@@ -83,6 +83,7 @@ pub fn incomplete(call: Call, why: &str) {
 pub struct ConsumerListEntry {
     pub dispatcher: Arc<Dispatcher>,
     pub sessions: Arc<Sessions>,
+    pub joins: Arc<Joins>,
     pub group: Group,
     pub leader_side: ConsumerListHandler,
 }
@@ -93,8 +94,21 @@ impl Handler for ConsumerListEntry {
             && let Some(name) = call.request.header.ext.get("consumerGroup")
         {
             call.caller.client_id = self.sessions.consumer_of(connection.id(), name);
+            self.heal(name, call.caller.client_id.as_deref());
         }
         if self.group.leads() { self.leader_side.handle(call) } else { self.dispatcher.to_leader(call) }
+    }
+}
+
+impl ConsumerListEntry {
+    /// A member that was dropped although it is connected joins again when it asks, and not only at its next heartbeat.
+    fn heal(&self, group: &str, asker: Option<&str>) {
+        let Some(asker) = asker.filter(|asker| self.group.tables().member(group, asker).is_none()) else {
+            return;
+        };
+        if let Some(member) = self.sessions.member(group, asker) {
+            self.joins.ensure(Arc::from(group), member);
+        }
     }
 }
 

@@ -2,18 +2,22 @@
 
 pub mod broker_config;
 pub mod broker_stats;
+pub mod clients;
 pub mod cluster;
 pub mod heartbeat;
+pub mod locks;
 pub mod members;
 pub mod offsets;
 pub mod pull;
 pub mod queues;
+pub mod reply;
 pub mod respond;
 pub mod runtime_info;
 pub mod send;
 pub mod send_answer;
 pub mod topics;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +32,7 @@ use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
 use crate::group::encoder::Encoder;
 use crate::group::proposer::InFlight;
-use crate::leader::LeaderCalls;
+use crate::leader::{LeaderCalls, Locks, Relays};
 use crate::limits::PULL_HOLD_MAX;
 use crate::long_poll::LongPolls;
 use crate::metrics::Metrics;
@@ -44,6 +48,10 @@ pub struct Parts {
     pub dispatcher: Arc<Dispatcher>,
     pub leader: Arc<LeaderCalls>,
     pub sessions: Arc<Sessions>,
+    pub relays: Arc<Relays>,
+    pub locks: Arc<Locks>,
+    /// Address that goes into messages.
+    pub store_host: SocketAddr,
     pub offsets: Arc<offsets::PendingOffsets>,
     pub views: Arc<ConsumeQueues>,
     pub polls: Arc<LongPolls>,
@@ -85,6 +93,7 @@ pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
         table.add(code, Leader, Propose, send_hold, send.clone());
     }
     table.add(Code::PullMessage, LocalIfFound, Read, PULL, Arc::new(pulls.clone()));
+    table.add(Code::LitePullMessage, LocalIfFound, Read, PULL, Arc::new(pulls.clone()));
     table.add(Code::QueryConsumerOffset, Leader, Read, QUICK, offsets.clone());
     table.add(Code::UpdateConsumerOffset, Leader, Propose, QUICK, offsets);
     table.add(Code::SearchOffsetByTimestamp, Leader, Read, QUICK, queues.clone());
@@ -96,6 +105,17 @@ pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
     table.add(Code::CheckClientConfig, Local, Session, QUICK, heartbeat);
     table.add(Code::UnregisterClient, Local, Session, QUICK, Arc::new(unregister_handler(&parts)));
     table.add(Code::GetConsumerListByGroup, LocalIfFound, Session, QUICK, Arc::new(list_handler(&parts)));
+    let locks: Arc<dyn Handler> = Arc::new(lock_handler(&parts));
+    table.add(Code::LockBatchMq, LocalIfFound, Propose, locks::HOLD, locks.clone());
+    table.add(Code::UnlockBatchMq, LocalIfFound, Propose, locks::HOLD, locks);
+    let replies: Arc<dyn Handler> = Arc::new(reply_handler(&parts));
+    for code in reply::CODES {
+        table.add(code, Leader, Propose, send_hold, replies.clone());
+    }
+    let clients: Arc<dyn Handler> = Arc::new(client_handler(&parts));
+    table.add(Code::GetConsumerRunningInfo, Leader, Read, clients::HOLD, clients.clone());
+    table.add(Code::ConsumeMessageDirectly, Leader, Propose, clients::HOLD, clients.clone());
+    table.add(Code::InvokeBrokerToGetConsumerStatus, Leader, Read, clients::HOLD, clients);
     table.add(Code::UpdateAndCreateTopic, Leader, Propose, ADMIN, topics.clone());
     table.add(Code::GetAllTopicConfig, Leader, Read, ADMIN, topics.clone());
     table.add(Code::GetTopicConfig, Leader, Read, ADMIN, topics.clone());
@@ -126,6 +146,8 @@ fn pull_handler(parts: &Parts) -> pull::PullHandler {
             true => PULL_HOLD_MAX,
             false => parts.config.serving.short_polling,
         },
+        lite_pull: parts.config.serving.lite_pull,
+        host: parts.config.identity.advertised_host.clone(),
     };
     pull::PullHandler { inner: Arc::new(inner) }
 }
@@ -182,12 +204,50 @@ fn list_handler(parts: &Parts) -> members::ConsumerListEntry {
     members::ConsumerListEntry {
         dispatcher: parts.dispatcher.clone(),
         sessions: parts.sessions.clone(),
+        joins: parts.joins.clone(),
         group: parts.group.clone(),
         leader_side: members::ConsumerListHandler {
             group: parts.group.clone(),
             dispatcher: parts.dispatcher.clone(),
             runtime: parts.runtime.clone(),
         },
+    }
+}
+
+fn lock_handler(parts: &Parts) -> locks::LockEntry {
+    locks::LockEntry {
+        dispatcher: parts.dispatcher.clone(),
+        leader_side: locks::LockHandler {
+            locks: parts.locks.clone(),
+            dispatcher: parts.dispatcher.clone(),
+            runtime: parts.runtime.clone(),
+        },
+        late: Arc::default(),
+    }
+}
+
+fn reply_handler(parts: &Parts) -> reply::ReplyHandler {
+    let inner = reply::Replies {
+        group: parts.group.clone(),
+        dispatcher: parts.dispatcher.clone(),
+        relays: parts.relays.clone(),
+        runtime: parts.runtime.clone(),
+        broker_name: parts.config.identity.broker_name.clone(),
+        store_host: parts.store_host,
+        region: parts.config.identity.region.clone(),
+        trace_on: parts.config.identity.trace_on,
+        store: parts.config.serving.store_replies,
+    };
+    reply::ReplyHandler { inner: Arc::new(inner) }
+}
+
+fn client_handler(parts: &Parts) -> clients::ClientHandler {
+    clients::ClientHandler {
+        group: parts.group.clone(),
+        relays: parts.relays.clone(),
+        log: parts.log.clone(),
+        runtime: parts.runtime.clone(),
+        broker_name: parts.config.identity.broker_name.clone(),
     }
 }
 

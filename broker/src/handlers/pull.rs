@@ -1,4 +1,4 @@
-//! PULL_MESSAGE (11): messages of a queue from an offset on, at once or when they come.
+//! PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): messages of a queue from an offset on, at once or when they come.
 //!
 //! Any replica answers with messages that it has applied. What depends on where the queue ends (codes 19, 20 and 21 make a
 //! client move or persist an offset) is said by the leader alone, after it has applied its own term's first entry; another
@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use flotilla_core::QueueRange;
 use flotilla_core::rules::{OffsetDecision, TagFilter, decide_pull_offset};
+use flotilla_core::{GroupMembers, MessageModel, QueueRange};
 use flotilla_raft_store::log::LogReader;
-use flotilla_remoting::code::ResponseCode;
+use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::headers::{PullMessageRequest, PullMessageResponse};
 use flotilla_remoting::names;
 use tokio::runtime::Handle;
@@ -53,6 +53,9 @@ pub struct Pulls {
     pub joins: Arc<Joins>,
     /// Longest time that a pull waits, whatever its client asks for.
     pub hold_max: Duration,
+    /// `litePullMessageEnable`, and the host that its refusal names.
+    pub lite_pull: bool,
+    pub host: String,
 }
 
 /// A pull after its checks.
@@ -172,7 +175,7 @@ impl Pulls {
             Ok(request) => request,
             Err(error) => return bad_header(call, &error),
         };
-        let checked = self.check(&request);
+        let checked = self.check(&call, &request);
         let wish = self.wish(&request, call.deadline);
         let group: Arc<str> = Arc::from(request.consumer_group);
         if let Ok(checked) = &checked
@@ -219,13 +222,17 @@ impl Pulls {
     }
 
     /// The checks of a pull, in the order of RocketMQ. Source: PullMessageProcessor 5.3.3.
-    fn check(&self, request: &PullMessageRequest<'_>) -> Result<Checked, Refusal> {
+    fn check(&self, call: &Call, request: &PullMessageRequest<'_>) -> Result<Checked, Refusal> {
         let (group_name, topic_name) = (request.consumer_group, request.topic);
         names::check_group(group_name)
             .map_err(|error| (ResponseCode::InvalidParameter, error.to_string()))?;
         let tables = self.group.tables();
         if !tables.settings().broker_permission.is_readable() {
             return Err((ResponseCode::NoPermission, "the broker pulling message is forbidden".to_owned()));
+        }
+        if call.code() == RequestCode::LitePullMessage && !self.lite_pull {
+            let remark = format!("the broker[{}] for lite pull consumer is forbidden", self.host);
+            return Err((ResponseCode::NoPermission, remark));
         }
         match tables.group(group_name) {
             Some(group) if !group.consume_enable => {
@@ -265,8 +272,14 @@ impl Pulls {
         let filter = if request.flags().has_subscription() {
             filter(request.expression_type.unwrap_or("TAG"), request.subscription.unwrap_or("*"))?
         } else {
-            let subscription =
-                tables.members(group_name).and_then(|members| members.subscription(topic_name));
+            let members = tables.members(group_name);
+            if let Some(MessageModel::Broadcasting) = members.and_then(GroupMembers::message_model)
+                && tables.group(group_name).is_some_and(|group| !group.consume_broadcast_enable)
+            {
+                let remark = format!("the consumer group[{group_name}] can not consume by broadcast way");
+                return Err((ResponseCode::NoPermission, remark));
+            }
+            let subscription = members.and_then(|members| members.subscription(topic_name));
             let Some(subscription) = subscription else {
                 let remark = format!(
                     "the consumer's subscription not exist, group: {group_name}, topic: {topic_name}"

@@ -2,9 +2,13 @@
 
 pub mod bootstrap;
 pub mod calls;
+pub mod locks;
 pub mod members;
 pub mod notices;
+pub mod relays;
 pub mod reports;
 
 pub use calls::LeaderCalls;
+pub use locks::Locks;
+pub use relays::Relays;
 pub use reports::Reports;

@@ -2,20 +2,21 @@
 //! change is applied, at most once per group in [`NOTICE_INTERVAL`], through whichever replica holds each member's
 //! connection (FAILOVER.md 14).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use flotilla_core::MessageModel;
 use flotilla_remoting::code::RequestCode;
 use flotilla_remoting::ext::ExtFields;
 use flotilla_remoting::frame::Frame;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::reports::Reports;
 use crate::group::Group;
 use crate::limits::NOTICE_INTERVAL;
+use crate::news::News;
 use crate::peers::links::Links;
 use crate::peers::wire;
 use crate::sessions::Sessions;
@@ -29,8 +30,8 @@ pub struct Notices {
 }
 
 impl Notices {
-    /// Runs until the channel of changed groups closes. Dropped, it gives up the requests under way.
-    pub async fn run(self, mut changed: mpsc::UnboundedReceiver<Arc<str>>) {
+    /// Runs for ever. Dropped, it gives up the requests under way.
+    pub async fn run(self, changed: Arc<News<Arc<str>>>) {
         // Group -> when its next notice is due. Entries leave when their interval is over.
         let mut due: HashMap<Arc<str>, (Instant, bool)> = HashMap::new();
         let mut under_way = JoinSet::new();
@@ -44,13 +45,15 @@ impl Notices {
             };
             tokio::select! {
                 Some(_) = under_way.join_next() => {}
-                group = changed.recv() => {
-                    let Some(group) = group else { return };
-                    match due.get_mut(&group) {
-                        Some((_, again)) => *again = true,
-                        None => {
-                            self.notify(&group, &mut under_way);
-                            due.insert(group, (Instant::now() + NOTICE_INTERVAL, false));
+                batch = changed.take() => {
+                    let groups = if batch.anything { self.all_groups() } else { batch.items };
+                    for group in groups {
+                        match due.get_mut(&group) {
+                            Some((_, again)) => *again = true,
+                            None => {
+                                self.notify(&group, &mut under_way);
+                                due.insert(group, (Instant::now() + NOTICE_INTERVAL, false));
+                            }
                         }
                     }
                 }
@@ -69,6 +72,11 @@ impl Notices {
         }
     }
 
+    fn all_groups(&self) -> HashSet<Arc<str>> {
+        let tables = self.group.tables();
+        tables.groups_with_members().into_iter().map(|(group, _)| group.clone()).collect()
+    }
+
     /// Tells the members here at once, and those elsewhere in one request to each replica that holds some: nobody waits
     /// for a replica that hangs. A group's next notice comes no earlier than this one's requests end, so that no replica has
     /// two of the same group under way.
@@ -82,7 +90,14 @@ impl Notices {
             if !wanted {
                 return;
             }
-            tables.members(group).map(|members| members.client_ids().cloned().collect()).unwrap_or_default()
+            match tables.members(group) {
+                // Each member of a broadcasting group reads all queues whoever else is there: there is nothing to divide anew.
+                // Source: ConsumerManager.registerConsumer 5.3.3.
+                Some(members) if members.message_model() != Some(MessageModel::Broadcasting) => {
+                    members.client_ids().cloned().collect()
+                }
+                Some(_) | None => return,
+            }
         };
         let mut ext = ExtFields::default();
         ext.insert("consumerGroup", group);

@@ -13,11 +13,15 @@ use crate::peers::links::Links;
 use crate::peers::wire;
 use crate::sessions::Sessions;
 use crate::sessions::presence::Presence;
+use crate::sessions::producers::Producer;
 
 type Member = (Arc<str>, Arc<str>);
 
 /// A report is repeated after this time although nothing has changed, so that a lost one is made good.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same for the longer report of producers, which only tools and checks of transactions need.
+const PRODUCER_REPORT_INTERVAL: Duration = Duration::from_secs(3);
 
 /// The reports that reached this replica while it leads.
 #[derive(Default)]
@@ -31,10 +35,13 @@ struct State {
     presence: Option<Presence>,
     /// Reports that came before this replica knew that it leads; the first look of the new term takes them in.
     early: HashMap<u64, Early>,
+    /// Producers by replica, each list with the number of the stream that it came over.
+    producers: HashMap<u64, (u64, Vec<Producer>)>,
 }
 
 struct Early {
     stream: u64,
+    at: Instant,
     members: Vec<Member>,
 }
 
@@ -43,17 +50,39 @@ const OWN_STREAM: u64 = 0;
 
 impl Reports {
     /// Takes a replica's whole list, which came over the stream with this number.
-    pub fn report(&self, replica: u64, stream: u64, members: Vec<Member>) {
+    pub fn report(&self, replica: u64, stream: u64, members: Vec<Member>, now: Instant) {
         let mut state = self.state.lock();
         match &mut state.presence {
-            Some(presence) => presence.report(replica, stream, members),
-            None => drop(state.early.insert(replica, Early { stream, members })),
+            Some(presence) => presence.report(replica, stream, members, now),
+            None => drop(state.early.insert(replica, Early { stream, at: now, members })),
         }
+    }
+
+    /// Takes a replica's whole list of producers.
+    pub fn report_producers(&self, replica: u64, stream: u64, producers: Vec<Producer>) {
+        self.state.lock().producers.insert(replica, (stream, producers));
+    }
+
+    /// Replicas that hold a connection of this client as a producer.
+    pub fn producer_holders(&self, client_id: &str) -> Vec<u64> {
+        let state = self.state.lock();
+        let holds = |list: &[Producer]| list.iter().any(|producer| &*producer.client_id == client_id);
+        let mut holders: Vec<u64> = state
+            .producers
+            .iter()
+            .filter(|(_, (_, list))| holds(list))
+            .map(|(replica, _)| *replica)
+            .collect();
+        holders.sort_unstable();
+        holders
     }
 
     /// A stream of a replica has ended.
     pub fn replica_lost(&self, replica: u64, stream: u64, now: Instant) {
         let mut state = self.state.lock();
+        if state.producers.get(&replica).is_some_and(|(over, _)| *over == stream) {
+            state.producers.remove(&replica);
+        }
         if state.early.get(&replica).is_some_and(|early| early.stream == stream) {
             state.early.remove(&replica);
         }
@@ -85,23 +114,26 @@ impl Reports {
             state.term = term;
             let mut presence = Presence::new(now, PRESENCE_GRACE);
             for (replica, early) in state.early.drain() {
-                presence.report(replica, early.stream, early.members);
+                presence.report(replica, early.stream, early.members, early.at);
             }
             state.presence = Some(presence);
         }
         let Some(presence) = &mut state.presence else { return Vec::new() };
-        presence.report(own.0, OWN_STREAM, own.1);
+        presence.report(own.0, OWN_STREAM, own.1, now);
         presence.gone(all, peers, now)
     }
 
     /// This replica does not lead: what it knew of others is stale.
     pub fn deposed(&self) {
         let mut state = self.state.lock();
-        state.presence = None;
+        // Only at the change: what comes afterwards is for the term in which this replica may lead again.
+        if state.presence.take().is_some() {
+            state.producers.clear();
+        }
     }
 }
 
-/// Tells the leader who is connected here: on each change, on each new leader, and once a second. Runs until stopped.
+/// Tells the leader who is connected here: on each change, on each new leader, and every now and then. Runs until stopped.
 pub async fn report_to_leader(
     group: Group,
     links: Arc<Links>,
@@ -109,20 +141,72 @@ pub async fn report_to_leader(
     stop: CancellationToken,
 ) {
     let mut changes = sessions.watch();
+    let mut producer_changes = sessions.watch_producers();
     let mut status = group.leadership();
+    // Whom which producers were told to, in which term, and when.
+    let mut told: Option<((u64, u64, u64), Instant)> = None;
     loop {
-        if let Standing::Following { leader } = group.standing() {
-            let report = wire::presence(&sessions.consumers());
-            // A report that did not arrive is repeated within a second.
-            let _ = links.tell(leader, report, REPORT_INTERVAL).await;
-        }
-        let known = status.borrow_and_update().leader;
+        let (known, term) = {
+            let status = status.borrow_and_update();
+            (status.leader, status.term)
+        };
+        changes.mark_unchanged();
         let new_leader = status.wait_for(|status| status.leader != known);
+        let telling = async {
+            if let Standing::Following { leader } = group.standing() {
+                let report = wire::presence(&sessions.consumers());
+                // A report that did not arrive is repeated within a second.
+                let _ = links.tell(leader, report, REPORT_INTERVAL).await;
+                let now = (leader, term, *producer_changes.borrow_and_update());
+                if told.is_none_or(|(then, at)| then != now || at.elapsed() >= PRODUCER_REPORT_INTERVAL) {
+                    let report = wire::producers(&sessions.producers());
+                    let arrived = links.tell(leader, report, REPORT_INTERVAL).await.is_ok();
+                    told = arrived.then(|| (now, Instant::now()));
+                }
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                _ = producer_changes.changed() => {}
+                () = tokio::time::sleep(REPORT_INTERVAL) => {}
+            }
+        };
+        // A leader that hangs does not hold up the report to its successor.
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = changes.changed() => {}
             _ = new_leader => {}
-            () = tokio::time::sleep(REPORT_INTERVAL) => {}
+            () = telling => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn producer(client: &str) -> Producer {
+        Producer {
+            group: Arc::from("p"),
+            client_id: Arc::from(client),
+            address: Arc::from("10.0.0.1:1"),
+            language: 0,
+            version: 479,
+            heard_ms: 5,
+        }
+    }
+
+    #[test]
+    fn producers_are_found_where_they_were_reported_until_the_stream_ends() {
+        let reports = Reports::default();
+        // Before the first look of a term as well as after it.
+        reports.report_producers(1, 1, vec![producer("a"), producer("b")]);
+        assert_eq!(reports.producer_holders("a"), [1]);
+        reports.gone(7, (0, Vec::new()), Vec::new(), &[0, 1, 2], Instant::now());
+        reports.report_producers(2, 5, vec![producer("a")]);
+        assert_eq!((reports.producer_holders("a"), reports.producer_holders("b")), (vec![1, 2], vec![1]));
+        reports.replica_lost(1, 9, Instant::now());
+        reports.replica_lost(2, 5, Instant::now());
+        assert_eq!(reports.producer_holders("a"), [1]);
+        reports.deposed();
+        assert!(reports.producer_holders("a").is_empty(), "what it knew of others is stale");
     }
 }

@@ -26,6 +26,18 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// A call with less time left than this is not sent: its answer could not come back in time.
 const LEFT_MIN: Duration = Duration::from_millis(5);
 
+/// Time in which a leader that was replaced still tells what became of a request: one that hangs never will.
+const DEPOSED_ANSWER_TIME: Duration = Duration::from_millis(300);
+
+/// How long the answer to a request that has left is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Until the deadline: asked again, it might be done twice.
+    UntilDeadline,
+    /// Until somebody else leads: asking again does no harm.
+    UntilDeposed,
+}
+
 /// Why a forwarded call has no answer.
 #[derive(Debug, Error)]
 pub enum ForwardError {
@@ -78,11 +90,11 @@ impl Links {
     ///
     /// # Errors
     /// [`ForwardError`] tells whether the call may be tried again.
-    pub async fn forward(&self, peer: u64, call: &Call) -> Result<Frame, ForwardError> {
+    pub async fn forward(&self, peer: u64, call: &Call, patience: Patience) -> Result<Frame, ForwardError> {
         let client_id = call.caller.client_id.as_deref();
         // One-way requests travel as two-way ones, so that a lost one can be sent again (FAILOVER.md 9).
         let envelope = |left| wire::forward(&call.request, call.caller.address, client_id, left);
-        let answer = self.ask_leader(peer, call.deadline, envelope).await?;
+        let answer = self.ask_leader(peer, call.deadline, patience, envelope).await?;
         match answer.header.code {
             wire::ANSWERED => {
                 let mut response =
@@ -106,7 +118,8 @@ impl Links {
         timeout: Duration,
     ) -> Result<Answer, ForwardError> {
         let frame = |_| wire::request(wire::PROPOSE, command.encode());
-        let answer = self.ask_leader(peer, Instant::now() + timeout, frame).await?;
+        let patience = Patience::UntilDeposed;
+        let answer = self.ask_leader(peer, Instant::now() + timeout, patience, frame).await?;
         match answer.header.code {
             wire::ANSWERED => {
                 Answer::decode(&answer.body).map_err(|error| ForwardError::Unknown(error.to_string()))
@@ -121,9 +134,7 @@ impl Links {
     /// # Errors
     /// The peer was not reached, or did not confirm in time.
     pub async fn tell(&self, peer: u64, frame: Frame, timeout: Duration) -> Result<(), ForwardError> {
-        let deadline = Instant::now() + timeout;
-        let connection = self.connection(peer, deadline).await?;
-        let answer = exchange(&connection, deadline, |_| frame).await?;
+        let answer = self.ask(peer, Instant::now() + timeout, |_| frame).await?;
         match answer.header.code {
             wire::ANSWERED => Ok(()),
             wire::NOT_PROPOSED => Err(ForwardError::NotProposed),
@@ -131,21 +142,52 @@ impl Links {
         }
     }
 
-    /// Sends to the leader. Who waits for the connection gives up when another leader is known, or at its deadline.
-    async fn ask_leader(
+    /// Sends a request to a peer and gives the answer, whatever it says.
+    ///
+    /// # Errors
+    /// The peer was not reached, or did not answer in time.
+    pub async fn ask(
         &self,
         peer: u64,
         deadline: Instant,
         frame: impl FnOnce(Duration) -> Frame,
     ) -> Result<Frame, ForwardError> {
+        let connection = self.connection(peer, deadline).await?;
+        exchange(&connection, deadline, frame).await
+    }
+
+    /// Sends to the leader. Who waits for the connection gives up when another leader is known, or at its deadline.
+    async fn ask_leader(
+        &self,
+        peer: u64,
+        deadline: Instant,
+        patience: Patience,
+        frame: impl FnOnce(Duration) -> Frame,
+    ) -> Result<Frame, ForwardError> {
         let mut leadership = self.replica.leadership();
-        let deposed = leadership.wait_for(|known| known.leader.is_some_and(|leader| leader != peer));
+        let deposed = async move {
+            let _ = leadership.wait_for(|known| known.leader.is_some_and(|leader| leader != peer)).await;
+        };
+        tokio::pin!(deposed);
         let connection = tokio::select! {
             biased;
             connection = self.connection(peer, deadline) => connection?,
-            _ = deposed => return Err(ForwardError::NotProposed),
+            () = &mut deposed => return Err(ForwardError::NotProposed),
         };
-        exchange(&connection, deadline, frame).await
+        let given_up = async {
+            match patience {
+                Patience::UntilDeposed => {
+                    deposed.await;
+                    tokio::time::sleep(DEPOSED_ANSWER_TIME).await;
+                }
+                Patience::UntilDeadline => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = exchange(&connection, deadline, frame) => answer,
+            () = given_up => Err(ForwardError::Unknown("another replica leads".to_owned())),
+        }
     }
 
     async fn connection(&self, peer: u64, deadline: Instant) -> Result<Arc<Connection>, ForwardError> {

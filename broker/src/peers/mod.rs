@@ -5,5 +5,6 @@
 //! ordinary remoting frames travel, with codes of our own ([`wire`]) that no client port answers.
 
 pub mod links;
+mod relay;
 pub mod service;
 pub mod wire;

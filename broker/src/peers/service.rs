@@ -17,7 +17,8 @@ use crate::dispatch::Dispatcher;
 use crate::group::proposer::InFlight;
 use crate::group::{Group, transfer};
 use crate::handlers::offsets::PendingOffsets;
-use crate::leader::Reports;
+use crate::leader::relays::RelayError;
+use crate::leader::{Relays, Reports};
 use crate::limits::PEER_WRITE_BYTES_MAX;
 use crate::sessions::Sessions;
 
@@ -30,6 +31,7 @@ pub struct Peers {
     pub dispatcher: Arc<Dispatcher>,
     pub sessions: Arc<Sessions>,
     pub reports: Arc<Reports>,
+    pub relays: Arc<Relays>,
     pub in_flight: Arc<InFlight>,
     pub offsets: Arc<PendingOffsets>,
     pub budget: ByteBudget,
@@ -91,7 +93,11 @@ impl Service for PeerStream {
             wire::FORWARD => self.forwarded(connection, opaque, request, permit),
             wire::PROPOSE => self.propose(connection, opaque, request),
             wire::PRESENCE => wire::present(request.body).map(|members| {
-                self.peers.reports.report(self.from, connection.id(), members);
+                self.peers.reports.report(self.from, connection.id(), members, Instant::now());
+                let _ = connection.send(wire::answered(opaque));
+            }),
+            wire::PRODUCERS => wire::produced(request.body).map(|producers| {
+                self.peers.reports.report_producers(self.from, connection.id(), producers);
                 let _ = connection.send(wire::answered(opaque));
             }),
             wire::DELIVER => wire::delivery(request.body).map(|(clients, frame)| {
@@ -104,6 +110,7 @@ impl Service for PeerStream {
                 let _ = connection.send(wire::answered(opaque));
                 Ok(())
             }
+            wire::RELAY => self.relay(connection, opaque, request),
             wire::TRANSFER => self.transfer(connection, opaque, request),
             _ => Err(wire::WireError::Bad { what: "code" }),
         };
@@ -136,7 +143,33 @@ impl PeerStream {
             deadline: forwarded.deadline,
             // The replica that the client is connected to has taken it.
             commit_taken: true,
+            superseded: None,
             reply,
+        });
+        Ok(())
+    }
+
+    fn relay(
+        &self,
+        connection: &Arc<Connection>,
+        opaque: i32,
+        request: Frame,
+    ) -> Result<(), wire::WireError> {
+        let relayed = wire::relayed(request.body, Instant::now())?;
+        let (relays, connection) = (self.peers.relays.clone(), connection.clone());
+        self.peers.runtime.spawn(async move {
+            let wire::Relayed { onward, deadline, whom, frame } = relayed;
+            let _ = match relays.ask_for_peer(&whom, onward, &frame, deadline).await {
+                Some(Ok(answer)) => connection.send_parts(wire::answered(opaque), vec![answer.encode()]),
+                Some(Err(RelayError::NotConnected)) => {
+                    connection.send(wire::response(wire::NOT_CONNECTED, opaque))
+                }
+                Some(Err(RelayError::TimedOut)) => connection.send(wire::response(wire::TIMED_OUT, opaque)),
+                Some(Err(RelayError::Failed(reason))) => {
+                    connection.send_parts(wire::response(wire::FAILED, opaque), vec![reason.into()])
+                }
+                None => connection.send(wire::not_proposed(opaque)),
+            };
         });
         Ok(())
     }

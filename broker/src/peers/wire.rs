@@ -23,6 +23,8 @@ use flotilla_remoting::ext::ExtFields;
 use flotilla_remoting::frame::{Frame, Header, SerializeType, split_frame};
 use thiserror::Error;
 
+use crate::sessions::producers::Producer;
+
 /// A client's call, wrapped.
 pub const FORWARD: i32 = 31_001;
 /// A command that a follower asks the leader to propose.
@@ -38,14 +40,26 @@ pub const TRANSFER: i32 = 31_005;
 /// Asks for nothing but an answer.
 pub const PING: i32 = 31_006;
 
+/// A request for a client that is connected to the receiving replica, or known to it as the leader.
+pub const RELAY: i32 = 31_007;
+
+/// Which producers are connected to the sending replica.
+pub const PRODUCERS: i32 = 31_020;
+
 /// The call was taken up and the body holds its answer.
 pub const ANSWERED: i32 = 0;
 /// Nothing was done, because the receiver does not lead: the call may be sent again, anywhere.
 pub const NOT_PROPOSED: i32 = 1;
 /// The receiver could not read the request or tried and does not know what came of it.
 pub const FAILED: i32 = 2;
+/// The client that was to be asked is not connected.
+pub const NOT_CONNECTED: i32 = 3;
+/// The client was asked and did not answer in time.
+pub const TIMED_OUT: i32 = 4;
 
-const VERSION: u8 = 1;
+pub use super::relay::{Relayed, relay, relayed};
+
+pub(super) const VERSION: u8 = 1;
 
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum WireError {
@@ -118,6 +132,40 @@ pub fn present(mut body: Bytes) -> Result<Vec<Member>, WireError> {
         members.push((Arc::from(text(&mut body, "group")?), Arc::from(text(&mut body, "client id")?)));
     }
     Ok(members)
+}
+
+/// The producers that a replica holds connections of, in any order.
+pub fn producers(producers: &[Producer]) -> Frame {
+    let mut body = BytesMut::new();
+    body.put_u8(VERSION);
+    body.put_u32_le(u32::try_from(producers.len()).unwrap_or(u32::MAX));
+    for producer in producers {
+        put_text(&mut body, &producer.group);
+        put_text(&mut body, &producer.client_id);
+        put_text(&mut body, &producer.address);
+        body.put_u8(producer.language);
+        body.put_i32_le(producer.version);
+        body.put_i64_le(producer.heard_ms);
+    }
+    request(PRODUCERS, body.freeze())
+}
+
+/// Reads what [`producers`] wrote.
+pub fn produced(mut body: Bytes) -> Result<Vec<Producer>, WireError> {
+    version(&mut body)?;
+    let count = body.try_get_u32_le().map_err(|_| WireError::Short { what: "count" })?;
+    let mut producers = Vec::new();
+    for _ in 0..count {
+        producers.push(Producer {
+            group: Arc::from(text(&mut body, "group")?),
+            client_id: Arc::from(text(&mut body, "client id")?),
+            address: Arc::from(text(&mut body, "address")?),
+            language: body.try_get_u8().map_err(|_| WireError::Short { what: "language" })?,
+            version: body.try_get_i32_le().map_err(|_| WireError::Short { what: "client version" })?,
+            heard_ms: body.try_get_i64_le().map_err(|_| WireError::Short { what: "heartbeat time" })?,
+        });
+    }
+    Ok(producers)
 }
 
 /// A frame for the named clients, to be passed on to each as it is.
@@ -204,7 +252,7 @@ pub fn response(code: i32, opaque: i32) -> Frame {
     Frame { header, body: Bytes::new() }
 }
 
-fn version(body: &mut Bytes) -> Result<(), WireError> {
+pub(super) fn version(body: &mut Bytes) -> Result<(), WireError> {
     match body.try_get_u8() {
         Ok(VERSION) => Ok(()),
         Ok(found) => Err(WireError::Version { found }),
@@ -212,14 +260,14 @@ fn version(body: &mut Bytes) -> Result<(), WireError> {
     }
 }
 
-fn put_text(out: &mut BytesMut, text: &str) {
+pub(super) fn put_text(out: &mut BytesMut, text: &str) {
     debug_assert!(text.len() <= usize::from(u16::MAX), "texts of peers are names and addresses");
     let size = text.len().min(usize::from(u16::MAX));
     out.put_u16_le(size as u16);
     out.put_slice(&text.as_bytes()[..size]);
 }
 
-fn text(body: &mut Bytes, what: &'static str) -> Result<String, WireError> {
+pub(super) fn text(body: &mut Bytes, what: &'static str) -> Result<String, WireError> {
     let size = usize::from(body.try_get_u16_le().map_err(|_| WireError::Short { what })?);
     if body.len() < size {
         return Err(WireError::Short { what });
@@ -259,6 +307,15 @@ mod tests {
     fn reports_deliveries_and_targets_arrive_as_they_were() {
         let members = vec![(Arc::from("group"), Arc::from("client"))];
         assert_eq!(present(presence(&members).body).unwrap(), members);
+        let producer = Producer {
+            group: Arc::from("group"),
+            client_id: Arc::from("client"),
+            address: Arc::from("10.0.0.1:40000"),
+            language: 9,
+            version: 479,
+            heard_ms: 1_700_000_000_000,
+        };
+        assert_eq!(produced(producers(std::slice::from_ref(&producer)).body).unwrap(), [producer]);
         let clients = [Arc::from("client"), Arc::from("other")];
         let (found, frame) = delivery(deliver(&clients, &client_frame()).body).unwrap();
         assert_eq!(found, ["client", "other"]);

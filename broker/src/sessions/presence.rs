@@ -2,12 +2,13 @@
 //!
 //! Pure: time comes in as an argument. A member leaves its group when each replica of the group has said that it holds
 //! no connection of it. A replica that has not reported to this leader, or whose stream has ended, counts as unknown
-//! for a grace time, after that as holding nothing: only a dead one is silent for so long (FAILOVER.md 1).
+//! for a grace time, after that as holding nothing: only a dead one is silent for so long (FAILOVER.md 1). The same goes
+//! for one whose stream is open and which has said nothing for the grace time: it hangs, and its clients with it.
 //!
 //! ```text
 //! silent since the leader's term began --report--> heard
 //!      |                                            |  ^
-//!   grace over                              stream ended | report
+//!   grace over            stream ended, or silent for long | report
 //!      v                                            v  |
 //! holds nothing <-------------grace over--------- lost since
 //! ```
@@ -34,6 +35,7 @@ pub struct Presence {
 struct Heard {
     /// Number of the stream that it came over.
     stream: u64,
+    at: Instant,
     members: HashSet<Member>,
 }
 
@@ -48,8 +50,15 @@ impl Presence {
 
     /// Takes the whole list of members that a replica holds connections of, and the number of the stream that it came
     /// over.
-    pub fn report(&mut self, replica: u64, stream: u64, members: impl IntoIterator<Item = Member>) {
-        self.replicas.insert(replica, Heard { stream, members: members.into_iter().collect() });
+    pub fn report(
+        &mut self,
+        replica: u64,
+        stream: u64,
+        members: impl IntoIterator<Item = Member>,
+        now: Instant,
+    ) {
+        let members = members.into_iter().collect();
+        self.replicas.insert(replica, Heard { stream, at: now, members });
         self.lost.remove(&replica);
     }
 
@@ -77,6 +86,7 @@ impl Presence {
         replicas: &[u64],
         now: Instant,
     ) -> Vec<Member> {
+        self.lose_the_silent(now);
         if replicas.iter().any(|replica| self.is_unknown(*replica, now)) {
             self.missing.clear();
             return Vec::new();
@@ -97,6 +107,19 @@ impl Presence {
         gone
     }
 
+    /// A replica that hangs keeps its stream and says nothing: reports come every second.
+    fn lose_the_silent(&mut self, now: Instant) {
+        let grace = self.grace;
+        let lost = &mut self.lost;
+        self.replicas.retain(|replica, heard| {
+            let hangs = now.saturating_duration_since(heard.at) >= grace;
+            if hangs {
+                lost.insert(*replica, heard.at);
+            }
+            !hangs
+        });
+    }
+
     /// Claims that the replica may hold connections that this leader does not know of.
     fn is_unknown(&self, replica: u64, now: Instant) -> bool {
         let silent_since = self.lost.get(&replica).map_or(self.led_since, |lost| (*lost).max(self.led_since));
@@ -114,12 +137,34 @@ mod tests {
 
     const GRACE: Duration = Duration::from_secs(45);
 
+    /// A report of a replica that goes on reporting for ever.
+    fn report(presence: &mut Presence, replica: u64, stream: u64, members: impl IntoIterator<Item = Member>) {
+        presence.report(replica, stream, members, presence.led_since + GRACE * 1000);
+    }
+
+    #[test]
+    fn a_replica_that_hangs_counts_as_empty_after_the_grace_time() {
+        let start = Instant::now();
+        let mut presence = Presence::new(start, GRACE);
+        report(&mut presence, 0, 1, []);
+        presence.report(1, 1, [member("a")], start);
+        let before = start + GRACE - Duration::from_millis(1);
+        assert!(presence.gone([member("a")], &[0, 1], before).is_empty());
+        assert_eq!(presence.holders(&Arc::from("group"), &Arc::from("a")), [1]);
+        let over = start + GRACE;
+        assert!(presence.gone([member("a")], &[0, 1], over).is_empty());
+        assert_eq!(presence.gone([member("a")], &[0, 1], over + MISSING_FOR), [member("a")]);
+        // It goes on and reports again.
+        report(&mut presence, 1, 1, [member("a")]);
+        assert!(presence.gone([member("a")], &[0, 1], over + MISSING_FOR * 3).is_empty());
+    }
+
     #[test]
     fn nobody_is_dropped_while_a_replica_is_silent() {
         let start = Instant::now();
         let mut presence = Presence::new(start, GRACE);
-        presence.report(0, 1, [member("a")]);
-        presence.report(1, 1, []);
+        report(&mut presence, 0, 1, [member("a")]);
+        report(&mut presence, 1, 1, []);
         let later = start + Duration::from_secs(20);
         assert!(presence.gone([member("b")], &[0, 1, 2], later).is_empty());
         assert!(presence.gone([member("b")], &[0, 1, 2], later + MISSING_FOR).is_empty());
@@ -130,7 +175,7 @@ mod tests {
         let start = Instant::now();
         let mut presence = Presence::new(start, GRACE);
         for replica in 0..3 {
-            presence.report(replica, 1, [member("a")]);
+            report(&mut presence, replica, 1, [member("a")]);
         }
         let all = [member("a"), member("b")];
         assert!(presence.gone(all.clone(), &[0, 1, 2], start).is_empty());
@@ -141,11 +186,11 @@ mod tests {
     fn a_member_that_comes_back_in_between_stays() {
         let start = Instant::now();
         let mut presence = Presence::new(start, GRACE);
-        presence.report(0, 1, []);
+        report(&mut presence, 0, 1, []);
         assert!(presence.gone([member("a")], &[0], start).is_empty());
-        presence.report(0, 1, [member("a")]);
+        report(&mut presence, 0, 1, [member("a")]);
         assert!(presence.gone([member("a")], &[0], start + MISSING_FOR).is_empty());
-        presence.report(0, 1, []);
+        report(&mut presence, 0, 1, []);
         assert!(
             presence.gone([member("a")], &[0], start + MISSING_FOR * 2).is_empty(),
             "the count starts anew"
@@ -156,8 +201,8 @@ mod tests {
     fn a_dead_replica_counts_as_empty_after_the_grace_time() {
         let start = Instant::now();
         let mut presence = Presence::new(start, GRACE);
-        presence.report(0, 1, []);
-        presence.report(1, 1, []);
+        report(&mut presence, 0, 1, []);
+        report(&mut presence, 1, 1, []);
         let over = start + GRACE;
         assert!(presence.gone([member("a")], &[0, 1, 2], over).is_empty());
         assert_eq!(presence.gone([member("a")], &[0, 1, 2], over + MISSING_FOR), [member("a")]);
@@ -167,8 +212,8 @@ mod tests {
     fn a_lost_stream_is_unknown_for_the_grace_time_however_long_the_leader_leads() {
         let start = Instant::now();
         let mut presence = Presence::new(start, GRACE);
-        presence.report(0, 1, []);
-        presence.report(1, 1, [member("a")]);
+        report(&mut presence, 0, 1, []);
+        report(&mut presence, 1, 1, [member("a")]);
         let lost = start + GRACE * 100;
         presence.replica_lost(1, 1, lost);
         let mut now = lost;
@@ -185,11 +230,11 @@ mod tests {
     fn a_replica_that_reports_again_is_known_again() {
         let start = Instant::now();
         let mut presence = Presence::new(start, GRACE);
-        presence.report(0, 1, []);
-        presence.report(1, 1, [member("a"), member("b")]);
+        report(&mut presence, 0, 1, []);
+        report(&mut presence, 1, 1, [member("a"), member("b")]);
         let lost = start + GRACE * 2;
         presence.replica_lost(1, 1, lost);
-        presence.report(1, 2, [member("a")]);
+        report(&mut presence, 1, 2, [member("a")]);
         let all = [member("a"), member("b")];
         assert!(presence.gone(all.clone(), &[0, 1], lost).is_empty());
         assert_eq!(presence.gone(all, &[0, 1], lost + MISSING_FOR), [member("b")]);
@@ -199,9 +244,9 @@ mod tests {
     fn the_end_of_an_older_stream_takes_nothing_from_a_newer_report() {
         let start = Instant::now();
         let mut presence = Presence::new(start, GRACE);
-        presence.report(0, 1, []);
-        presence.report(1, 1, []);
-        presence.report(1, 2, [member("a")]);
+        report(&mut presence, 0, 1, []);
+        report(&mut presence, 1, 1, []);
+        report(&mut presence, 1, 2, [member("a")]);
         presence.replica_lost(1, 1, start);
         assert_eq!(presence.holders(&Arc::from("group"), &Arc::from("a")), [1]);
         // Nothing is unknown either: another member leaves as usual.

@@ -390,6 +390,20 @@ pub(super) const KEYS: &[Key] = &[
         "1000",
         "hold time of a pull when longPollingEnable=false, ms",
     ),
+    used("litePullMessageEnable", Kind::Bool, "true", "answer pulls of lite pull consumers (code 361)"),
+    used(
+        "storeReplyMessageEnable",
+        Kind::Bool,
+        "true",
+        "store replies of request-reply in their topic beside handing them to the requester",
+    ),
+    mapped(
+        "rebalanceLockMaxLiveMillis",
+        Kind::Integer(1000, 86_400_000),
+        "60000",
+        "system property rocketmq.broker.rebalance.lockMaxLiveTime in RocketMQ",
+        "time after which a queue lock that was not renewed may go to another consumer, ms; clients trust theirs for 30 s",
+    ),
     none(
         "slaveReadEnable",
         Kind::Bool,
