@@ -81,8 +81,8 @@ async fn check(cluster: &Cluster, client: &Client) -> anyhow::Result<()> {
         for number in [0, 57, 399] {
             let by_key = found(client, &address, any(&format!("order-{number}"))).await?;
             ensure!(names(&by_key) == [format!("m-{number}")], "n{node} {number}: {by_key:?}");
-            let unique = Query { unique: true, max: 0, ..any(&format!("ID{number:030}")) };
-            let by_id = found(client, &address, Query { key: &format!("ID{number:030}"), ..unique }).await?;
+            let id = format!("ID{number:030}");
+            let by_id = found(client, &address, Query { unique: true, max: 0, ..any(&id) }).await?;
             ensure!(names(&by_id) == [format!("m-{number}")], "n{node} {number}: {by_id:?}");
             // The message is seen by its id at whichever replica.
             let viewed = view(client, &address, by_key[0].position).await?;
