@@ -26,6 +26,8 @@ pub struct Effects {
     pub minimums: Vec<QueueMinimum>,
     /// The log below this position may go; set when it rose.
     pub minimum_position: Option<u64>,
+    /// Queues whose readers have to move: pulls that wait there look again.
+    pub resets: Vec<(Arc<str>, u32)>,
 }
 
 /// One message that took its place in a queue.
@@ -168,6 +170,7 @@ impl Effects {
             settings_changed,
             minimums,
             minimum_position,
+            resets,
         } = self;
         appended.clear();
         answers.clear();
@@ -175,6 +178,7 @@ impl Effects {
         groups_changed.clear();
         members_changed.clear();
         minimums.clear();
+        resets.clear();
         *offsets_committed = 0;
         *settings_changed = false;
         *minimum_position = None;

@@ -14,10 +14,13 @@
 //! |      3 | groups           | configurations                                                        |
 //! |      4 | members          | group, members                                                        |
 //! |      5 | consumer offsets | group, topics, queues                                                 |
+//! |     16 | forbidden        | group, topics that it may not read                                    |
+//! |     17 | resets           | as consumer offsets: where readers have still to move to              |
 //!
 //! Lists are sorted by name, so equal tables give equal bytes. An empty input is the blank state. Checksums are the business of
 //! whoever keeps the bytes; reading still never trusts them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::sharded::Sharded;
@@ -36,6 +39,8 @@ const TOPICS: u32 = 2;
 const GROUPS: u32 = 3;
 const MEMBERS: u32 = 4;
 const OFFSETS: u32 = 5;
+const FORBIDDEN: u32 = 16;
+const RESETS: u32 = 17;
 
 /// Why a checkpoint can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +61,7 @@ impl Tables {
         let mut out = Vec::with_capacity(4096);
         out.extend_from_slice(MAGIC);
         put_u32(&mut out, VERSION);
-        put_u32(&mut out, 5);
+        put_u32(&mut out, 7);
         put_section(&mut out, HEAD, |out| self.encode_head(out));
         put_section(&mut out, TOPICS, |out| encode_sorted(out, &self.topics, encode_topic));
         put_section(&mut out, GROUPS, |out| {
@@ -64,6 +69,8 @@ impl Tables {
         });
         put_section(&mut out, MEMBERS, |out| encode_sorted(out, &self.members, encode_members));
         put_section(&mut out, OFFSETS, |out| encode_sorted(out, &self.offsets, encode_offsets));
+        put_section(&mut out, FORBIDDEN, |out| encode_sorted(out, &self.forbidden, encode_forbidden));
+        put_section(&mut out, RESETS, |out| encode_sorted(out, &self.resets, encode_offsets));
         out
     }
 
@@ -86,6 +93,8 @@ impl Tables {
                 }),
                 MEMBERS => decode_named(input, &mut tables.members, decode_members),
                 OFFSETS => decode_named(input, &mut tables.offsets, decode_offsets),
+                FORBIDDEN => decode_named(input, &mut tables.forbidden, decode_forbidden),
+                RESETS => decode_named(input, &mut tables.resets, decode_offsets),
                 other => Err(input.error("section number", CodecReason::Unknown(other.into()))),
             };
             read.and_then(|()| input.finish("section"))
@@ -252,6 +261,20 @@ fn decode_members(input: &mut Reader<'_>) -> Result<(Arc<str>, GroupMembers), Co
     let members = input.list("members", 20, Member::decode)?;
     let members = members.into_iter().map(|member| (member.client_id.clone(), member)).collect();
     Ok((group, GroupMembers { members }))
+}
+
+fn encode_forbidden(out: &mut Vec<u8>, group: &Arc<str>, topics: &BTreeSet<Arc<str>>) {
+    put_text(out, group);
+    put_count(out, topics.len());
+    for topic in topics {
+        put_text(out, topic);
+    }
+}
+
+fn decode_forbidden(input: &mut Reader<'_>) -> Result<(Arc<str>, BTreeSet<Arc<str>>), CodecError> {
+    let group = input.name("group")?;
+    let topics = input.list("forbidden topics", 4, |input| input.name("topic"))?;
+    Ok((group, topics.into_iter().collect()))
 }
 
 fn encode_offsets(out: &mut Vec<u8>, group: &Arc<str>, offsets: &GroupOffsets) {

@@ -9,11 +9,12 @@
 mod apply;
 pub mod checkpoint;
 mod commands;
+mod offsets;
 mod queries;
 mod sharded;
 mod topic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use apply::{ApplyError, EntryContext};
@@ -37,6 +38,10 @@ pub struct Tables {
     group_version: DataVersion,
     members: Sharded<GroupMembers>,
     offsets: Sharded<GroupOffsets>,
+    /// Offsets that a reader of the queue has still to move to. Each is the group's offset of the queue as well.
+    resets: Sharded<GroupOffsets>,
+    /// Topics that a group may not read.
+    forbidden: Sharded<BTreeSet<Arc<str>>>,
     minimum_position: u64,
 }
 
