@@ -19,6 +19,7 @@ mod long_poll;
 pub mod metrics;
 mod node;
 mod peers;
+mod pulled;
 mod registration;
 mod registration_body;
 mod series;
@@ -27,5 +28,7 @@ mod settings_watch;
 mod stats;
 mod stop;
 pub mod views;
+mod wall_clock;
+mod wire_group;
 
 pub use node::{Broker, BrokerHandle, BrokerOptions};

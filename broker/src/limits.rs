@@ -60,3 +60,16 @@ pub const VISIBLE_WAIT: Duration = Duration::from_secs(1);
 /// Bytes that wait to be written to one peer's stream of forwarded calls. Beyond it a frame is refused as not sent; beyond
 /// half of it no further call of the peer is begun, so that the other half has room for the answers of those under way.
 pub const PEER_WRITE_BYTES_MAX: usize = 64 << 20;
+
+/// Changes of one administrator's request that are in flight together: a list of thousands of topics should not wait for each
+/// flush in turn, nor keep others out of the proposer.
+pub const CHANGES_IN_FLIGHT_MAX: usize = 256;
+
+/// Producers in one replica's report to the leader: at most some 10 MB, below the size of a frame.
+pub const PRODUCERS_REPORTED_MAX: usize = 20_000;
+
+/// Queues of groups whose last pulled offset a replica remembers for the tools; beyond it new ones are not remembered.
+pub const PULLED_OFFSETS_MAX: usize = 1_000_000;
+
+/// Units of a consume queue in one answer to a tool.
+pub const QUEUE_UNITS_SHOWN_MAX: usize = 1024;

@@ -21,6 +21,7 @@ use crate::metrics::GroupMetrics;
 /// A pull on hold.
 pub struct HeldPull {
     pub call: Call,
+    pub group: Arc<str>,
     pub topic: Arc<str>,
     pub queue_id: u32,
     pub offset: i64,
@@ -126,6 +127,14 @@ impl LongPolls {
             } else {
                 index += 1;
             }
+        }
+    }
+
+    /// Wakes the pulls of a topic, to look once more: it was deleted.
+    pub fn recheck_topic(&self, topic: &str) {
+        let queues = self.held.lock().remove(topic);
+        for pull in queues.into_iter().flat_map(HashMap::into_values).flatten() {
+            self.wake(pull, Wake::Arrived);
         }
     }
 

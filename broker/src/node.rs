@@ -23,6 +23,7 @@ use crate::admin_source::NodeSource;
 use crate::config::BrokerConfig;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::service::{ClientService, Traffic};
+use crate::dispatch::table::Facts;
 use crate::group::Group;
 use crate::group::encoder::Encoder;
 use crate::group::machine::{BrokerMachine, Change};
@@ -39,6 +40,7 @@ use crate::long_poll::LongPolls;
 use crate::metrics::Metrics;
 use crate::peers::links::Links;
 use crate::peers::service::{Acceptor, Peers};
+use crate::pulled::PulledOffsets;
 use crate::registration::{Identity, Registrar, Visibility};
 use crate::series::Series;
 use crate::sessions::Sessions;
@@ -70,6 +72,7 @@ pub struct BrokerHandle {
     admin: Option<SocketAddr>,
     group: Group,
     visibility: Arc<Visibility>,
+    dispatcher: Arc<Dispatcher>,
     parts: StopParts,
 }
 
@@ -90,6 +93,11 @@ impl BrokerHandle {
         // The sender lives as long as the replica does.
         let _ = status.wait_for(|status| status.leader.is_some()).await;
         self.visibility.wait_registered().await;
+    }
+
+    /// The request codes that this node answers, by ascending code.
+    pub fn codes(&self) -> Vec<Facts> {
+        self.dispatcher.facts()
     }
 
     /// Where the replica stands, as it changes.
@@ -148,11 +156,13 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let segments = Arc::new(LogSegments::default());
     let views = ConsumeQueues::open(&config.disk.root.join("views"), segments.clone())
         .with_context(|| format!("can't use the views in {}", config.disk.root.display()))?;
+    let pulled = Arc::new(PulledOffsets::default());
     let machine = BrokerMachine {
         tables: tables.clone(),
         views: views.clone(),
         polls: polls.clone(),
         series: series.clone(),
+        pulled: pulled.clone(),
         changes,
     };
 
@@ -215,6 +225,9 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         stats: stats.clone(),
         in_flight: in_flight.clone(),
         port: listen.port(),
+        reports: reports.clone(),
+        pulled,
+        address: address.clone(),
     };
     let (rows, pulls) = table(parts);
     dispatcher.set_table(rows);
@@ -334,7 +347,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         drain_idle: config.serving.drain_idle,
         alone: config.raft.peers.len() == 1,
     };
-    Ok(BrokerHandle { listen, admin, group, visibility, parts })
+    Ok(BrokerHandle { listen, admin, group, visibility, dispatcher, parts })
 }
 
 fn listen_options(config: &BrokerConfig, budget: ByteBudget) -> ListenOptions {

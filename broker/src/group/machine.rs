@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::SharedTables;
 use crate::long_poll::LongPolls;
+use crate::pulled::PulledOffsets;
 use crate::series::Series;
 use crate::views::ConsumeQueues;
 
@@ -47,6 +48,7 @@ pub struct BrokerMachine {
     pub tables: SharedTables,
     pub views: Arc<ConsumeQueues>,
     pub polls: Arc<LongPolls>,
+    pub pulled: Arc<PulledOffsets>,
     /// Counts what this replica stores as leader.
     pub series: Arc<Series>,
     pub changes: mpsc::UnboundedSender<Change>,
@@ -93,6 +95,10 @@ impl Machine for BrokerMachine {
                 run.messages.iter().map(|message| message.tags_code),
             );
         }
+        for (topic, queue_id) in &effects.resets {
+            self.polls.recheck(topic, *queue_id, i64::MAX);
+        }
+        self.deleted(&effects.topics_changed);
         // The permission of the broker is part of every topic as the name servers see it.
         if !effects.topics_changed.is_empty() || effects.settings_changed {
             self.tell(Change::Topics);
@@ -136,6 +142,18 @@ impl Machine for BrokerMachine {
 }
 
 impl BrokerMachine {
+    /// Nothing will come any more where a pull of a deleted topic waits.
+    fn deleted(&self, changed: &[Arc<str>]) {
+        if changed.is_empty() {
+            return;
+        }
+        let tables = self.tables.read();
+        for topic in changed.iter().filter(|topic| tables.topic(topic).is_none()) {
+            self.polls.recheck_topic(topic);
+            self.pulled.forget_topic(topic);
+        }
+    }
+
     fn tell(&self, change: Change) {
         // The receiver is gone only while the node stops.
         let _ = self.changes.send(change);

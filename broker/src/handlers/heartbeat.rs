@@ -26,6 +26,7 @@ use crate::dispatch::Handler;
 use crate::group::Group;
 use crate::leader::LeaderCalls;
 use crate::sessions::Sessions;
+use crate::wall_clock::now_ms;
 
 /// How long a join is tried: the client's next heartbeat comes after 30 s.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -61,6 +62,8 @@ impl HeartbeatHandler {
                 data.producer_data_set.iter().map(|producer| Arc::from(producer.group_name.as_str()));
             let consumers =
                 data.consumer_data_set.iter().map(|consumer| Arc::from(consumer.group_name.as_str()));
+            let header = &call.request.header;
+            self.sessions.describe(connection.id(), header.language.code(), header.version, now_ms());
             self.sessions.heartbeat(connection.id(), &data.client_id, producers, consumers);
         }
         for consumer in &data.consumer_data_set {

@@ -13,11 +13,18 @@ use crate::peers::links::Links;
 use crate::peers::wire;
 use crate::sessions::Sessions;
 use crate::sessions::presence::Presence;
+use crate::sessions::producers::Producer;
 
 type Member = (Arc<str>, Arc<str>);
 
 /// A report is repeated after this time although nothing has changed, so that a lost one is made good.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The same for the longer report of producers, which only tools and checks of transactions need.
+const PRODUCER_REPORT_INTERVAL: Duration = Duration::from_secs(3);
+
+/// A new leader waits for the others' reports of producers for this time; only a dead replica is silent for longer.
+const PRODUCER_GRACE: Duration = Duration::from_secs(2);
 
 /// The reports that reached this replica while it leads.
 #[derive(Default)]
@@ -31,6 +38,10 @@ struct State {
     presence: Option<Presence>,
     /// Reports that came before this replica knew that it leads; the first look of the new term takes them in.
     early: HashMap<u64, Early>,
+    /// When this replica was first seen to lead in the term.
+    led_since: Option<Instant>,
+    /// Producers by replica, each list with the number of the stream that it came over.
+    producers: HashMap<u64, (u64, Vec<Producer>)>,
 }
 
 struct Early {
@@ -51,9 +62,31 @@ impl Reports {
         }
     }
 
+    /// Takes a replica's whole list of producers.
+    pub fn report_producers(&self, replica: u64, stream: u64, producers: Vec<Producer>) {
+        self.state.lock().producers.insert(replica, (stream, producers));
+    }
+
+    /// The producers that other replicas hold.
+    pub fn producers(&self) -> Vec<Producer> {
+        let state = self.state.lock();
+        state.producers.values().flat_map(|(_, producers)| producers.iter().cloned()).collect()
+    }
+
+    /// True when every other replica has reported its producers, or has had the time to.
+    pub fn are_complete(&self, own: u64, peers: &[u64], now: Instant) -> bool {
+        let state = self.state.lock();
+        let reported = |peer: &u64| *peer == own || state.producers.contains_key(peer);
+        peers.iter().all(reported)
+            || state.led_since.is_some_and(|since| now.saturating_duration_since(since) >= PRODUCER_GRACE)
+    }
+
     /// A stream of a replica has ended.
     pub fn replica_lost(&self, replica: u64, stream: u64, now: Instant) {
         let mut state = self.state.lock();
+        if state.producers.get(&replica).is_some_and(|(over, _)| *over == stream) {
+            state.producers.remove(&replica);
+        }
         if state.early.get(&replica).is_some_and(|early| early.stream == stream) {
             state.early.remove(&replica);
         }
@@ -88,6 +121,7 @@ impl Reports {
                 presence.report(replica, early.stream, early.members);
             }
             state.presence = Some(presence);
+            state.led_since = Some(now);
         }
         let Some(presence) = &mut state.presence else { return Vec::new() };
         presence.report(own.0, OWN_STREAM, own.1);
@@ -97,11 +131,15 @@ impl Reports {
     /// This replica does not lead: what it knew of others is stale.
     pub fn deposed(&self) {
         let mut state = self.state.lock();
-        state.presence = None;
+        // Only at the change: what comes afterwards is for the term in which this replica may lead again.
+        if state.presence.take().is_some() {
+            state.producers.clear();
+            state.led_since = None;
+        }
     }
 }
 
-/// Tells the leader who is connected here: on each change, on each new leader, and once a second. Runs until stopped.
+/// Tells the leader who is connected here: on each change, on each new leader, and every now and then. Runs until stopped.
 pub async fn report_to_leader(
     group: Group,
     links: Arc<Links>,
@@ -109,18 +147,29 @@ pub async fn report_to_leader(
     stop: CancellationToken,
 ) {
     let mut changes = sessions.watch();
+    let mut producer_changes = sessions.watch_producers();
     let mut status = group.leadership();
+    // Whom which producers were told to, in which term, and when.
+    let mut told: Option<((u64, u64, u64), Instant)> = None;
     loop {
         if let Standing::Following { leader } = group.standing() {
+            let term = status.borrow().term;
             let report = wire::presence(&sessions.consumers());
             // A report that did not arrive is repeated within a second.
             let _ = links.tell(leader, report, REPORT_INTERVAL).await;
+            let now = (leader, term, *producer_changes.borrow_and_update());
+            if told.is_none_or(|(then, at)| then != now || at.elapsed() >= PRODUCER_REPORT_INTERVAL) {
+                let report = wire::producers(&sessions.producers());
+                let arrived = links.tell(leader, report, REPORT_INTERVAL).await.is_ok();
+                told = arrived.then(|| (now, Instant::now()));
+            }
         }
         let known = status.borrow_and_update().leader;
         let new_leader = status.wait_for(|status| status.leader != known);
         tokio::select! {
             () = stop.cancelled() => return,
             _ = changes.changed() => {}
+            _ = producer_changes.changed() => {}
             _ = new_leader => {}
             () = tokio::time::sleep(REPORT_INTERVAL) => {}
         }

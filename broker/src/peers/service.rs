@@ -94,6 +94,10 @@ impl Service for PeerStream {
                 self.peers.reports.report(self.from, connection.id(), members);
                 let _ = connection.send(wire::answered(opaque));
             }),
+            wire::PRODUCERS => wire::produced(request.body).map(|producers| {
+                self.peers.reports.report_producers(self.from, connection.id(), producers);
+                let _ = connection.send(wire::answered(opaque));
+            }),
             wire::DELIVER => wire::delivery(request.body).map(|(clients, frame)| {
                 for to in clients.iter().filter_map(|client| self.peers.sessions.client(client)) {
                     let _ = to.oneway(frame.clone());

@@ -23,6 +23,8 @@ use flotilla_remoting::ext::ExtFields;
 use flotilla_remoting::frame::{Frame, Header, SerializeType, split_frame};
 use thiserror::Error;
 
+use crate::sessions::producers::Producer;
+
 /// A client's call, wrapped.
 pub const FORWARD: i32 = 31_001;
 /// A command that a follower asks the leader to propose.
@@ -37,6 +39,9 @@ pub const TRANSFER: i32 = 31_005;
 
 /// Asks for nothing but an answer.
 pub const PING: i32 = 31_006;
+
+/// Which producers are connected to the sending replica.
+pub const PRODUCERS: i32 = 31_020;
 
 /// The call was taken up and the body holds its answer.
 pub const ANSWERED: i32 = 0;
@@ -118,6 +123,40 @@ pub fn present(mut body: Bytes) -> Result<Vec<Member>, WireError> {
         members.push((Arc::from(text(&mut body, "group")?), Arc::from(text(&mut body, "client id")?)));
     }
     Ok(members)
+}
+
+/// The producers that a replica holds connections of, in any order.
+pub fn producers(producers: &[Producer]) -> Frame {
+    let mut body = BytesMut::new();
+    body.put_u8(VERSION);
+    body.put_u32_le(u32::try_from(producers.len()).unwrap_or(u32::MAX));
+    for producer in producers {
+        put_text(&mut body, &producer.group);
+        put_text(&mut body, &producer.client_id);
+        put_text(&mut body, &producer.address);
+        body.put_u8(producer.language);
+        body.put_i32_le(producer.version);
+        body.put_i64_le(producer.heard_ms);
+    }
+    request(PRODUCERS, body.freeze())
+}
+
+/// Reads what [`producers`] wrote.
+pub fn produced(mut body: Bytes) -> Result<Vec<Producer>, WireError> {
+    version(&mut body)?;
+    let count = body.try_get_u32_le().map_err(|_| WireError::Short { what: "count" })?;
+    let mut producers = Vec::new();
+    for _ in 0..count {
+        producers.push(Producer {
+            group: Arc::from(text(&mut body, "group")?),
+            client_id: Arc::from(text(&mut body, "client id")?),
+            address: Arc::from(text(&mut body, "address")?),
+            language: body.try_get_u8().map_err(|_| WireError::Short { what: "language" })?,
+            version: body.try_get_i32_le().map_err(|_| WireError::Short { what: "client version" })?,
+            heard_ms: body.try_get_i64_le().map_err(|_| WireError::Short { what: "heartbeat time" })?,
+        });
+    }
+    Ok(producers)
 }
 
 /// A frame for the named clients, to be passed on to each as it is.
@@ -259,6 +298,15 @@ mod tests {
     fn reports_deliveries_and_targets_arrive_as_they_were() {
         let members = vec![(Arc::from("group"), Arc::from("client"))];
         assert_eq!(present(presence(&members).body).unwrap(), members);
+        let producer = Producer {
+            group: Arc::from("group"),
+            client_id: Arc::from("client"),
+            address: Arc::from("10.0.0.1:40000"),
+            language: 9,
+            version: 479,
+            heard_ms: 1_700_000_000_000,
+        };
+        assert_eq!(produced(producers(std::slice::from_ref(&producer)).body).unwrap(), [producer]);
         let clients = [Arc::from("client"), Arc::from("other")];
         let (found, frame) = delivery(deliver(&clients, &client_frame()).body).unwrap();
         assert_eq!(found, ["client", "other"]);

@@ -4,12 +4,14 @@
 //! replicated ([`crate::handlers::heartbeat`] proposes joins, [`presence`] watches for members that are gone).
 
 pub mod presence;
+pub mod producers;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use flotilla_net::Connection;
+use flotilla_remoting::language::Language;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -21,6 +23,8 @@ pub struct Sessions {
     tables: Mutex<SessionTables>,
     /// Counts changes of the set of connected consumers, so that presence is reported at once.
     revision: watch::Sender<u64>,
+    /// The same of producers.
+    producer_revision: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -34,6 +38,10 @@ struct Session {
     connection: Arc<Connection>,
     /// What the last heartbeat called itself.
     client_id: Option<ClientId>,
+    /// Language, version and time of the last heartbeat.
+    language: u8,
+    version: i32,
+    heard_ms: i64,
     /// The groups that the connection stands for and the client's name in each: one, the newest. Clients keep theirs as
     /// long as a connection, others may not, and each name has to be taken back when the connection ends.
     /// Source: ConsumerGroupInfo.updateChannel 5.3.3, which keeps one client id per channel and group.
@@ -43,7 +51,11 @@ struct Session {
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { tables: Mutex::default(), revision: watch::Sender::new(0) }
+        Self {
+            tables: Mutex::default(),
+            revision: watch::Sender::new(0),
+            producer_revision: watch::Sender::new(0),
+        }
     }
 }
 
@@ -52,6 +64,9 @@ impl Sessions {
         let session = Session {
             connection: connection.clone(),
             client_id: None,
+            language: Language::NOT_NAMED.code(),
+            version: 0,
+            heard_ms: 0,
             consumers: HashMap::new(),
             producers: HashMap::new(),
         };
@@ -63,6 +78,7 @@ impl Sessions {
         let mut tables = self.tables.lock();
         let Some(session) = tables.connections.remove(&connection_id) else { return };
         let had_consumers = !session.consumers.is_empty();
+        let had_producers = !session.producers.is_empty();
         for (group, client_id) in &session.consumers {
             drop_from(&mut tables.consumers, group, client_id, connection_id);
         }
@@ -72,6 +88,9 @@ impl Sessions {
         drop(tables);
         if had_consumers {
             self.changed();
+        }
+        if had_producers {
+            self.producers_changed();
         }
     }
 
@@ -91,18 +110,21 @@ impl Sessions {
             _ => Arc::from(client_id),
         };
         session.client_id = Some(client_id.clone());
-        let mut news = false;
+        let (mut news, mut producer_news) = (false, false);
         for group in consumers {
             let before = session.consumers.insert(group.clone(), client_id.clone());
             news |= put_into(&mut tables.consumers, group, before, &client_id, connection_id);
         }
         for group in producers {
             let before = session.producers.insert(group.clone(), client_id.clone());
-            put_into(&mut tables.producers, group, before, &client_id, connection_id);
+            producer_news |= put_into(&mut tables.producers, group, before, &client_id, connection_id);
         }
         drop(guard);
         if news {
             self.changed();
+        }
+        if producer_news {
+            self.producers_changed();
         }
     }
 
@@ -129,6 +151,9 @@ impl Sessions {
         }
         drop(guard);
         self.changed();
+        if producer.is_some() {
+            self.producers_changed();
+        }
     }
 
     /// The client id that a connection introduced itself with.
@@ -180,6 +205,15 @@ impl Sessions {
     /// Tells of each change of the set of connected consumers.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.revision.subscribe()
+    }
+
+    /// Tells of each change of the set of connected producers.
+    pub fn watch_producers(&self) -> watch::Receiver<u64> {
+        self.producer_revision.subscribe()
+    }
+
+    fn producers_changed(&self) {
+        self.producer_revision.send_modify(|revision| *revision += 1);
     }
 
     fn changed(&self) {
@@ -290,6 +324,30 @@ mod tests {
         assert_eq!(sessions.consumer("a", "client").unwrap().id(), second.id());
         sessions.disconnected(second.id());
         assert!(held(&sessions).is_empty());
+    }
+
+    #[tokio::test]
+    async fn producers_are_told_as_they_come_and_go() {
+        let (sessions, connection) = (Sessions::default(), connection().await);
+        let id = connection.id();
+        sessions.connected(&connection);
+        let mut changes = sessions.watch_producers();
+        sessions.describe(id, 0, 479, 17);
+        sessions.heartbeat(id, "client", groups(&["p", "o"]), groups(&["a"]));
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        sessions.heartbeat(id, "client", groups(&["p", "o"]), groups(&["b"]));
+        assert!(!changes.has_changed().unwrap(), "a renewal is no news");
+        let seen = sessions.producers();
+        assert_eq!(seen.iter().map(|producer| &*producer.group).collect::<Vec<_>>(), ["o", "p"]);
+        assert_eq!(&*seen[0].address, connection.peer().to_string());
+        assert_eq!((seen[0].version, seen[0].heard_ms), (479, 17));
+        sessions.leave(id, "client", Some("p"), None);
+        assert!(changes.has_changed().unwrap());
+        changes.mark_unchanged();
+        sessions.disconnected(id);
+        assert!(changes.has_changed().unwrap());
+        assert!(sessions.producers().is_empty());
     }
 
     #[tokio::test]
