@@ -89,7 +89,7 @@ async fn start(folder: &Path) -> Vec<Facts> {
         format!("storePathRootDir={}", folder.display()),
         "namesrvAddr=127.0.0.1:9".to_owned(),
         "brokerIP1=127.0.0.1".to_owned(),
-        "mappedFileSizeCommitLog=1048576".to_owned(),
+        "mappedFileSizeCommitLog=8388608".to_owned(),
     ];
     let loaded = config::load(&Sources { overrides, ..Sources::default() }, &RouteProbe).unwrap();
     let mut options = BrokerOptions::new(loaded.config);

@@ -64,12 +64,12 @@ fn all(tables: &Tables, call: &Call) -> Outcome {
             let topics = topics.iter().map(|topic| (topic.to_string(), FORBIDDEN_READ));
             (group.to_string(), topics.collect())
         });
-    let body = SubscriptionGroupWrapper {
+    let body = Success::body(&SubscriptionGroupWrapper {
         data_version: version,
         forbidden_table: Some(forbidden.collect()),
         subscription_group_table: shown,
-    };
-    Ok(Success::body(&body).with("totalGroupNum", groups.len()))
+    });
+    Ok(if wish.is_asked() { body.with("totalGroupNum", groups.len()) } else { body })
 }
 
 /// A group that nobody has made yet is shown as automatic creation would make it, where that is allowed.

@@ -15,6 +15,13 @@ pub struct Page<'a> {
     pub most: Option<i32>,
 }
 
+impl Page<'_> {
+    /// Claims that a piece is asked for, and not everything.
+    pub fn is_asked(&self) -> bool {
+        self.from.is_some() || self.version.is_some() || self.most.is_some()
+    }
+}
+
 /// Which of `count` entries, in the order of their names, to show.
 ///
 /// A piece never leaves a single entry for the next one: MQClientAPIImpl of 5.3 and 5.5 stops asking when it has all but one,

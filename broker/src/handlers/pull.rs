@@ -27,7 +27,7 @@ use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
 use crate::leader::LeaderCalls;
 use crate::limits::{PULL_BYTES_MAX, PULL_MESSAGES_MAX, PULL_SCAN_MAX};
-use crate::long_poll::{HeldPull, LongPolls, Wake};
+use crate::long_poll::{HeldPull, LongPolls, SysFlags, Wake};
 use crate::metrics::{Cause, GroupMetrics, Metrics};
 use crate::pulled::PulledOffsets;
 use crate::series::Series;
@@ -65,6 +65,7 @@ struct Pull {
     group: Arc<str>,
     topic: Arc<str>,
     queue_id: u32,
+    flags: SysFlags,
     offset: i64,
     messages_max: usize,
     bytes_max: usize,
@@ -84,6 +85,7 @@ struct Pull {
 struct Checked {
     topic: Arc<str>,
     queue_id: u32,
+    flags: SysFlags,
     filter: TagFilter,
     series: Arc<GroupMetrics>,
 }
@@ -103,6 +105,7 @@ impl Pull {
             group,
             topic: checked.topic,
             queue_id: checked.queue_id,
+            flags: checked.flags,
             offset: wish.offset,
             messages_max: wish.messages_max,
             bytes_max: wish.bytes_max,
@@ -164,7 +167,7 @@ impl PullHandler {
         for held in self.inner.polls.take_all() {
             let range = self.inner.range(&held.topic, held.queue_id).1.unwrap_or_default();
             let mut response = held.call.request.reply(ResponseCode::PullRetryImmediately, None);
-            response.header.ext = header(held.offset, range).encode();
+            response.header.ext = header(held.offset, range, held.flags).encode();
             held.call.reply.send(response);
         }
     }
@@ -181,6 +184,7 @@ impl PullHandler {
                 group: held.group,
                 topic: held.topic,
                 queue_id: held.queue_id,
+                flags: held.flags,
                 offset: held.offset,
                 messages_max: held.messages_max,
                 bytes_max: held.bytes_max,
@@ -264,7 +268,8 @@ impl Pulls {
         if !tables.settings().broker_permission.is_readable() {
             return Err(forbidden(Forbids::Broker, "the broker pulling message is forbidden"));
         }
-        let broadcasts = match tables.group(group_name) {
+        let group_config = tables.group(group_name);
+        let broadcasts = match group_config {
             Some(group) if !group.consume_enable => {
                 let remark = format!("subscription group no permission, {group_name}");
                 return Err(forbidden(Forbids::Group, remark));
@@ -314,7 +319,8 @@ impl Pulls {
             filter(&subscription.expression_type, &subscription.expression)?
         };
         let series = self.series.group(topic_name, group_name);
-        Ok(Checked { topic: topic.name.clone(), queue_id, filter, series })
+        let flags = SysFlags { topic: topic.sys_flag, group: group_config.map_or(0, |group| group.sys_flag) };
+        Ok(Checked { topic: topic.name.clone(), queue_id, flags, filter, series })
     }
 
     /// The queue's view and what of it can be read here. The tables say where it begins; its end is the view's, which is
@@ -482,6 +488,7 @@ impl Pulls {
             group: pull.group,
             topic: pull.topic,
             queue_id,
+            flags: pull.flags,
             offset: pull.offset,
             messages_max: pull.messages_max,
             bytes_max: pull.bytes_max,
@@ -540,27 +547,27 @@ impl Pulls {
         pull.series.delivered(pull.queue_id, parts.len() as u64, bytes, took);
         self.metrics.get_times().count(took);
         let mut response = pull.call.request.reply(ResponseCode::Success, None);
-        response.header.ext = header(next, range).encode();
+        response.header.ext = header(next, range, pull.flags).encode();
         pull.call.reply.send_parts(response, parts);
     }
 
     fn answer_empty(&self, pull: Pull, code: ResponseCode, next: i64, range: QueueRange) {
         self.metrics.pull_without_messages();
         let mut response = pull.call.request.reply(code, None);
-        response.header.ext = header(next, range).encode();
+        response.header.ext = header(next, range, pull.flags).encode();
         pull.call.reply.send(response);
     }
 }
 
-fn header(next: i64, range: QueueRange) -> PullMessageResponse {
+fn header(next: i64, range: QueueRange, flags: SysFlags) -> PullMessageResponse {
     PullMessageResponse {
         suggest_which_broker_id: 0,
         next_begin_offset: next,
         min_offset: range.min,
         max_offset: range.max,
         offset_delta: None,
-        topic_sys_flag: None,
-        group_sys_flag: None,
+        topic_sys_flag: Some(flags.topic),
+        group_sys_flag: Some(flags.group),
         forbidden_type: None,
     }
 }
