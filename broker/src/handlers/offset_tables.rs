@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flotilla_core::rules::{correction_offsets, subscribes};
+use flotilla_core::tables::TopicOffsets;
 use flotilla_core::{Command, Tables};
 use flotilla_remoting::bodies::{AllConsumerOffset, CorrectionOffsets, DataVersion};
 use flotilla_remoting::code::{RequestCode, ResponseCode};
@@ -40,7 +41,7 @@ impl Handler for OffsetTableHandler {
 fn all(tables: &Tables) -> Success {
     let mut offset_table: BTreeMap<String, BTreeMap<i32, i64>> = BTreeMap::new();
     let mut topics: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (group, topic, queues) in tables.all_consumer_offsets() {
+    for TopicOffsets { group, topic, queues } in tables.all_consumer_offsets() {
         offset_table.insert(format!("{topic}@{group}"), wire_queues(queues));
         topics.entry(group.to_string()).or_default().push(topic.to_string());
     }

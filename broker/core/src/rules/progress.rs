@@ -66,11 +66,11 @@ pub fn correction_offsets(
     compare: &str,
 ) -> BTreeMap<u32, i64> {
     let mut smallest = BTreeMap::new();
-    for (group, name, queues) in tables.all_consumer_offsets() {
-        if &**name != topic || filtered.contains(&&**group) {
+    for offsets in tables.all_consumer_offsets() {
+        if &**offsets.topic != topic || filtered.contains(&&**offsets.group) {
             continue;
         }
-        for (queue_id, offset) in queues {
+        for (queue_id, offset) in offsets.queues {
             let min = tables.queue(topic, *queue_id).map_or(0, |range| range.min);
             if *offset >= min {
                 let entry = smallest.entry(*queue_id).or_insert(*offset);

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 pub use apply::{ApplyError, EntryContext};
 pub use checkpoint::CheckpointError;
+pub use queries::TopicOffsets;
 pub(crate) use sharded::FixedHasher;
 use sharded::Sharded;
 use topic::TopicState;

@@ -9,6 +9,14 @@ use crate::model::{
     DataVersion, GroupConfig, GroupMembers, Member, QueueHead, QueueRange, Settings, TopicConfig,
 };
 
+/// A group's offsets of a topic, by queue.
+#[derive(Debug, Clone, Copy)]
+pub struct TopicOffsets<'a> {
+    pub group: &'a Arc<str>,
+    pub topic: &'a Arc<str>,
+    pub queues: &'a BTreeMap<u32, i64>,
+}
+
 impl Tables {
     /// The newest applied entry; zeros before the first.
     pub fn applied(&self) -> Applied {
@@ -129,10 +137,12 @@ impl Tables {
     }
 
     /// All stored offsets, by group and topic, in order of the names.
-    pub fn all_consumer_offsets(&self) -> Vec<(&Arc<str>, &Arc<str>, &BTreeMap<u32, i64>)> {
+    pub fn all_consumer_offsets(&self) -> Vec<TopicOffsets<'_>> {
         let groups = self.offsets.sorted().into_iter();
         groups
-            .flat_map(|(group, topics)| topics.iter().map(move |(topic, queues)| (group, topic, queues)))
+            .flat_map(|(group, topics)| {
+                topics.iter().map(move |(topic, queues)| TopicOffsets { group, topic, queues })
+            })
             .collect()
     }
 
