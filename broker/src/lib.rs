@@ -21,6 +21,7 @@ pub mod metrics;
 mod news;
 mod node;
 mod peers;
+mod pulled;
 mod registration;
 mod registration_body;
 mod retention;
@@ -31,6 +32,7 @@ mod stats;
 mod stop;
 pub mod views;
 mod wall_clock;
+mod wire_group;
 
 pub use node::{Broker, BrokerHandle, BrokerOptions};
 pub use retention::Disk;

@@ -96,3 +96,12 @@ pub const QUERY_BYTES_MAX: usize = 8 << 20;
 
 /// Pairs of topic and group that are warned about, and shown, because retention reaches what the group has not read.
 pub const EXPIRING_MAX: usize = 1000;
+/// Changes of one administrator's request that are in flight together: a list of thousands of topics should not wait for each
+/// flush in turn, nor keep others out of the proposer.
+pub const CHANGES_IN_FLIGHT_MAX: usize = 256;
+
+/// Queues of groups whose last pulled offset a replica remembers for the tools; beyond it new ones are not remembered.
+pub const PULLED_OFFSETS_MAX: usize = 1_000_000;
+
+/// Units of a consume queue in one answer to a tool.
+pub const QUEUE_UNITS_SHOWN_MAX: usize = 1024;

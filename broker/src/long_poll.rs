@@ -18,11 +18,20 @@ use crate::call::Call;
 use crate::limits::HELD_PULLS_MAX;
 use crate::metrics::GroupMetrics;
 
+/// System flags of a pull's topic and group, which its answer repeats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SysFlags {
+    pub topic: i32,
+    pub group: i32,
+}
+
 /// A pull on hold.
 pub struct HeldPull {
     pub call: Call,
+    pub group: Arc<str>,
     pub topic: Arc<str>,
     pub queue_id: u32,
+    pub flags: SysFlags,
     pub offset: i64,
     pub messages_max: usize,
     pub bytes_max: usize,
@@ -126,6 +135,14 @@ impl LongPolls {
             } else {
                 index += 1;
             }
+        }
+    }
+
+    /// Wakes the pulls of a topic, to look once more: it was deleted.
+    pub fn recheck_topic(&self, topic: &str) {
+        let queues = self.held.lock().remove(topic);
+        for pull in queues.into_iter().flat_map(HashMap::into_values).flatten() {
+            self.wake(pull, Wake::Arrived);
         }
     }
 

@@ -24,6 +24,7 @@ use crate::changes::Changes;
 use crate::config::BrokerConfig;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::service::{ClientService, Traffic};
+use crate::dispatch::table::Facts;
 use crate::group::Group;
 use crate::group::encoder::Encoder;
 use crate::group::machine::{BrokerMachine, Change};
@@ -42,6 +43,7 @@ use crate::metrics::Metrics;
 use crate::news::News;
 use crate::peers::links::Links;
 use crate::peers::service::{Acceptor, Peers};
+use crate::pulled::PulledOffsets;
 use crate::registration::{Identity, Registrar, Visibility};
 use crate::retention::disk::{DiskProbe, DiskState, DiskWatch, FolderProbe};
 use crate::retention::{Expiring, Needed, Retention};
@@ -78,6 +80,7 @@ pub struct BrokerHandle {
     admin: Option<SocketAddr>,
     group: Group,
     visibility: Arc<Visibility>,
+    dispatcher: Arc<Dispatcher>,
     parts: StopParts,
 }
 
@@ -98,6 +101,11 @@ impl BrokerHandle {
         // The sender lives as long as the replica does.
         let _ = status.wait_for(|status| status.leader.is_some()).await;
         self.visibility.wait_registered().await;
+    }
+
+    /// The request codes that this node answers, by ascending code.
+    pub fn codes(&self) -> Vec<Facts> {
+        self.dispatcher.facts()
     }
 
     /// Where the replica stands, as it changes.
@@ -161,6 +169,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         false => None,
     };
     let delayed = Arc::new(Notify::new());
+    let pulled = Arc::new(PulledOffsets::default());
     let machine = BrokerMachine {
         tables: tables.clone(),
         views: views.clone(),
@@ -169,6 +178,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         series: series.clone(),
         changes: changes.clone(),
         delayed: delayed.clone(),
+        pulled: pulled.clone(),
     };
 
     let peers_slot = Arc::new(OnceLock::new());
@@ -242,6 +252,9 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         stats: stats.clone(),
         in_flight: in_flight.clone(),
         port: listen.port(),
+        reports: reports.clone(),
+        pulled,
+        address: address.clone(),
     };
     let (rows, pulls) = table(parts);
     dispatcher.set_table(rows);
@@ -404,7 +417,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         drain_idle: config.serving.drain_idle,
         alone: config.raft.peers.len() == 1,
     };
-    Ok(BrokerHandle { listen, admin, group, visibility, parts })
+    Ok(BrokerHandle { listen, admin, group, visibility, dispatcher, parts })
 }
 
 fn listen_options(config: &BrokerConfig, budget: ByteBudget) -> ListenOptions {

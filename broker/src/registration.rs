@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use flotilla_core::{Command, Tables, TopicConfig};
 use flotilla_net::{BytesPermit, ClientPool, Connection, Service};
 use flotilla_raft_store::raft::Leadership;
-use flotilla_remoting::bodies::{self, BrokerMemberGroupBody};
+use flotilla_remoting::bodies::{self, BrokerMemberGroupBody, KvTable};
 use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::frame::Frame;
 use flotilla_remoting::headers::{
@@ -116,6 +117,12 @@ impl Visibility {
         *self.name_servers[index].lock() = seen;
         self.changed.send_modify(|count| *count += 1);
     }
+}
+
+/// Topics of an order configuration that exist and are not ordered yet, as they should be.
+fn to_be_ordered(tables: &Tables, configuration: &BTreeMap<String, String>) -> Vec<TopicConfig> {
+    let known = configuration.keys().filter_map(|topic| tables.topic(topic));
+    known.filter(|topic| !topic.order).map(|topic| TopicConfig { order: true, ..topic.clone() }).collect()
 }
 
 /// Name servers ask nothing of us; what they send all the same (NOTIFY_MIN_BROKER_ID_CHANGE, 905) is not answered.
@@ -389,6 +396,9 @@ impl Registrar {
                     info!(name_server = %self.name_server, broker_id, "registered");
                 }
                 self.visibility.set(self.index, seen);
+                if leads {
+                    self.mark_ordered(&answer.body).await;
+                }
                 true
             }
             Ok(answer) => {
@@ -403,6 +413,28 @@ impl Registrar {
                 }
                 self.visibility.set(self.index, Seen::default());
                 false
+            }
+        }
+    }
+
+    /// Topics that the name server's order configuration names are ordered here, too.
+    /// Source: TopicConfigManager.updateOrderTopicConfig 5.3.3, which never takes it back either.
+    async fn mark_ordered(&self, answer: &[u8]) {
+        if answer.is_empty() {
+            return;
+        }
+        let Ok(KvTable { table }) = bodies::decode(answer) else {
+            warn!(name_server = %self.name_server, "order configuration can't be read");
+            return;
+        };
+        let unordered = to_be_ordered(&self.group.tables(), &table);
+        for config in unordered {
+            let topic = config.name.clone();
+            let deadline = Instant::now() + self.timeout;
+            match self.group.propose(Command::PutTopic(config), deadline).await {
+                Ok(_) => info!(%topic, "topic is ordered now, as the name server's configuration says"),
+                // The next registration brings the configuration again.
+                Err(error) => warn!(%topic, %error, "topic is not ordered yet"),
             }
         }
     }

@@ -66,6 +66,22 @@ pub enum Command {
     Lock(Box<LockQueues>),
     /// Queues become free.
     Unlock(Box<UnlockQueues>),
+    /// Forbids a group to read a topic, or takes that back.
+    ForbidRead {
+        group: Arc<str>,
+        topic: Arc<str>,
+        forbidden: bool,
+    },
+    /// Moves groups to these offsets. Until a reader of a queue has followed, what else is committed for it has no effect.
+    ResetOffsets(Vec<OffsetCommit>),
+    /// A reader of a queue has followed the reset to this offset.
+    FollowReset(OffsetCommit),
+    /// Copies a group's offsets of these topics to another group, in place of what that had there.
+    CloneOffsets {
+        source: Arc<str>,
+        target: Arc<str>,
+        topics: Vec<Arc<str>>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +159,10 @@ impl Command {
             Self::DelayDone(_) => "delay_done",
             Self::Lock(_) => "lock",
             Self::Unlock(_) => "unlock",
+            Self::ForbidRead { .. } => "forbid_read",
+            Self::ResetOffsets(_) => "reset_offsets",
+            Self::FollowReset(_) => "follow_reset",
+            Self::CloneOffsets { .. } => "clone_offsets",
         }
     }
 
@@ -164,6 +184,10 @@ impl Command {
             Self::DelayDone(_) => 13,
             Self::Lock(_) => 14,
             Self::Unlock(_) => 15,
+            Self::ForbidRead { .. } => 16,
+            Self::ResetOffsets(_) => 17,
+            Self::FollowReset(_) => 18,
+            Self::CloneOffsets { .. } => 19,
         }
     }
 
@@ -213,15 +237,8 @@ impl Command {
                 put_text(out, group);
                 put_bool(out, *clean_offsets);
             }
-            Self::CommitOffsets(commits) => {
-                put_count(out, commits.len());
-                for commit in commits {
-                    put_text(out, &commit.group);
-                    put_text(out, &commit.topic);
-                    put_u32(out, commit.queue_id);
-                    put_i64(out, commit.offset);
-                }
-            }
+            Self::CommitOffsets(commits) | Self::ResetOffsets(commits) => put_list(out, commits),
+            Self::FollowReset(followed) => followed.encode(out),
             Self::Join(join) => {
                 put_text(out, &join.group);
                 join.member.encode(out);
@@ -253,6 +270,19 @@ impl Command {
             }
             Self::Lock(lock) => lock.encode(out),
             Self::Unlock(unlock) => unlock.encode(out),
+            Self::ForbidRead { group, topic, forbidden } => {
+                put_text(out, group);
+                put_text(out, topic);
+                put_bool(out, *forbidden);
+            }
+            Self::CloneOffsets { source, target, topics } => {
+                put_text(out, source);
+                put_text(out, target);
+                put_count(out, topics.len());
+                for topic in topics {
+                    put_text(out, topic);
+                }
+            }
         }
     }
 
@@ -296,14 +326,7 @@ impl Command {
             8 => {
                 Self::DeleteGroup { group: input.name("group")?, clean_offsets: input.bool("clean offsets")? }
             }
-            9 => Self::CommitOffsets(input.list("offset commits", 20, |input| {
-                Ok(OffsetCommit {
-                    group: input.name("group")?,
-                    topic: input.name("topic")?,
-                    queue_id: input.u32("queue id")?,
-                    offset: input.i64("offset")?,
-                })
-            })?),
+            9 => Self::CommitOffsets(input.list("offset commits", 20, OffsetCommit::decode)?),
             10 => Self::Join(Box::new(Join { group: input.name("group")?, member: Member::decode(input)? })),
             11 => Self::Leave {
                 group: input.name("group")?,
@@ -334,7 +357,39 @@ impl Command {
             }),
             14 => Self::Lock(Box::new(LockQueues::decode(input)?)),
             15 => Self::Unlock(Box::new(UnlockQueues::decode(input)?)),
+            16 => Self::ForbidRead {
+                group: input.name("group")?,
+                topic: input.name("topic")?,
+                forbidden: input.bool("forbidden")?,
+            },
+            17 => Self::ResetOffsets(input.list("offset resets", 20, OffsetCommit::decode)?),
+            18 => Self::FollowReset(OffsetCommit::decode(input)?),
+            19 => Self::CloneOffsets {
+                source: input.name("source group")?,
+                target: input.name("target group")?,
+                topics: input.list("topics", 4, |input| input.name("topic"))?,
+            },
             other => return Err(input.error("command kind", CodecReason::Unknown(other.into()))),
+        })
+    }
+}
+
+impl Encode for OffsetCommit {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.group);
+        put_text(out, &self.topic);
+        put_u32(out, self.queue_id);
+        put_i64(out, self.offset);
+    }
+}
+
+impl Decode for OffsetCommit {
+    fn decode(input: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(Self {
+            group: input.name("group")?,
+            topic: input.name("topic")?,
+            queue_id: input.u32("queue id")?,
+            offset: input.i64("offset")?,
         })
     }
 }

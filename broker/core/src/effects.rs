@@ -30,6 +30,8 @@ pub struct Effects {
     pub minimum_position: Option<u64>,
     /// A delayed message was stored where none waited: the leader has to look when it is due.
     pub delay_begun: bool,
+    /// Queues whose readers have to move: pulls that wait there look again.
+    pub resets: Vec<(Arc<str>, u32)>,
 }
 
 /// One message that took its place in a queue.
@@ -198,6 +200,7 @@ impl Effects {
             minimums,
             minimum_position,
             delay_begun,
+            resets,
         } = self;
         appended.clear();
         answers.clear();
@@ -206,6 +209,7 @@ impl Effects {
         members_changed.clear();
         members_dropped.clear();
         minimums.clear();
+        resets.clear();
         *offsets_committed = 0;
         *settings_changed = false;
         *minimum_position = None;

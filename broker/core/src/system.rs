@@ -10,6 +10,7 @@ use flotilla_remoting::names;
 
 use crate::command::Bootstrap;
 use crate::model::{GroupConfig, Perm, Settings, TopicConfig};
+use crate::tables::Tables;
 
 const FIXED_TOPICS: &[(&str, u32)] = &[
     (names::SELF_TEST_TOPIC, 1),
@@ -74,4 +75,16 @@ pub(crate) fn setting_topics(
         absent.push(Arc::from(names::TRACE_TOPIC));
     }
     (present, absent)
+}
+
+/// Whether a topic belongs to the system: administrators may neither change nor delete it. Beside the fixed names these are the
+/// ones made of the names of cluster and broker.
+// Source: RocketMQ 5.3 TopicConfigManager, its calls of TopicValidator#addSystemTopic.
+pub fn is_system_topic(tables: &Tables, topic: &str) -> bool {
+    let named = tables.identity().is_some_and(|identity| {
+        topic == &*identity.cluster
+            || topic == &*identity.broker
+            || topic == names::reply_topic(&identity.cluster)
+    });
+    named || names::is_system_topic(topic)
 }

@@ -4,6 +4,8 @@
 //! the leader waits here while none is known, is handled here when this replica leads, and is forwarded otherwise; its
 //! client never sees which replica answered (FAILOVER.md 8 to 10, 19).
 
+#[cfg(test)]
+mod compatibility;
 pub mod refused;
 pub mod service;
 pub mod table;
@@ -16,7 +18,7 @@ use flotilla_remoting::frame::Frame;
 use tokio::runtime::Handle;
 use tracing::debug;
 
-use self::table::{Access, Placement, Row, Table};
+use self::table::{Access, Facts, Placement, Row, Table};
 use crate::call::Call;
 use crate::group::{Group, Standing};
 use crate::handlers::members;
@@ -48,6 +50,11 @@ impl Dispatcher {
         assert!(self.table.set(table).is_ok(), "the dispatch table is set once");
     }
 
+    /// All rows, by ascending code.
+    pub fn facts(&self) -> Vec<Facts> {
+        self.table.get().map(Table::facts).unwrap_or_default()
+    }
+
     /// How long a call of this code may be kept before it has an answer.
     pub fn hold(&self, code: i32) -> Duration {
         self.row(code).map_or(Duration::from_secs(3), |row| row.hold)
@@ -68,7 +75,8 @@ impl Dispatcher {
         let code = call.code().as_i32();
         let Some(row) = self.row(code) else {
             self.metrics.rejected(Cause::Unsupported);
-            call.refuse(ResponseCode::RequestCodeNotSupported, refused::remark(RequestCode::from_i32(code)));
+            let code = RequestCode::from_i32(code);
+            call.refuse(refused::answer(code), refused::remark(code));
             return;
         };
         match row.placement {

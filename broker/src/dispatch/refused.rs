@@ -1,6 +1,15 @@
 //! Codes without a row: each is refused with its number and the reason.
 
-use flotilla_remoting::code::RequestCode as Code;
+use flotilla_remoting::code::{RequestCode as Code, ResponseCode};
+
+/// The code of the refusal: of all that RocketMQ's broker refuses so, it answers one with SYSTEM_ERROR.
+/// Source: AdminBrokerProcessor.getBrokerEpochCache 5.3.3.
+pub fn answer(code: Code) -> ResponseCode {
+    match code {
+        Code::GetBrokerEpochCache => ResponseCode::SystemError,
+        _ => ResponseCode::RequestCodeNotSupported,
+    }
+}
 
 /// Why a code has no row. `None` for numbers that RocketMQ does not assign.
 pub fn reason(code: Code) -> Option<&'static str> {

@@ -43,6 +43,15 @@ pub struct Row {
     pub rpc: Arc<RpcMetrics>,
 }
 
+/// What a row says of itself, without its handler.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    pub code: RequestCode,
+    pub placement: Placement,
+    pub access: Access,
+    pub hold: Duration,
+}
+
 /// All rows of a node.
 pub struct Table {
     rows: HashMap<i32, Row>,
@@ -76,9 +85,12 @@ impl Table {
     }
 
     /// All rows by ascending code.
-    pub fn rows(&self) -> Vec<&Row> {
-        let mut rows: Vec<&Row> = self.rows.values().collect();
-        rows.sort_by_key(|row| row.code.as_i32());
-        rows
+    pub fn facts(&self) -> Vec<Facts> {
+        let rows = self.rows.values();
+        let mut all: Vec<Facts> = rows
+            .map(|row| Facts { code: row.code, placement: row.placement, access: row.access, hold: row.hold })
+            .collect();
+        all.sort_by_key(|facts| facts.code.as_i32());
+        all
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::SharedTables;
 use crate::long_poll::LongPolls;
 use crate::news::News;
+use crate::pulled::PulledOffsets;
 use crate::series::Series;
 use crate::views::ConsumeQueues;
 use crate::views::keys::KeyIndex;
@@ -52,6 +53,7 @@ pub struct BrokerMachine {
     pub views: Arc<ConsumeQueues>,
     pub keys: Option<Arc<KeyIndex>>,
     pub polls: Arc<LongPolls>,
+    pub pulled: Arc<PulledOffsets>,
     /// Counts what this replica stores as leader.
     pub series: Arc<Series>,
     pub changes: Arc<News<Change>>,
@@ -103,6 +105,10 @@ impl Machine for BrokerMachine {
                 run.messages.iter().map(|message| message.tags_code),
             );
         }
+        for (topic, queue_id) in &effects.resets {
+            self.polls.recheck(topic, *queue_id, i64::MAX);
+        }
+        self.deleted(&effects.topics_changed);
         // The permission of the broker is part of every topic as the name servers see it.
         if !effects.topics_changed.is_empty() || effects.settings_changed {
             self.changes.tell(Change::Topics);
@@ -151,5 +157,19 @@ impl Machine for BrokerMachine {
         self.polls.recheck_all();
         self.changes.tell_anything();
         Ok(())
+    }
+}
+
+impl BrokerMachine {
+    /// Nothing will come any more where a pull of a deleted topic waits.
+    fn deleted(&self, changed: &[Arc<str>]) {
+        if changed.is_empty() {
+            return;
+        }
+        let tables = self.tables.read();
+        for topic in changed.iter().filter(|topic| tables.topic(topic).is_none()) {
+            self.polls.recheck_topic(topic);
+            self.pulled.forget_topic(topic);
+        }
     }
 }

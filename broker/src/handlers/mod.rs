@@ -2,24 +2,37 @@
 
 pub mod broker_config;
 pub mod broker_stats;
+pub mod changes;
 pub mod clients;
 pub mod cluster;
+pub mod connections;
+pub mod consume_queue;
+pub mod consume_stats;
 pub mod dead_letter;
 pub mod delay_offsets;
+pub mod groups;
 pub mod heartbeat;
 pub mod locks;
 pub mod members;
+pub mod offset_tables;
 pub mod offsets;
+pub mod pages;
 pub mod pull;
 pub mod queries;
 pub mod queues;
+pub mod reads;
+pub mod replication;
 pub mod reply;
+pub mod reset_offset;
 pub mod respond;
 pub mod runtime_info;
 pub mod send;
 pub mod send_answer;
 pub mod send_back;
+pub mod subscriptions;
+pub mod topic_changes;
 pub mod topics;
+pub mod upkeep;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -37,10 +50,11 @@ use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
 use crate::group::encoder::Encoder;
 use crate::group::proposer::InFlight;
-use crate::leader::{LeaderCalls, Locks, Relays};
+use crate::leader::{LeaderCalls, Locks, Relays, Reports};
 use crate::limits::PULL_HOLD_MAX;
 use crate::long_poll::LongPolls;
 use crate::metrics::Metrics;
+use crate::pulled::PulledOffsets;
 use crate::registration::Visibility;
 use crate::retention::disk::DiskState;
 use crate::series::Series;
@@ -77,7 +91,15 @@ pub struct Parts {
     pub in_flight: Arc<InFlight>,
     /// Port that clients really connect to.
     pub port: u16,
+    /// What the other replicas hold, as the leader is told.
+    pub reports: Arc<Reports>,
+    pub pulled: Arc<PulledOffsets>,
+    /// The address that clients use.
+    pub address: String,
 }
+
+/// Hold of administrators' requests: their tools wait 5 s.
+const ADMIN: Duration = Duration::from_millis(4000);
 
 /// The dispatch table of a node, and the handler that also runs the held pulls.
 ///
@@ -99,7 +121,6 @@ pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
     let queues: Arc<dyn Handler> = Arc::new(queue_handler(&parts));
     let offsets: Arc<dyn Handler> = Arc::new(offset_handler(&parts));
     let heartbeat: Arc<dyn Handler> = Arc::new(heartbeat_handler(&parts));
-    let topics: Arc<dyn Handler> = Arc::new(topic_handler(&parts));
     let mut table = Table::new(parts.metrics.clone());
     for code in send::CODES {
         table.add(code, Leader, Propose, send_hold, send.clone());
@@ -131,10 +152,6 @@ pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
     table.add(Code::GetConsumerRunningInfo, Leader, Read, clients::HOLD, clients.clone());
     table.add(Code::ConsumeMessageDirectly, Leader, Propose, clients::HOLD, clients.clone());
     table.add(Code::InvokeBrokerToGetConsumerStatus, Leader, Read, clients::HOLD, clients);
-    table.add(Code::UpdateAndCreateTopic, Leader, Propose, ADMIN, topics.clone());
-    table.add(Code::GetAllTopicConfig, Leader, Read, ADMIN, topics.clone());
-    table.add(Code::GetTopicConfig, Leader, Read, ADMIN, topics.clone());
-    table.add(Code::GetTopicStatsInfo, Leader, Read, ADMIN, topics);
     let config: Arc<dyn Handler> = Arc::new(config_handler(&parts));
     table.add(Code::UpdateBrokerConfig, Local, Propose, ADMIN, config.clone());
     table.add(Code::GetBrokerConfig, Local, Read, ADMIN, config);
@@ -142,7 +159,114 @@ pub fn table(parts: Parts) -> (Table, pull::PullHandler) {
     let stats = broker_stats::BrokerStatsHandler { stats: parts.stats.clone() };
     table.add(Code::ViewBrokerStatsData, Local, Read, ADMIN, Arc::new(stats));
     table.add(Code::GetBrokerClusterInfo, Local, Read, ADMIN, Arc::new(cluster_handler(&parts)));
+    admin_rows(&mut table, &parts);
     (table, pulls)
+}
+
+/// Codes of administrators' tools about topics, groups and offsets.
+fn admin_rows(table: &mut Table, parts: &Parts) {
+    use Access::{Propose, Read, Session};
+    use Placement::{Leader, Local};
+
+    let reads = reads::Reads {
+        group: parts.group.clone(),
+        dispatcher: parts.dispatcher.clone(),
+        runtime: parts.runtime.clone(),
+    };
+    let changes = changes::Changes::new(parts.group.clone(), parts.leader.clone());
+    let broker_name = parts.config.identity.broker_name.clone();
+    let mut add = |codes: &[Code], placement, access, handler: Arc<dyn Handler>| {
+        for code in codes {
+            table.add(*code, placement, access, ADMIN, handler.clone());
+        }
+    };
+
+    let topics = topics::TopicHandler { reads: reads.clone(), broker_name: broker_name.clone() };
+    let codes = [
+        Code::GetAllTopicConfig,
+        Code::GetTopicConfig,
+        Code::GetTopicStatsInfo,
+        Code::GetSystemTopicListFromBroker,
+    ];
+    add(&codes, Leader, Read, Arc::new(topics));
+    let topic_changes = topic_changes::TopicChangeHandler {
+        changes: changes.clone(),
+        visibility: parts.visibility.clone(),
+        runtime: parts.runtime.clone(),
+    };
+    let codes = [Code::UpdateAndCreateTopic, Code::UpdateAndCreateTopicList, Code::DeleteTopicInBroker];
+    add(&codes, Leader, Propose, Arc::new(topic_changes));
+
+    let groups = groups::GroupHandler { reads: reads.clone() };
+    let codes = [Code::GetAllSubscriptionGroupConfig, Code::GetSubscriptionGroupConfig];
+    add(&codes, Leader, Read, Arc::new(groups));
+    let group_changes =
+        groups::GroupChangeHandler { changes: changes.clone(), runtime: parts.runtime.clone() };
+    let codes = [
+        Code::UpdateAndCreateSubscriptionGroup,
+        Code::UpdateAndCreateSubscriptionGroupList,
+        Code::DeleteSubscriptionGroup,
+        Code::UpdateAndGetGroupForbidden,
+    ];
+    add(&codes, Leader, Propose, Arc::new(group_changes));
+
+    let subscriptions =
+        subscriptions::SubscriptionHandler { reads: reads.clone(), address: parts.address.clone() };
+    let codes =
+        [Code::QueryTopicConsumeByWho, Code::QueryTopicsByConsumer, Code::QuerySubscriptionByConsumer];
+    add(&codes, Leader, Read, Arc::new(subscriptions));
+    let consumers = connections::ConsumerConnections { reads: reads.clone() };
+    add(&[Code::GetConsumerConnectionList], Leader, Session, Arc::new(consumers));
+    let producers = connections::ProducerConnections {
+        reads: reads.clone(),
+        sessions: parts.sessions.clone(),
+        reports: parts.reports.clone(),
+        self_index: parts.config.raft.self_index,
+        peers: parts.config.raft.peers.iter().map(|peer| peer.index.into()).collect(),
+    };
+    let codes = [Code::GetProducerConnectionList, Code::GetAllProducerInfo];
+    add(&codes, Leader, Session, Arc::new(producers));
+
+    let look = consume_stats::Look {
+        views: parts.views.clone(),
+        log: parts.log.clone(),
+        pulled: parts.pulled.clone(),
+        broker_name: broker_name.clone(),
+        address: parts.address.clone(),
+    };
+    let stats = consume_stats::ConsumeStatsHandler { reads: reads.clone(), look: Arc::new(look) };
+    let codes = [Code::GetConsumeStats, Code::GetBrokerConsumeStats, Code::QueryConsumeTimeSpan];
+    add(&codes, Leader, Read, Arc::new(stats));
+    let offsets = offset_tables::OffsetTableHandler { reads: reads.clone() };
+    let codes = [Code::GetAllConsumerOffset, Code::QueryCorrectionOffset];
+    add(&codes, Leader, Read, Arc::new(offsets));
+    let clone = offset_tables::CloneHandler {
+        changes: changes.clone(),
+        pending: parts.offsets.clone(),
+        runtime: parts.runtime.clone(),
+    };
+    add(&[Code::CloneGroupOffset], Leader, Propose, Arc::new(clone));
+    let reset = reset_offset::ResetOffsetHandler {
+        reads: reads.clone(),
+        changes,
+        views: parts.views.clone(),
+        log: parts.log.clone(),
+        broker_name,
+    };
+    add(&[Code::InvokeBrokerToResetOffset], Leader, Propose, Arc::new(reset));
+    let units = consume_queue::ConsumeQueueHandler { reads, views: parts.views.clone() };
+    add(&[Code::QueryConsumeQueue], Leader, Read, Arc::new(units));
+
+    let upkeep = upkeep::UpkeepHandler { views: parts.views.clone() };
+    let codes = [Code::CleanExpiredConsumeQueue, Code::CleanUnusedTopic, Code::NotifyMinBrokerIdChange];
+    add(&codes, Local, Read, Arc::new(upkeep));
+    let replication = replication::ReplicationHandler {
+        group: parts.group.clone(),
+        runtime: parts.runtime.clone(),
+        peers: parts.config.raft.peers.iter().map(|peer| (peer.index.into(), peer.address())).collect(),
+        self_index: parts.config.raft.self_index,
+    };
+    add(&[Code::GetBrokerHaStatus], Local, Read, Arc::new(replication));
 }
 
 fn pull_handler(parts: &Parts) -> pull::PullHandler {
@@ -157,6 +281,8 @@ fn pull_handler(parts: &Parts) -> pull::PullHandler {
         metrics: parts.metrics.clone(),
         series: parts.series.clone(),
         joins: parts.joins.clone(),
+        leader: parts.leader.clone(),
+        pulled: parts.pulled.clone(),
         hold_max: match parts.config.serving.long_polling {
             true => PULL_HOLD_MAX,
             false => parts.config.serving.short_polling,
@@ -298,16 +424,6 @@ fn client_handler(parts: &Parts) -> clients::ClientHandler {
         group: parts.group.clone(),
         relays: parts.relays.clone(),
         log: parts.log.clone(),
-        runtime: parts.runtime.clone(),
-        broker_name: parts.config.identity.broker_name.clone(),
-    }
-}
-
-fn topic_handler(parts: &Parts) -> topics::TopicHandler {
-    topics::TopicHandler {
-        group: parts.group.clone(),
-        leader: parts.leader.clone(),
-        visibility: parts.visibility.clone(),
         runtime: parts.runtime.clone(),
         broker_name: parts.config.identity.broker_name.clone(),
     }

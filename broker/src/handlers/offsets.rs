@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::respond::{bad_header, done, success};
+use super::respond::{Success, answer, bad_header, done, success};
 use crate::call::Call;
 use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
@@ -204,7 +204,12 @@ impl OffsetHandler {
 
     fn update(&self, call: Call) {
         let ticket = match self.take_commit(&call) {
-            Ok(ticket) => ticket,
+            Ok(Some(ticket)) => ticket,
+            // Source: ConsumerManageProcessor.updateConsumerOffset 5.3.3, its remark too.
+            Ok(None) => {
+                let remark = Some("Offset has been previously reset".to_owned());
+                return answer(call, Ok(Success { remark, ..Success::default() }));
+            }
             Err((code, remark)) => return call.refuse(code, remark),
         };
         if call.reply.is_oneway() {
@@ -222,7 +227,8 @@ impl OffsetHandler {
         });
     }
 
-    fn take_commit(&self, call: &Call) -> Result<u64, (ResponseCode, String)> {
+    /// The commit's ticket; none when it has no effect, because the group is being moved elsewhere.
+    fn take_commit(&self, call: &Call) -> Result<Option<u64>, (ResponseCode, String)> {
         let request = UpdateConsumerOffsetRequest::decode(&call.request.header.ext)
             .map_err(|error| (ResponseCode::SystemError, error.to_string()))?;
         let queue_id = u32::try_from(request.queue_id).map_err(|_| {
@@ -238,8 +244,12 @@ impl OffsetHandler {
         if tables.topic(request.topic).is_none() {
             return Err((ResponseCode::TopicNotExist, format!("topic [{}] not exist", request.topic)));
         }
+        if tables.reset_offset(request.consumer_group, request.topic, queue_id).is_some() {
+            return Ok(None);
+        }
         drop(tables);
-        Ok(self.pending.commit(request.consumer_group, request.topic, queue_id, request.commit_offset))
+        let (group, topic) = (request.consumer_group, request.topic);
+        Ok(Some(self.pending.commit(group, topic, queue_id, request.commit_offset)))
     }
 }
 
@@ -247,8 +257,9 @@ impl OffsetHandler {
 fn is_stored(group: &Group, pending: &PendingOffsets, call: &Call) -> bool {
     let Ok(request) = UpdateConsumerOffsetRequest::decode(&call.request.header.ext) else { return false };
     let Ok(queue_id) = u32::try_from(request.queue_id) else { return false };
-    let stored = group.tables().consumer_offset(request.consumer_group, request.topic, queue_id);
-    stored == Some(request.commit_offset)
+    let tables = group.tables();
+    tables.consumer_offset(request.consumer_group, request.topic, queue_id) == Some(request.commit_offset)
+        || tables.reset_offset(request.consumer_group, request.topic, queue_id).is_some()
         || pending.get(request.consumer_group, request.topic, queue_id).is_some()
 }
 

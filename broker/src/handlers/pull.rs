@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flotilla_core::rules::{OffsetDecision, TagFilter, decide_pull_offset};
-use flotilla_core::{GroupMembers, MessageModel, QueueRange};
+use flotilla_core::{Command, MessageModel, OffsetCommit, QueueRange};
 use flotilla_raft_store::log::LogReader;
 use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::headers::{PullMessageRequest, PullMessageResponse};
@@ -25,9 +25,11 @@ use super::respond::bad_header;
 use crate::call::Call;
 use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
+use crate::leader::LeaderCalls;
 use crate::limits::{PULL_BYTES_MAX, PULL_MESSAGES_MAX, PULL_SCAN_MAX};
-use crate::long_poll::{HeldPull, LongPolls, Wake};
+use crate::long_poll::{HeldPull, LongPolls, SysFlags, Wake};
 use crate::metrics::{Cause, GroupMetrics, Metrics};
+use crate::pulled::PulledOffsets;
 use crate::series::Series;
 use crate::views::{ConsumeQueues, QueueView, Unit};
 
@@ -51,6 +53,8 @@ pub struct Pulls {
     pub metrics: Metrics,
     pub series: Arc<Series>,
     pub joins: Arc<Joins>,
+    pub leader: Arc<LeaderCalls>,
+    pub pulled: Arc<PulledOffsets>,
     /// Longest time that a pull waits, whatever its client asks for.
     pub hold_max: Duration,
     /// `litePullMessageEnable`, and the host that its refusal names.
@@ -61,8 +65,10 @@ pub struct Pulls {
 /// A pull after its checks.
 struct Pull {
     call: Call,
+    group: Arc<str>,
     topic: Arc<str>,
     queue_id: u32,
+    flags: SysFlags,
     offset: i64,
     messages_max: usize,
     bytes_max: usize,
@@ -74,12 +80,15 @@ struct Pull {
     confirmed: bool,
     /// When it was begun, for the last time if it was held.
     since: Instant,
+    /// True once the group's move to this pull's offset is done, as far as it can be.
+    moved: bool,
 }
 
 /// What the checks found out.
 struct Checked {
     topic: Arc<str>,
     queue_id: u32,
+    flags: SysFlags,
     filter: TagFilter,
     series: Arc<GroupMetrics>,
 }
@@ -93,11 +102,13 @@ struct Wish {
 }
 
 impl Pull {
-    fn new(call: Call, checked: Checked, wish: Wish) -> Self {
+    fn new(call: Call, group: Arc<str>, checked: Checked, wish: Wish) -> Self {
         Self {
             call,
+            group,
             topic: checked.topic,
             queue_id: checked.queue_id,
+            flags: checked.flags,
             offset: wish.offset,
             messages_max: wish.messages_max,
             bytes_max: wish.bytes_max,
@@ -106,12 +117,39 @@ impl Pull {
             hold: wish.hold,
             confirmed: false,
             since: Instant::now(),
+            moved: false,
         }
     }
 }
 
-/// A refused pull: the code and what is wrong.
-type Refusal = (ResponseCode, String);
+/// A refused pull: the code, what is wrong, and for NO_PERMISSION (16) what forbids it.
+type Refusal = (ResponseCode, String, Option<Forbids>);
+
+/// What forbids a pull, by the number in the header field `forbiddenType`. Source: ForbiddenType 5.3.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Forbids {
+    Broker = 1,
+    Group = 2,
+    Topic = 3,
+    Broadcasting = 4,
+    Subscription = 5,
+}
+
+fn refusal(code: ResponseCode, remark: impl Into<String>) -> Refusal {
+    (code, remark.into(), None)
+}
+
+fn forbidden(what: Forbids, remark: impl Into<String>) -> Refusal {
+    (ResponseCode::NoPermission, remark.into(), Some(what))
+}
+
+fn refuse(call: Call, (code, remark, forbids): Refusal) {
+    let mut response = call.request.reply(code, Some(remark));
+    if let Some(what) = forbids {
+        response.header.ext.insert_display("forbiddenType", what as i32);
+    }
+    call.reply.send(response);
+}
 
 impl Handler for PullHandler {
     fn handle(&self, call: Call) {
@@ -132,7 +170,7 @@ impl PullHandler {
         for held in self.inner.polls.take_all() {
             let range = self.inner.range(&held.topic, held.queue_id).1.unwrap_or_default();
             let mut response = held.call.request.reply(ResponseCode::PullRetryImmediately, None);
-            response.header.ext = header(held.offset, range).encode();
+            response.header.ext = header(held.offset, range, held.flags).encode();
             held.call.reply.send(response);
         }
     }
@@ -146,8 +184,10 @@ impl PullHandler {
             let until = held.until;
             let pull = Pull {
                 call: held.call,
+                group: held.group,
                 topic: held.topic,
                 queue_id: held.queue_id,
+                flags: held.flags,
                 offset: held.offset,
                 messages_max: held.messages_max,
                 bytes_max: held.bytes_max,
@@ -159,6 +199,7 @@ impl PullHandler {
                 },
                 confirmed: false,
                 since: Instant::now(),
+                moved: false,
             };
             match wake {
                 Wake::Arrived => self.inner.serve(pull),
@@ -190,9 +231,9 @@ impl Pulls {
         }
         call.commit_taken |= checked.is_ok();
         match checked {
-            Ok(checked) => self.serve(Pull::new(call, checked, wish)),
+            Ok(checked) => self.serve(Pull::new(call, group, checked, wish)),
             // A member whose join is under way pulls already (FAILOVER.md 17).
-            Err((ResponseCode::SubscriptionNotExist, _))
+            Err((ResponseCode::SubscriptionNotExist, _, _))
                 if self.joins.awaits(&group) && Instant::now() < call.deadline =>
             {
                 let this = self.clone();
@@ -203,7 +244,7 @@ impl Pulls {
             }
             // Another replica may know better: a topic or group that was just made may not be applied here yet.
             Err(_) if !self.group.leads() => self.dispatcher.to_leader(call),
-            Err((code, remark)) => call.refuse(code, remark),
+            Err(refusal) => refuse(call, refusal),
         }
     }
 
@@ -225,39 +266,31 @@ impl Pulls {
     fn check(&self, call: &Call, request: &PullMessageRequest<'_>) -> Result<Checked, Refusal> {
         let (group_name, topic_name) = (request.consumer_group, request.topic);
         names::check_group(group_name)
-            .map_err(|error| (ResponseCode::InvalidParameter, error.to_string()))?;
+            .map_err(|error| refusal(ResponseCode::InvalidParameter, error.to_string()))?;
         let tables = self.group.tables();
         if !tables.settings().broker_permission.is_readable() {
-            return Err((ResponseCode::NoPermission, "the broker pulling message is forbidden".to_owned()));
+            return Err(forbidden(Forbids::Broker, "the broker pulling message is forbidden"));
         }
         if call.code() == RequestCode::LitePullMessage && !self.lite_pull {
             let remark = format!("the broker[{}] for lite pull consumer is forbidden", self.host);
-            return Err((ResponseCode::NoPermission, remark));
+            return Err(refusal(ResponseCode::NoPermission, remark));
         }
-        match tables.group(group_name) {
+        let group_config = tables.group(group_name);
+        let broadcasts = match group_config {
             Some(group) if !group.consume_enable => {
-                return Err((
-                    ResponseCode::NoPermission,
-                    format!("subscription group no permission, {group_name}"),
-                ));
+                let remark = format!("subscription group no permission, {group_name}");
+                return Err(forbidden(Forbids::Group, remark));
             }
             None if !tables.settings().auto_create_group => {
                 let remark = format!("subscription group [{group_name}] does not exist");
-                return Err((ResponseCode::SubscriptionGroupNotExist, remark));
+                return Err(refusal(ResponseCode::SubscriptionGroupNotExist, remark));
             }
-            Some(_) | None => {}
-        }
-        let Some(topic) = tables.topic(topic_name) else {
-            return Err((
-                ResponseCode::TopicNotExist,
-                format!("topic[{topic_name}] not exist, apply first please!"),
-            ));
+            group => group.is_none_or(|group| group.consume_broadcast_enable),
         };
+        let Some(topic) = tables.topic(topic_name) else { return Err(unknown_topic(topic_name)) };
         if !topic.perm.is_readable() {
-            return Err((
-                ResponseCode::NoPermission,
-                format!("the topic[{topic_name}] pulling message is forbidden"),
-            ));
+            let remark = format!("the topic[{topic_name}] pulling message is forbidden");
+            return Err(forbidden(Forbids::Topic, remark));
         }
         let queue_id = match u32::try_from(request.queue_id) {
             Ok(queue_id) if queue_id < topic.read_queue_count => queue_id,
@@ -266,30 +299,35 @@ impl Pulls {
                     "queueId[{}] is illegal, topic:[{topic_name}] topicConfig.readQueueNums:[{}] consumer:[{}]",
                     request.queue_id, topic.read_queue_count, group_name
                 );
-                return Err((ResponseCode::InvalidParameter, remark));
+                return Err(refusal(ResponseCode::InvalidParameter, remark));
             }
         };
+        // RocketMQ asks this only for pulls without a subscription of their own, so that it binds Java's push consumers and
+        // not Go's. What an administrator forbids is forbidden.
+        if tables.is_read_forbidden(group_name, topic_name) {
+            let remark = format!("the consumer group[{group_name}] is forbidden for topic[{topic_name}]");
+            return Err(forbidden(Forbids::Subscription, remark));
+        }
         let filter = if request.flags().has_subscription() {
             filter(request.expression_type.unwrap_or("TAG"), request.subscription.unwrap_or("*"))?
         } else {
             let members = tables.members(group_name);
-            if let Some(MessageModel::Broadcasting) = members.and_then(GroupMembers::message_model)
-                && tables.group(group_name).is_some_and(|group| !group.consume_broadcast_enable)
-            {
+            let model = members.and_then(|members| members.message_model());
+            if !broadcasts && model == Some(MessageModel::Broadcasting) {
                 let remark = format!("the consumer group[{group_name}] can not consume by broadcast way");
-                return Err((ResponseCode::NoPermission, remark));
+                return Err(forbidden(Forbids::Broadcasting, remark));
             }
-            let subscription = members.and_then(|members| members.subscription(topic_name));
-            let Some(subscription) = subscription else {
+            let Some(subscription) = members.and_then(|members| members.subscription(topic_name)) else {
                 let remark = format!(
                     "the consumer's subscription not exist, group: {group_name}, topic: {topic_name}"
                 );
-                return Err((ResponseCode::SubscriptionNotExist, remark));
+                return Err(refusal(ResponseCode::SubscriptionNotExist, remark));
             };
             filter(&subscription.expression_type, &subscription.expression)?
         };
         let series = self.series.group(topic_name, group_name);
-        Ok(Checked { topic: topic.name.clone(), queue_id, filter, series })
+        let flags = SysFlags { topic: topic.sys_flag, group: group_config.map_or(0, |group| group.sys_flag) };
+        Ok(Checked { topic: topic.name.clone(), queue_id, flags, filter, series })
     }
 
     /// The queue's view and what of it can be read here. The tables say where it begins; its end is the view's, which is
@@ -309,6 +347,13 @@ impl Pulls {
     /// Answers, holds or forwards.
     fn serve(self: &Arc<Self>, pull: Pull) {
         let leads = self.group.leads();
+        if let Some(target) = self.target(&pull) {
+            return self.redirect(pull, target);
+        }
+        if leads && self.group.tables().topic(&pull.topic).is_none() {
+            let topic = pull.topic;
+            return refuse(pull.call, unknown_topic(&topic));
+        }
         let (view, known) = self.range(&pull.topic, pull.queue_id);
         let range = known.unwrap_or_default();
         match (decide_pull_offset(known, pull.offset), view) {
@@ -326,6 +371,40 @@ impl Pulls {
                 _ if leads => self.answer_empty(pull, ResponseCode::from_i32(code), next_begin_offset, range),
                 _ => self.elsewhere(pull),
             },
+        }
+    }
+
+    /// Where an administrator wants the group to go on in this queue, until it has.
+    fn target(&self, pull: &Pull) -> Option<i64> {
+        let tables = self.group.tables();
+        tables.reset_offset(&pull.group, &pull.topic, pull.queue_id).filter(|_| !pull.moved)
+    }
+
+    /// Sends a reader to the offset that its group was reset to, or takes note that it has come there. Both is the leader's.
+    fn redirect(self: &Arc<Self>, mut pull: Pull, target: i64) {
+        if !self.group.leads() {
+            return self.elsewhere(pull);
+        }
+        if pull.offset == target {
+            let this = self.clone();
+            self.runtime.spawn(async move {
+                let (group, topic) = (pull.group.clone(), pull.topic.clone());
+                let followed = OffsetCommit { group, topic, queue_id: pull.queue_id, offset: target };
+                // Without an answer the mark may stay: the next pull is at another offset then and would be sent back here,
+                // to messages that it has. So the reader waits here a little for the answer rather than going on.
+                let known = this.leader.propose(Command::FollowReset(followed), pull.call.deadline).await;
+                if let Err(error) = known {
+                    let remark = format!("the reset of the offset is not done yet: {error}");
+                    return pull.call.refuse(ResponseCode::SystemBusy, remark);
+                }
+                pull.moved = true;
+                this.serve(pull);
+            });
+        } else if !pull.confirmed {
+            self.confirm(pull);
+        } else {
+            let range = self.range(&pull.topic, pull.queue_id).1.unwrap_or_default();
+            self.answer_empty(pull, ResponseCode::PullOffsetMoved, target, range);
         }
     }
 
@@ -413,8 +492,10 @@ impl Pulls {
         let (topic, queue_id) = (pull.topic.clone(), pull.queue_id);
         let held = HeldPull {
             call: pull.call,
+            group: pull.group,
             topic: pull.topic,
             queue_id,
+            flags: pull.flags,
             offset: pull.offset,
             messages_max: pull.messages_max,
             bytes_max: pull.bytes_max,
@@ -475,31 +556,32 @@ impl Pulls {
     }
 
     fn answer_found(&self, pull: Pull, parts: Vec<Bytes>, next: i64, range: QueueRange) {
+        self.pulled.note(&pull.group, &pull.topic, pull.queue_id, next);
         let (took, bytes) = (pull.since.elapsed(), parts.iter().map(|part| part.len() as u64).sum());
         pull.series.delivered(pull.queue_id, parts.len() as u64, bytes, took);
         self.metrics.get_times().count(took);
         let mut response = pull.call.request.reply(ResponseCode::Success, None);
-        response.header.ext = header(next, range).encode();
+        response.header.ext = header(next, range, pull.flags).encode();
         pull.call.reply.send_parts(response, parts);
     }
 
     fn answer_empty(&self, pull: Pull, code: ResponseCode, next: i64, range: QueueRange) {
         self.metrics.pull_without_messages();
         let mut response = pull.call.request.reply(code, None);
-        response.header.ext = header(next, range).encode();
+        response.header.ext = header(next, range, pull.flags).encode();
         pull.call.reply.send(response);
     }
 }
 
-fn header(next: i64, range: QueueRange) -> PullMessageResponse {
+fn header(next: i64, range: QueueRange, flags: SysFlags) -> PullMessageResponse {
     PullMessageResponse {
         suggest_which_broker_id: 0,
         next_begin_offset: next,
         min_offset: range.min,
         max_offset: range.max,
         offset_delta: None,
-        topic_sys_flag: None,
-        group_sys_flag: None,
+        topic_sys_flag: Some(flags.topic),
+        group_sys_flag: Some(flags.group),
         forbidden_type: None,
     }
 }
@@ -507,11 +589,16 @@ fn header(next: i64, range: QueueRange) -> PullMessageResponse {
 fn filter(expression_type: &str, expression: &str) -> Result<TagFilter, Refusal> {
     if !expression_type.is_empty() && expression_type != "TAG" {
         let remark = "the broker does not support consumer to filter message by SQL92".to_owned();
-        return Err((ResponseCode::SystemError, remark));
+        return Err(refusal(ResponseCode::SystemError, remark));
     }
     TagFilter::parse(expression).map_err(|error| {
-        (ResponseCode::SubscriptionParseFailed, format!("parse the consumer's subscription failed: {error}"))
+        let remark = format!("parse the consumer's subscription failed: {error}");
+        refusal(ResponseCode::SubscriptionParseFailed, remark)
     })
+}
+
+fn unknown_topic(topic: &str) -> Refusal {
+    refusal(ResponseCode::TopicNotExist, format!("topic[{topic}] not exist, apply first please!"))
 }
 
 /// Chooses messages among the units that start at the pull's offset; also gives the offset behind the last one examined.

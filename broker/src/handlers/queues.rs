@@ -123,7 +123,7 @@ impl QueueHandler {
 }
 
 /// Reads again while a view is being rebuilt from the log, which takes moments. Blocks.
-fn patiently<T>(deadline: Instant, read: impl Fn() -> io::Result<T>) -> io::Result<T> {
+pub fn patiently<T>(deadline: Instant, read: impl Fn() -> io::Result<T>) -> io::Result<T> {
     loop {
         match read() {
             // Gone: retention has passed it between two looks.
@@ -166,7 +166,7 @@ pub fn message_at(log: &LogReader, offset: i64, range: &Range<u64>) -> Option<By
 
 /// `lower`: first offset whose store time is not before the time, the queue's end when all are. `upper`: last offset whose
 /// store time is not after it. Store times never fall along the log, so a binary search finds both.
-fn search(view: &QueueView, log: &LogReader, time: i64, upper: bool) -> io::Result<i64> {
+pub fn search(view: &QueueView, log: &LogReader, time: i64, upper: bool) -> io::Result<i64> {
     let QueueRange { min, max } = view.range();
     let (mut low, mut high) = (min, max);
     while low < high {
@@ -182,7 +182,8 @@ fn search(view: &QueueView, log: &LogReader, time: i64, upper: bool) -> io::Resu
     Ok(if upper && low > min { low - 1 } else { low })
 }
 
-fn store_time(view: &QueueView, log: &LogReader, offset: i64) -> io::Result<i64> {
+/// Store time of the message with this number, ms since 1970. May read the disk.
+pub fn store_time(view: &QueueView, log: &LogReader, offset: i64) -> io::Result<i64> {
     let mut units: Vec<Unit> = Vec::with_capacity(1);
     view.units(offset, 1, &mut units)?;
     let unit = units.first().ok_or(io::ErrorKind::NotFound)?;

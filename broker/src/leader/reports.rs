@@ -23,6 +23,9 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// The same for the longer report of producers, which only tools and checks of transactions need.
 const PRODUCER_REPORT_INTERVAL: Duration = Duration::from_secs(3);
 
+/// A new leader waits for the others' reports of producers for this time; only a dead replica is silent for longer.
+const PRODUCER_GRACE: Duration = Duration::from_secs(2);
+
 /// The reports that reached this replica while it leads.
 #[derive(Default)]
 pub struct Reports {
@@ -35,6 +38,8 @@ struct State {
     presence: Option<Presence>,
     /// Reports that came before this replica knew that it leads; the first look of the new term takes them in.
     early: HashMap<u64, Early>,
+    /// When this replica was first seen to lead in the term.
+    led_since: Option<Instant>,
     /// Producers by replica, each list with the number of the stream that it came over.
     producers: HashMap<u64, (u64, Vec<Producer>)>,
 }
@@ -77,6 +82,20 @@ impl Reports {
         holders
     }
 
+    /// The producers that other replicas hold.
+    pub fn producers(&self) -> Vec<Producer> {
+        let state = self.state.lock();
+        state.producers.values().flat_map(|(_, producers)| producers.iter().cloned()).collect()
+    }
+
+    /// True when every other replica has reported its producers, or has had the time to.
+    pub fn are_complete(&self, own: u64, peers: &[u64], now: Instant) -> bool {
+        let state = self.state.lock();
+        let reported = |peer: &u64| *peer == own || state.producers.contains_key(peer);
+        peers.iter().all(reported)
+            || state.led_since.is_some_and(|since| now.saturating_duration_since(since) >= PRODUCER_GRACE)
+    }
+
     /// A stream of a replica has ended.
     pub fn replica_lost(&self, replica: u64, stream: u64, now: Instant) {
         let mut state = self.state.lock();
@@ -117,6 +136,7 @@ impl Reports {
                 presence.report(replica, early.stream, early.members, early.at);
             }
             state.presence = Some(presence);
+            state.led_since = Some(now);
         }
         let Some(presence) = &mut state.presence else { return Vec::new() };
         presence.report(own.0, OWN_STREAM, own.1, now);
@@ -129,6 +149,7 @@ impl Reports {
         // Only at the change: what comes afterwards is for the term in which this replica may lead again.
         if state.presence.take().is_some() {
             state.producers.clear();
+            state.led_since = None;
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn below(tables: &Tables, minimums: &[QueueMinimum]) -> Unread {
     let minimums: HashMap<(&str, u32), i64> =
         minimums.iter().map(|queue| ((&*queue.topic, queue.queue_id), queue.min)).collect();
     let mut unread = Unread::new();
-    for (group, topic, queue_id, offset) in tables.all_consumer_offsets() {
+    for (group, topic, queue_id, offset) in tables.each_consumer_offset() {
         let Some(minimum) = minimums.get(&(&**topic, queue_id)) else { continue };
         let Some(range) = tables.queue(topic, queue_id) else { continue };
         let count = (*minimum).min(range.max) - offset.max(range.min);

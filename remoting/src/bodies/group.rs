@@ -1,4 +1,5 @@
-//! Subscription groups: one (200, 352), several (225), all (201); who consumes a topic (300); one subscription (345).
+//! Subscription groups: one (200, 352), several (225), all (201); who consumes a topic (300); one subscription (345); what is
+//! forbidden to a group (353).
 
 use std::collections::BTreeMap;
 
@@ -141,6 +142,20 @@ body! {
     pub struct SubscriptionGroupList {
         /// Groups to create or change.
         pub group_config_list: Vec<SubscriptionGroupConfig>,
+    }
+}
+
+body! {
+    /// Response of UPDATE_AND_GET_GROUP_FORBIDDEN (353).
+    pub struct GroupForbidden {
+        /// Group.
+        pub group: String,
+        /// The group may read the topic.
+        pub readable: bool,
+        /// Topic.
+        pub topic: String,
+        /// Always true; misspelt upstream.
+        pub writeable: bool,
     }
 }
 

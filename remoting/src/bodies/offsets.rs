@@ -10,6 +10,8 @@ body! {
     pub struct AllConsumerOffset {
         /// Version of the table.
         pub data_version: DataVersion,
+        /// Topics by group; for people.
+        pub group_topic_map: Option<BTreeMap<String, Vec<String>>>,
         /// Queue offset by `topic@group`, then by queue.
         pub offset_table: BTreeMap<String, BTreeMap<i32, i64>>,
     }

@@ -11,8 +11,8 @@
 //! | `offset.rs`    | 14, 15, 29 to 32                                                           |
 //! | `message.rs`   | 12, 33, 36                                                                 |
 //! | `client.rs`    | 34, 35, 38, 40, 46 (the last has a body only)                              |
-//! | `topic.rs`     | 17, 202, 215, 351; 21 and 18 have a body only                              |
-//! | `group.rs`     | 203, 204, 207, 208, 352                                                    |
+//! | `topic.rs`     | 17, 21, 202, 215, 300, 321, 351; 18 has a body only                        |
+//! | `group.rs`     | 201, 203, 204, 207, 208, 303, 308, 314, 317, 343, 345, 352, 353            |
 //! | `broker.rs`    | 26, 315; 25 and 28 have none                                               |
 //! | `transaction.rs` | 37, 39                                                                   |
 //! | `callback.rs`  | 220 to 222, 307, 309, 326                                                  |

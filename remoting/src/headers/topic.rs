@@ -1,4 +1,4 @@
-//! Topics at the broker: codes 17, 202, 215 and 351. Codes 18 and 21 carry a body only.
+//! Topics at the broker: codes 17, 21, 202, 215, 300, 321 and 351. Code 18 carries a body only.
 //!
 //! Source: RocketMQ 5.3 CreateTopicRequestHeader, GetTopicStatsInfoRequestHeader, DeleteTopicRequestHeader,
 //! GetTopicConfigRequestHeader.
@@ -33,7 +33,7 @@ header! {
 
 header! {
     /// Request header of the codes that name a topic only: GET_TOPIC_STATS_INFO (202), DELETE_TOPIC_IN_BROKER (215),
-    /// GET_TOPIC_CONFIG (351).
+    /// QUERY_TOPIC_CONSUME_BY_WHO (300), GET_TOPIC_CONFIG (351).
     pub struct TopicRequest<'a> {
         /// Topic.
         topic: &'a str => "topic";
@@ -49,5 +49,21 @@ header! {
         data_version: Option<&'a str> => "dataVersion";
         /// Most topics wanted.
         max_topic_num: Option<i32> => "maxTopicNum";
+    }
+}
+
+header! {
+    /// Request header of QUERY_CONSUME_QUEUE (321).
+    pub struct QueryConsumeQueueRequest<'a> {
+        /// Topic.
+        topic: &'a str => "topic";
+        /// Queue.
+        queue_id: i32 => "queueId";
+        /// First queue offset.
+        index: i64 => "index";
+        /// Most units wanted.
+        count: i32 => "count";
+        /// Group whose subscription is shown along.
+        consumer_group: Option<&'a str> => "consumerGroup";
     }
 }

@@ -26,6 +26,8 @@ pub fn query_consumer_offset(
     zero_if_not_found: bool,
     pending: Option<i64>,
 ) -> OffsetAnswer {
+    // A commit that is under way while the group is moved has no effect.
+    let pending = tables.reset_offset(group, topic, queue_id).or(pending);
     if let Some(offset) = pending.or_else(|| tables.consumer_offset(group, topic, queue_id)) {
         return OffsetAnswer::Offset(offset);
     }

@@ -16,10 +16,13 @@
 //! |      5 | consumer offsets | group, topics, queues                                                 |
 //! |      6 | delay            | next message and position by queue, former delays, version            |
 //! |     14 | locks            | group, topics, queues, owners with their grants                        |
+//! |     16 | forbidden        | group, topics that it may not read                                    |
+//! |     17 | resets           | as consumer offsets: where readers have still to move to              |
 //!
 //! Lists are sorted by name, so equal tables give equal bytes. An empty input is the blank state. Checksums are the business of
 //! whoever keeps the bytes; reading still never trusts them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::locks::{count, decode_locks, encode_locks};
@@ -41,6 +44,8 @@ const MEMBERS: u32 = 4;
 const OFFSETS: u32 = 5;
 const DELAY: u32 = 6;
 const LOCKS: u32 = 14;
+const FORBIDDEN: u32 = 16;
+const RESETS: u32 = 17;
 
 /// Why a checkpoint can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +74,8 @@ impl Tables {
         out.put(OFFSETS, |out| encode_sorted(out, &self.offsets, encode_offsets));
         out.put(DELAY, |out| self.delay.encode(out));
         out.put(LOCKS, |out| encode_sorted(out, &self.locks, encode_locks));
+        out.put(FORBIDDEN, |out| encode_sorted(out, &self.forbidden, encode_forbidden));
+        out.put(RESETS, |out| encode_sorted(out, &self.resets, encode_offsets));
         out.finish()
     }
 
@@ -93,6 +100,8 @@ impl Tables {
                 OFFSETS => decode_named(input, &mut tables.offsets, decode_offsets),
                 DELAY => DelayTable::decode(input).map(|delay| tables.delay = delay),
                 LOCKS => decode_named(input, &mut tables.locks, decode_locks),
+                FORBIDDEN => decode_named(input, &mut tables.forbidden, decode_forbidden),
+                RESETS => decode_named(input, &mut tables.resets, decode_offsets),
                 other => Err(input.error("section number", CodecReason::Unknown(other.into()))),
             };
             read.and_then(|()| input.finish("section"))
@@ -282,6 +291,20 @@ fn decode_members(input: &mut Reader<'_>) -> Result<(Arc<str>, GroupMembers), Co
     let members = input.list("members", 20, Member::decode)?;
     let members = members.into_iter().map(|member| (member.client_id.clone(), member)).collect();
     Ok((group, GroupMembers { members }))
+}
+
+fn encode_forbidden(out: &mut Vec<u8>, group: &Arc<str>, topics: &BTreeSet<Arc<str>>) {
+    put_text(out, group);
+    put_count(out, topics.len());
+    for topic in topics {
+        put_text(out, topic);
+    }
+}
+
+fn decode_forbidden(input: &mut Reader<'_>) -> Result<(Arc<str>, BTreeSet<Arc<str>>), CodecError> {
+    let group = input.name("group")?;
+    let topics = input.list("forbidden topics", 4, |input| input.name("topic"))?;
+    Ok((group, topics.into_iter().collect()))
 }
 
 fn encode_offsets(out: &mut Vec<u8>, group: &Arc<str>, offsets: &GroupOffsets) {

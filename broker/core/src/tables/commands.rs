@@ -1,9 +1,10 @@
 //! What each command does to the tables. Refusals are decided from the tables alone, so every replica refuses alike.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Identity, Tables, TopicState};
-use crate::command::{Bootstrap, Command, DelayDone, Join, LeaveReason, OffsetCommit, QueueMinimum};
+use crate::command::{Bootstrap, Command, DelayDone, Join, LeaveReason, QueueMinimum};
 use crate::effects::{Answer, Effects, Refusal};
 use crate::limits::QUEUES_PER_TOPIC_MAX;
 use crate::model::{GroupConfig, GroupMembers, Member, Settings, TopicConfig};
@@ -46,6 +47,14 @@ impl Tables {
             Command::DelayDone(done) => self.delay_done(&done, time_ms),
             Command::Lock(lock) => self.lock_queues(*lock),
             Command::Unlock(unlock) => self.unlock_queues(*unlock),
+            Command::ForbidRead { group, topic, forbidden } => {
+                self.forbid_read(&group, topic, forbidden, time_ms)
+            }
+            Command::ResetOffsets(resets) => self.reset_offsets(&resets, effects),
+            Command::FollowReset(followed) => self.follow_reset(&followed),
+            Command::CloneOffsets { source, target, topics } => {
+                self.clone_offsets(&source, &target, &topics, effects)
+            }
         }
     }
 
@@ -122,21 +131,7 @@ impl Tables {
                 effects.minimums.push(QueueMinimum { topic: state.name.clone(), queue_id, min: head.min });
             }
         }
-        let holders: Vec<Arc<str>> = self
-            .offsets
-            .iter()
-            .filter(|(_, offsets)| offsets.contains_key(topic))
-            .map(|(group, _)| group.clone())
-            .collect();
-        for group in holders {
-            let emptied = self.offsets.get_mut(&group).is_some_and(|offsets| {
-                offsets.remove(topic);
-                offsets.is_empty()
-            });
-            if emptied {
-                self.offsets.remove(&group);
-            }
-        }
+        self.forget_offsets_of_topic(topic);
         self.topic_version.advance(time_ms);
         Answer::Done
     }
@@ -160,7 +155,9 @@ impl Tables {
     ) -> Answer {
         if clean_offsets {
             self.offsets.remove(group);
+            self.resets.remove(group);
         }
+        self.forbidden.remove(group);
         if !self.groups.remove(group) {
             return Answer::Refused(Refusal::UnknownGroup(group.clone()));
         }
@@ -169,21 +166,21 @@ impl Tables {
         Answer::Done
     }
 
-    /// Takes every offset as it is, lower ones too; the handler has checked group and topic. A queue id beyond the limit can't
-    /// belong to any queue and is passed over.
-    fn commit_offsets(&mut self, commits: &[OffsetCommit], effects: &mut Effects) -> Answer {
-        for commit in commits.iter().filter(|commit| commit.queue_id < QUEUES_PER_TOPIC_MAX) {
-            let offsets = self.offsets.get_or_insert_with(&commit.group, |_| super::GroupOffsets::new());
-            match offsets.get_mut(&commit.topic) {
-                Some(queues) => {
-                    queues.insert(commit.queue_id, commit.offset);
-                }
-                None => {
-                    offsets.insert(commit.topic.clone(), [(commit.queue_id, commit.offset)].into());
-                }
-            }
-            effects.offsets_committed += 1;
+    /// A group need not exist to be forbidden something: it may be made by its first member later.
+    fn forbid_read(&mut self, group: &Arc<str>, topic: Arc<str>, forbidden: bool, time_ms: u64) -> Answer {
+        if self.is_read_forbidden(group, &topic) == forbidden {
+            return Answer::Unchanged;
         }
+        let topics = self.forbidden.get_or_insert_with(group, |_| BTreeSet::new());
+        if forbidden {
+            topics.insert(topic);
+        } else {
+            topics.remove(&topic);
+            if topics.is_empty() {
+                self.forbidden.remove(group);
+            }
+        }
+        self.group_version.advance(time_ms);
         Answer::Done
     }
 

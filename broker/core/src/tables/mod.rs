@@ -11,11 +11,12 @@ pub mod checkpoint;
 mod commands;
 mod delay;
 mod locks;
+mod offsets;
 mod queries;
 mod sharded;
 mod topic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use apply::{ApplyError, EntryContext};
@@ -24,6 +25,7 @@ pub(crate) use delay::DelayTable;
 pub use delay::{DelayHistory, DelayProgress};
 use locks::GroupLocks;
 pub use locks::{Grant, LockClaim, LockQueues, QueueLock, UnlockClaim, UnlockQueues};
+pub use queries::TopicOffsets;
 pub(crate) use sharded::FixedHasher;
 use sharded::Sharded;
 use topic::TopicState;
@@ -46,6 +48,10 @@ pub struct Tables {
     locks: Sharded<GroupLocks>,
     /// Locks of all groups, counted.
     lock_count: usize,
+    /// Offsets that a reader of the queue has still to move to. Each is the group's offset of the queue as well.
+    resets: Sharded<GroupOffsets>,
+    /// Topics that a group may not read.
+    forbidden: Sharded<BTreeSet<Arc<str>>>,
     minimum_position: u64,
     delay: DelayTable,
 }

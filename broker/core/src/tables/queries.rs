@@ -1,5 +1,6 @@
 //! Questions that handlers ask of the applied state. All answers borrow; none counts, locks or allocates more than it returns.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use flotilla_remoting::names::SCHEDULE_TOPIC;
@@ -9,6 +10,14 @@ use crate::command::QueueMinimum;
 use crate::model::{
     DataVersion, GroupConfig, GroupMembers, Member, QueueHead, QueueRange, Settings, TopicConfig,
 };
+
+/// A group's offsets of a topic, by queue.
+#[derive(Debug, Clone, Copy)]
+pub struct TopicOffsets<'a> {
+    pub group: &'a Arc<str>,
+    pub topic: &'a Arc<str>,
+    pub queues: &'a BTreeMap<u32, i64>,
+}
 
 impl Tables {
     /// The newest applied entry; zeros before the first.
@@ -164,12 +173,46 @@ impl Tables {
     }
 
     /// All stored offsets of all groups, in no particular order of the groups: group, topic, queue id, offset.
-    pub fn all_consumer_offsets(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, u32, i64)> {
+    pub fn each_consumer_offset(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>, u32, i64)> {
         self.offsets.iter().flat_map(|(group, offsets)| {
             offsets.iter().flat_map(move |(topic, queues)| {
                 queues.iter().map(move |(queue_id, offset)| (group, topic, *queue_id, *offset))
             })
         })
+    }
+
+    /// The offset that a reader of the queue has still to move to.
+    pub fn reset_offset(&self, group: &str, topic: &str, queue_id: u32) -> Option<i64> {
+        // Hardly ever is there any: a pull asks this each time.
+        if self.resets.is_empty() {
+            return None;
+        }
+        self.resets.get(group)?.get(topic)?.get(&queue_id).copied()
+    }
+
+    /// All stored offsets, by group and topic, in order of the names.
+    pub fn all_consumer_offsets(&self) -> Vec<TopicOffsets<'_>> {
+        let groups = self.offsets.sorted().into_iter();
+        groups
+            .flat_map(|(group, topics)| {
+                topics.iter().map(move |(topic, queues)| TopicOffsets { group, topic, queues })
+            })
+            .collect()
+    }
+
+    /// Topics for which a group has stored offsets, in order of their names.
+    pub fn topics_of_group(&self, group: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.offsets.get(group).into_iter().flatten().map(|(topic, _)| topic)
+    }
+
+    /// Whether an administrator has forbidden the group to read the topic.
+    pub fn is_read_forbidden(&self, group: &str, topic: &str) -> bool {
+        !self.forbidden.is_empty() && self.forbidden.get(group).is_some_and(|topics| topics.contains(topic))
+    }
+
+    /// Groups with the topics that they may not read, in order of the names.
+    pub fn forbidden_topics(&self) -> Vec<(&Arc<str>, &BTreeSet<Arc<str>>)> {
+        self.forbidden.sorted()
     }
 
     /// Groups that have stored offsets for a topic or a member that subscribes it, in order of their names.
@@ -181,7 +224,7 @@ impl Tables {
             .iter()
             .filter(|(_, members)| members.subscription(topic).is_some())
             .map(|(group, _)| group);
-        let groups: std::collections::BTreeSet<&Arc<str>> = stored.chain(subscribed).collect();
+        let groups: BTreeSet<&Arc<str>> = stored.chain(subscribed).collect();
         groups.into_iter().cloned().collect()
     }
 

@@ -41,6 +41,11 @@ impl<V> Sharded<V> {
     }
 
     #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
     pub(crate) fn get(&self, name: &str) -> Option<&V> {
         self.shards[shard_of(name)].get(name).map(Arc::as_ref)
     }

@@ -37,6 +37,11 @@ fn any_command() -> impl Strategy<Value = Command> {
         };
         Command::CommitOffsets(commits.into_iter().map(commit).collect())
     });
+    let any_offset = || {
+        (any_group(), any_topic(), 0_u32..4, 0_i64..9).prop_map(|(group, topic, queue_id, offset)| {
+            OffsetCommit { group: group.into(), topic: topic.into(), queue_id, offset }
+        })
+    };
     let minimums =
         (0_u64..5000, vec((any_topic(), 0_u32..4, 0_i64..20), 0..4)).prop_map(|(log_position, queues)| {
             let queue =
@@ -102,6 +107,15 @@ fn any_command() -> impl Strategy<Value = Command> {
         delay,
         locks,
         unlocks,
+        vec(any_offset(), 0..4).prop_map(Command::ResetOffsets),
+        any_offset().prop_map(Command::FollowReset),
+        (any_group(), any_group(), vec(any_topic(), 0..3)).prop_map(|(source, target, topics)| {
+            let topics = topics.into_iter().map(Into::into).collect();
+            Command::CloneOffsets { source: source.into(), target: target.into(), topics }
+        }),
+        (any_group(), any_topic(), any::<bool>()).prop_map(|(group, topic, forbidden)| {
+            Command::ForbidRead { group: group.into(), topic: topic.into(), forbidden }
+        }),
     ]
 }
 
@@ -192,6 +206,25 @@ proptest! {
         prop_assert_eq!(follower.snapshot(), leader.tail.snapshot());
     }
 
+    /// While a reader has not followed, the group's offset is the one that it was reset to, whatever is committed.
+    #[test]
+    fn prop_a_reset_holds_until_it_is_followed(payloads in vec(any_payload(), 1..30)) {
+        let mut world = world_of(&payloads);
+        while world.applied < world.log.len() {
+            world.apply_next();
+            for group in GROUPS {
+                for topic in TOPICS {
+                    for queue_id in 0..4 {
+                        if let Some(target) = world.tables.reset_offset(group, topic, queue_id) {
+                            prop_assert_eq!(world.tables.consumer_offset(group, topic, queue_id), Some(target));
+                            prop_assert!(world.tables.topic(topic).is_some());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// Numbers are dense and final: every queue's messages are 0, 1, 2 ... in the order of the log, whatever commands lie between.
     #[test]
     fn prop_queue_numbers_are_dense_for_ever(payloads in vec(any_payload(), 1..25)) {
@@ -252,10 +285,15 @@ fn groups_without_offsets_leave_nothing_behind() {
     world.commit(&[Command::PutTopic(topic("alpha", 1))], &[]);
     let commit = OffsetCommit { group: "g".into(), topic: "alpha".into(), queue_id: 0, offset: 1 };
     world.commit(&[Command::CommitOffsets(vec![commit])], &[]);
-    // The section in the checkpoint: number 5, four bytes, no group.
-    let none = [5, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let stands = |bytes: &[u8]| bytes.windows(none.len()).any(|window| window == none);
-    assert!(!stands(&world.tables.encode()));
+    let reset = OffsetCommit { group: "h".into(), topic: "alpha".into(), queue_id: 0, offset: 0 };
+    world.commit(&[Command::ResetOffsets(vec![reset])], &[]);
+    // Sections of a checkpoint: offsets and resets, four bytes, no group.
+    let none = |number| [number, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let holds = |world: &World, number| {
+        let bytes = world.tables.encode();
+        !bytes.windows(16).any(|part| part == none(number))
+    };
+    assert!(holds(&world, 5) && holds(&world, 17));
     world.commit(&[Command::DeleteTopic { topic: "alpha".into() }], &[]);
-    assert!(stands(&world.tables.encode()));
+    assert!(!holds(&world, 5) && !holds(&world, 17));
 }

@@ -5,8 +5,10 @@
 //! send T:0 T:1#A            one entry with these messages      create T 1         create unless it exists
 //! commit g T:0 5            store an offset                    raise 900 T:0=1    retention
 //! join g c1 T=*@3           join with a subscription           leave g c1
+//! reset g T:0 5             move a group                       follow g T:0 5     a reader has followed
+//! clone g h T U             copy offsets of topics             forbid g T | allow g T
 //! group g | ungroup g       put, delete with its offsets       boot C B           bootstrap
-//! queue T:0 | offset g T:0 | members g | version | checkpoint  questions
+//! queue T:0 | offset g T:0 | target g T:0 | reads g T | members g | version | checkpoint  questions
 //! ```
 
 use std::fmt::Write;
@@ -47,15 +49,19 @@ fn command_of(words: &[&str]) -> Option<Command> {
         ["drop", name] => Command::DeleteTopic { topic: name.into() },
         ["group", name] => Command::PutGroup(group(name)),
         ["ungroup", name] => Command::DeleteGroup { group: name.into(), clean_offsets: true },
-        ["commit", group, queue, offset] => {
-            let (topic, queue_id) = queue_of(queue);
-            let offset = offset.parse().unwrap();
-            Command::CommitOffsets(vec![OffsetCommit {
-                group: group.into(),
-                topic: topic.into(),
-                queue_id,
-                offset,
-            }])
+        ["commit", group, queue, offset] => Command::CommitOffsets(vec![offset_of(group, queue, offset)]),
+        ["reset", group, queue, offset] => Command::ResetOffsets(vec![offset_of(group, queue, offset)]),
+        ["follow", group, queue, offset] => Command::FollowReset(offset_of(group, queue, offset)),
+        ["clone", source, target, ref topics @ ..] => Command::CloneOffsets {
+            source: source.into(),
+            target: target.into(),
+            topics: topics.iter().map(|topic| (*topic).into()).collect(),
+        },
+        ["forbid", group, topic] => {
+            Command::ForbidRead { group: group.into(), topic: topic.into(), forbidden: true }
+        }
+        ["allow", group, topic] => {
+            Command::ForbidRead { group: group.into(), topic: topic.into(), forbidden: false }
         }
         ["join", group, client, ref subscriptions @ ..] => {
             let parse = |text: &&str| {
@@ -83,8 +89,19 @@ fn command_of(words: &[&str]) -> Option<Command> {
     })
 }
 
+fn offset_of(group: &str, queue: &str, offset: &str) -> OffsetCommit {
+    let (topic, queue_id) = queue_of(queue);
+    OffsetCommit { group: group.into(), topic: topic.into(), queue_id, offset: offset.parse().unwrap() }
+}
+
 fn other(world: &mut World, words: &[&str]) -> String {
     match *words {
+        ["target", group, queue] => {
+            let (topic, queue_id) = queue_of(queue);
+            let target = world.tables.reset_offset(group, topic, queue_id);
+            target.map_or("none".into(), |offset| offset.to_string())
+        }
+        ["reads", group, topic] => (!world.tables.is_read_forbidden(group, topic)).to_string(),
         ["send", ref queues @ ..] => {
             let parse = |text: &&str| {
                 let (queue, tag) = text.split_once('#').unwrap_or((text, ""));
@@ -324,6 +341,119 @@ fn offsets_may_go_back_and_go_with_their_group() {
         offset g T:0 -> 4
         ungroup g -> done groups g
         offset g T:0 -> 0
+        ",
+    );
+}
+
+#[test]
+fn a_reset_holds_against_commits_until_a_reader_follows() {
+    check(
+        "
+        topic T 2 -> done topics T
+        commit g T:0 9 -> done
+        reset g T:0 3 -> done
+        offset g T:0 -> 3
+        target g T:0 -> 3
+        commit g T:0 10 -> done
+        offset g T:0 -> 3
+        checkpoint -> same
+        commit g T:0 11 -> done
+        target g T:0 -> 3
+        follow g T:0 9 -> unchanged
+        target g T:0 -> 3
+        reset g T:0 5 -> done
+        follow g T:0 3 -> unchanged
+        follow g T:0 5 -> done
+        target g T:0 -> none
+        commit g T:0 6 -> done
+        offset g T:0 -> 6
+        follow g T:0 5 -> unchanged
+        ",
+    );
+}
+
+#[test]
+fn resets_go_with_their_topic_or_group() {
+    check(
+        "
+        topic T 1 -> done topics T
+        group g -> done groups g
+        reset g T:0 0 -> done
+        drop T -> done topics T
+        target g T:0 -> none
+        reset g T:0 0 -> done
+        target g T:0 -> none
+        topic T 1 -> done topics T
+        reset g T:0 0 -> done
+        ungroup g -> done groups g
+        target g T:0 -> none
+        checkpoint -> same
+        ",
+    );
+}
+
+#[test]
+fn a_commit_that_arrives_after_its_topic_was_deleted_leaves_nothing() {
+    check(
+        "
+        topic T 1 -> done topics T
+        send T:0 -> T:0@0
+        commit g T:0 1 -> done
+        drop T -> done topics T T:0 from 1
+        commit g T:0 1 -> done
+        topic T 1 -> done topics T
+        offset g T:0 -> 1
+        commit g U:0 1 -> done
+        offset g U:0 -> 0
+        ",
+    );
+}
+
+#[test]
+fn offsets_are_copied_topic_by_topic() {
+    check(
+        "
+        topic T 2 -> done topics T
+        topic U 1 -> done topics U
+        commit g T:0 5 -> done
+        commit g U:0 6 -> done
+        commit h T:1 9 -> done
+        reset h T:0 1 -> done
+        clone g h T -> done
+        offset h T:0 -> 5
+        offset h T:1 -> 0
+        target h T:0 -> none
+        offset h U:0 -> 0
+        clone g h T U V -> done
+        offset h U:0 -> 6
+        clone nobody h T -> unchanged
+        clone g g T -> unchanged
+        offset g T:0 -> 5
+        checkpoint -> same
+        ",
+    );
+}
+
+#[test]
+fn what_a_group_may_not_read_outlives_a_checkpoint_and_goes_with_the_group() {
+    check(
+        "
+        group g -> done groups g
+        version -> topics 0@0 groups 1@1
+        forbid g T -> done
+        forbid g T -> unchanged
+        reads g T -> false
+        reads g U -> true
+        reads h T -> true
+        version -> topics 0@0 groups 2@2
+        checkpoint -> same
+        reads g T -> false
+        allow g T -> done
+        allow g T -> unchanged
+        reads g T -> true
+        forbid g T -> done
+        ungroup g -> done groups g
+        reads g T -> true
         ",
     );
 }
