@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::log::testing::{Bench, app};
 use crate::log::{OpenError, WriterMode};
 use crate::record::Record;
-use crate::types::{Done, LogId};
+use crate::types::{Done, FlushMode, LogId};
 use crate::vfs::{Fault, Loss, MemVfs, OpenMode, Vfs};
 
 /// Last entry that both branches share.
@@ -211,6 +211,23 @@ fn rule_3_the_synced_mark_is_a_lower_bound_of_what_is_on_the_disk() {
             assert!(opened.is_ok(), "operation {operation}, {loss:?}: {}", opened.err().unwrap());
         }
     }
+}
+
+/// Rule 3: what is only written does not count, also where appends are acknowledged as soon as they are.
+#[test]
+fn rule_3_the_synced_mark_stays_behind_what_is_only_written() {
+    let mut bench = Bench::with(|options| {
+        (options.writer, options.flush) = (WriterMode::Manual, FlushMode::Async);
+    });
+    let records = bench.append((0..5).map(|n| app(1, n, 200)));
+    bench.log().run_writer();
+    bench.append((5..10).map(|n| app(1, n, 200)));
+    bench.commit(9);
+    bench.log().engine.run_writer_only();
+    bench.log().shared.write_marks().unwrap();
+    bench.crash(Loss::Everything).unwrap();
+    assert_eq!(bench.read_all(), records, "what was not synced is gone, and that is no damage");
+    assert_eq!(bench.recovered.committed, Some(records[4].id()));
 }
 
 /// Rule 4: a truncation into an earlier segment removes the later files first, durably; only then it cuts. Killed in between,
