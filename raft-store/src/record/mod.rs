@@ -21,11 +21,17 @@
 //! The last two fields chain the records: a record that was left behind by a truncation fits its place by position,
 //! index and CRC, but not by the CRC of what now stands before it.
 
-use std::io::IoSlice;
-
 use bytes::Bytes;
-use crc_fast::{CrcAlgorithm, Digest};
 use thiserror::Error;
+
+mod checksum;
+mod runs;
+
+pub use checksum::genesis_crc;
+pub(crate) use checksum::{crc32c, u16_at, u32_at, u64_at};
+pub(crate) use runs::{copy_short_runs, slices_of};
+
+use checksum::record_crc;
 
 use crate::types::{ChainPoint, EntryKind, LogId};
 
@@ -38,8 +44,6 @@ const MAGIC: u32 = u32::from_le_bytes(*b"FLOG");
 const VERSION: u8 = 1;
 const FLAG_STARTS_SEGMENT: u16 = 1;
 const CRC_AT: usize = 12;
-/// Runs below this are copied out of their receive buffer; copying that little costs less than keeping the rest.
-const SHORT_RUN_SIZE: usize = 16 << 10;
 const _: () = assert!(PAYLOAD_SIZE_MAX + RECORD_HEADER_SIZE < u32::MAX as usize);
 
 /// Why bytes are not a record.
@@ -321,69 +325,6 @@ impl Record {
     }
 }
 
-/// The bytes of consecutive records in as few slices as their buffers allow.
-pub(crate) fn slices_of<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<IoSlice<'a>> {
-    let mut slices = Vec::new();
-    let mut run: Option<Run<'a>> = None;
-    for record in records {
-        let extended = run.as_mut().is_some_and(|run| run.extend(record));
-        if !extended {
-            slices.extend(run.replace(Run::of(record)).map(Run::slice));
-        }
-    }
-    slices.extend(run.map(Run::slice));
-    slices
-}
-
-/// Neighbouring records of one buffer.
-struct Run<'a> {
-    /// From the first record's start to the buffer's end.
-    room: &'a [u8],
-    size: usize,
-}
-
-impl<'a> Run<'a> {
-    fn of(record: &'a Record) -> Self {
-        let room = if record.frame.is_empty() { &record.bytes[..] } else { &record.frame[..] };
-        Self { room, size: record.bytes.len() }
-    }
-
-    /// Takes the record in when its bytes are the next ones of this run's buffer. Two live buffers never overlap, so an
-    /// address inside this one belongs to it.
-    fn extend(&mut self, record: &Record) -> bool {
-        let next = self.room.as_ptr() as usize + self.size;
-        let fits =
-            record.bytes.as_ptr() as usize == next && self.room.len() - self.size >= record.bytes.len();
-        if fits {
-            self.size += record.bytes.len();
-        }
-        fits
-    }
-
-    fn slice(self) -> IoSlice<'a> {
-        IoSlice::new(&self.room[..self.size])
-    }
-}
-
-/// Replaces short runs of records by copies, so that a few kept records do not hold a large receive buffer.
-pub(crate) fn copy_short_runs(records: &mut [Record]) {
-    let mut at = 0;
-    while at < records.len() {
-        let mut run = Run::of(&records[at]);
-        let count = 1 + records[at + 1..].iter().take_while(|record| run.extend(record)).count();
-        let size = run.size;
-        if size < SHORT_RUN_SIZE {
-            let mut rest = Bytes::copy_from_slice(&run.room[..size]);
-            for record in &mut records[at..at + count] {
-                let frame = rest.clone();
-                let bytes = rest.split_to(record.bytes.len());
-                *record = Record { bytes, frame };
-            }
-        }
-        at += count;
-    }
-}
-
 /// Size of the record that starts with these bytes, which must hold at least its header.
 ///
 /// # Errors
@@ -411,45 +352,12 @@ pub fn record_size(bytes: &[u8]) -> Result<usize, RecordError> {
     Ok(RECORD_HEADER_SIZE + payload_size)
 }
 
-/// CRC that the record of index 0 names as its predecessor's, so that logs of two groups never chain.
-pub fn genesis_crc(cluster: &str, group: &str) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    digest.update(cluster.as_bytes());
-    digest.update(&[0]);
-    digest.update(group.as_bytes());
-    digest.finalize() as u32
-}
-
-/// CRC-32C of a whole buffer.
-pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
-    crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
-}
-
-fn record_crc(bytes: &[u8]) -> u32 {
-    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
-    digest.update(&bytes[..CRC_AT]);
-    digest.update(&bytes[CRC_AT + 4..]);
-    digest.finalize() as u32
-}
-
-pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
-}
-
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn sample(payload: &[u8]) -> Record {
+    pub(super) fn sample(payload: &[u8]) -> Record {
         let header = RecordHeader {
             kind: EntryKind::Application,
             starts_segment: true,
@@ -502,54 +410,5 @@ mod tests {
         assert_eq!(joined, Bytes::from_static(b"tail"));
         assert!(matches!(Record::split_from(&mut joined), Err(RecordError::Short { .. })));
         assert_eq!(joined, Bytes::from_static(b"tail"));
-    }
-
-    #[test]
-    fn records_of_one_buffer_become_one_slice_and_others_do_not() {
-        let joined =
-            [sample(b"one"), sample(b"second"), sample(b"third")].map(|r| r.bytes().to_vec()).concat();
-        let mut rest = Bytes::from(joined.clone());
-        let cut: Vec<_> = (0..3).map(|_| Record::split_from(&mut rest).unwrap()).collect();
-        let slices = slices_of(cut.iter());
-        assert_eq!(slices.len(), 1);
-        assert_eq!(&slices[0][..], joined);
-        let alone = sample(b"alone");
-        let mixed = [&cut[0], &alone, &cut[1], &cut[2], &cut[0]];
-        let slices = slices_of(mixed.into_iter());
-        assert_eq!(slices.len(), 4);
-        assert_eq!(slices.concat_bytes(), mixed.map(|r| r.bytes().to_vec()).concat());
-    }
-
-    trait Concat {
-        fn concat_bytes(&self) -> Vec<u8>;
-    }
-    impl Concat for Vec<IoSlice<'_>> {
-        fn concat_bytes(&self) -> Vec<u8> {
-            self.iter().flat_map(|slice| slice.to_vec()).collect()
-        }
-    }
-
-    /// Rule 23: what is kept of a large frame does not keep the frame.
-    #[test]
-    fn rule_23_short_runs_are_copied_out_of_their_frame() {
-        let large = sample(&vec![7; SHORT_RUN_SIZE]);
-        let joined = [sample(b"one"), sample(b"two"), large].map(|r| r.bytes().to_vec()).concat();
-        let mut rest = Bytes::from(joined);
-        let frame = rest.as_ptr_range();
-        let cut: Vec<_> = (0..3).map(|_| Record::split_from(&mut rest).unwrap()).collect();
-        let mut short = cut[..2].to_vec();
-        copy_short_runs(&mut short);
-        assert_eq!(short, cut[..2]);
-        assert!(short.iter().all(|record| !frame.contains(&record.bytes().as_ptr())));
-        assert_eq!(slices_of(short.iter()).len(), 1, "the copies are neighbours again");
-        let mut long = cut.clone();
-        copy_short_runs(&mut long);
-        assert!(long.iter().all(|record| frame.contains(&record.bytes().as_ptr())));
-    }
-
-    #[test]
-    fn genesis_differs_between_groups_and_has_no_ambiguous_joint() {
-        assert_ne!(genesis_crc("a", "b"), genesis_crc("ab", ""));
-        assert_ne!(genesis_crc("c", "broker-a"), genesis_crc("c", "broker-b"));
     }
 }
