@@ -1,146 +1,25 @@
-//! Looks at a log's folder without opening the log: nothing is written, cut or removed.
-//!
-//! [`inspect`] tells what lies there, [`verify`] whether every record is as it was written. Both read all records. A
-//! record that is cut short above the synced position is what a stop leaves behind; it is reported and is no damage.
+//! The look itself: file after file, nothing opened for writing.
 
-use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use thiserror::Error;
-
-use super::bounds::{BOUNDS_FILE, Bounds};
-use super::checkpoint::{Checkpoint, checkpoint_name, parse_checkpoint_name, read_checkpoint};
-use super::files::parse_spare_name;
-use super::folder::{Candidate, read_candidate};
-use super::marks::{Kept, MARKS_FILE, Marks, MarksFile, VOTE_FILE, VoteFile};
-use super::scan::{Scanner, Step, Stop, Tail};
-use super::segment::{parse_segment_name, segment_name};
-use super::shared::Folder;
-use super::{Damage, TornTail};
-use crate::identity::{Identity, IdentityError, NodeId};
-use crate::types::{ChainPoint, LogId, Vote};
-use crate::vfs::{OpenMode, Vfs};
-
-/// Why a folder cannot be judged.
-#[derive(Debug, Error)]
-pub enum InspectError {
-    /// The first damage.
-    #[error(transparent)]
-    Damage(#[from] Damage),
-    /// There is no log in the folder, nor in `store` below it.
-    #[error("no log in {}", .0.display())]
-    NoLog(PathBuf),
-    /// The file system failed.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was being done.
-        what: String,
-        /// The failure.
-        source: io::Error,
-    },
-}
-
-/// One segment file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SegmentReport {
-    /// The file.
-    pub file: PathBuf,
-    /// Position of the first record, the file's name.
-    pub base: u64,
-    /// Position behind the last record.
-    pub end: u64,
-    /// First and last entry; `None` when no record is valid.
-    pub entries: Option<(LogId, LogId)>,
-    /// Number of records.
-    pub record_count: u64,
-    /// Leader time of the last record, Unix milliseconds.
-    pub last_time_ms: u64,
-    /// Bytes of the file.
-    pub file_size: u64,
-}
-
-/// What lies in a folder.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// The log's folder.
-    pub dir: PathBuf,
-    /// Whose folder it is; `None` before the node took part in a group.
-    pub identity: Option<Identity>,
-    /// The vote; `None` when none was saved.
-    pub vote: Option<Vote>,
-    /// Segments of the log, oldest first.
-    pub segments: Vec<SegmentReport>,
-    /// Files with segment names that do not belong to the log; the next start removes them.
-    pub leftovers: Vec<PathBuf>,
-    /// Number and bytes of files allocated ahead.
-    pub spares: (usize, u64),
-    /// Checkpoints, oldest first, and whether they came from another node.
-    pub checkpoints: Vec<(ChainPoint, bool)>,
-    /// The snapshot boundary.
-    pub snapshot: Option<ChainPoint>,
-    /// Last purged entry.
-    pub purged: Option<LogId>,
-    /// Last entry.
-    pub last: Option<LogId>,
-    /// Position behind the last record.
-    pub end: u64,
-    /// Position below which the disk holds everything.
-    pub synced: u64,
-    /// Number of entries known to be committed.
-    pub committed_count: u64,
-    /// True when the log was closed in order.
-    pub clean: bool,
-    /// True while the node waits to catch up after an unclean stop of its machine.
-    pub quarantined: bool,
-    /// A record that was cut short above the synced position.
-    pub torn_tail: Option<TornTail>,
-    /// The first damage.
-    pub damage: Option<Damage>,
-}
-
-/// A folder whose records are all as they were written.
-#[derive(Clone, Debug)]
-pub struct Verified(pub Report);
-
-/// Tells what lies in a log's folder, or in `store` below it. Damage is part of the report.
-///
-/// # Errors
-/// `NoLog`, or the file system failed.
-pub fn inspect(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Report, InspectError> {
-    let folder = locate(vfs, dir)?;
-    Looking::new(folder).look()
-}
-
-/// Checks every record and every file beside the log in a log's folder, or in `store` below it.
-///
-/// # Errors
-/// `Damage` names the file and the byte of the first damage. `NoLog`, or the file system failed.
-pub fn verify(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Verified, InspectError> {
-    let mut report = inspect(vfs, dir)?;
-    match report.damage.take() {
-        Some(damage) => Err(damage.into()),
-        None => Ok(Verified(report)),
-    }
-}
-
-fn locate(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Arc<Folder>, InspectError> {
-    for root in [dir.to_path_buf(), dir.join("store")] {
-        let folder = Folder::new(Arc::clone(vfs), &root);
-        match vfs.list(&folder.log) {
-            Ok(_) => return Ok(Arc::new(folder)),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-            Err(source) => {
-                return Err(InspectError::Io { what: format!("listing {}", folder.log.display()), source });
-            }
-        }
-    }
-    Err(InspectError::NoLog(dir.to_path_buf()))
-}
+use super::{InspectError, Report, SegmentReport};
+use crate::identity::{Identity, IdentityError};
+use crate::log::bounds::{BOUNDS_FILE, Bounds};
+use crate::log::checkpoint::{Checkpoint, checkpoint_name, parse_checkpoint_name, read_checkpoint};
+use crate::log::files::parse_spare_name;
+use crate::log::folder::{Candidate, read_candidate};
+use crate::log::marks::{Kept, MARKS_FILE, Marks, MarksFile, VOTE_FILE, VoteFile};
+use crate::log::scan::{Scanner, Step, Stop, Tail};
+use crate::log::segment::{parse_segment_name, segment_name};
+use crate::log::shared::Folder;
+use crate::log::{Damage, TornTail};
+use crate::types::ChainPoint;
+use crate::vfs::OpenMode;
 
 /// A look in progress; the first damage stays.
-struct Looking {
+pub(super) struct Looking {
     folder: Arc<Folder>,
     report: Report,
     /// The group's own value, as the first readable file has it.
@@ -148,7 +27,7 @@ struct Looking {
 }
 
 impl Looking {
-    fn new(folder: Arc<Folder>) -> Self {
+    pub(super) fn new(folder: Arc<Folder>) -> Self {
         let report = Report {
             dir: folder.root.clone(),
             identity: None,
@@ -171,7 +50,7 @@ impl Looking {
         Self { folder, report, genesis: None }
     }
 
-    fn look(mut self) -> Result<Report, InspectError> {
+    pub(super) fn look(mut self) -> Result<Report, InspectError> {
         self.look_at_identity()?;
         // In this order, so that a log that is written and purged meanwhile is not taken for a damaged one.
         let root = self.folder.root.clone();
@@ -389,100 +268,4 @@ fn scan(candidate: &Candidate, base: u64, before: Tail) -> io::Result<(SegmentRe
 fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> InspectError {
     let what = what.into();
     move |source| InspectError::Io { what, source }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let or_none = |id: Option<LogId>| id.map_or("none".to_owned(), |id| id.to_string());
-        writeln!(f, "log         {}", self.dir.display())?;
-        if let Some(identity) = &self.identity {
-            let formed = if identity.formed { "formed" } else { "not formed" };
-            writeln!(
-                f,
-                "node        {} of {}/{}, {formed}",
-                identity.node, identity.cluster, identity.group
-            )?;
-        }
-        match self.vote {
-            None => writeln!(f, "vote        none")?,
-            Some(vote) => {
-                let kind = if vote.committed { "leader" } else { "candidate" };
-                writeln!(f, "vote        term {}, {kind} {}", vote.term, NodeId(vote.node))?;
-            }
-        }
-        writeln!(f, "entries     last {} (term.index), purged {}", or_none(self.last), or_none(self.purged))?;
-        writeln!(f, "committed   {} entries at least", self.committed_count)?;
-        let closed = if self.clean { "closed in order" } else { "open or killed" };
-        let quarantined = if self.quarantined { ", quarantined" } else { "" };
-        writeln!(
-            f,
-            "positions   end {}, synced to {} at least, {closed}{quarantined}",
-            self.end, self.synced
-        )?;
-        writeln!(
-            f,
-            "segments    {}, and {} spare ({} bytes)",
-            self.segments.len(),
-            self.spares.0,
-            self.spares.1
-        )?;
-        for segment in &self.segments {
-            let (first, last) =
-                segment.entries.map_or((None, None), |(first, last)| (Some(first), Some(last)));
-            writeln!(
-                f,
-                "  {:020}  {:>12} .. {:<12} {:>9} records {:>12} of {} bytes",
-                segment.base,
-                or_none(first),
-                or_none(last),
-                segment.record_count,
-                segment.end - segment.base,
-                segment.file_size
-            )?;
-        }
-        writeln!(
-            f,
-            "checkpoints {}, boundary {}",
-            self.checkpoints.len(),
-            or_none(self.snapshot.map(|at| at.id))
-        )?;
-        for (at, installed) in &self.checkpoints {
-            let from = if *installed { ", from another node" } else { "" };
-            writeln!(f, "  at {:>12}  position {}{from}", at.id.to_string(), at.end)?;
-        }
-        for file in &self.leftovers {
-            writeln!(f, "left over   {}", file.display())?;
-        }
-        if let Some(torn) = &self.torn_tail {
-            writeln!(f, "torn tail   {} at byte {}: {}", torn.file.display(), torn.offset, torn.what)?;
-        }
-        if let Some(damage) = &self.damage {
-            writeln!(f, "DAMAGE      {damage}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Verified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let report = &self.0;
-        let records: u64 = report.segments.iter().map(|segment| segment.record_count).sum();
-        let bytes: u64 = report.segments.iter().map(|segment| segment.end - segment.base).sum();
-        write!(
-            f,
-            "{}: {records} records in {} segments, {bytes} bytes, {} checkpoints: no damage",
-            report.dir.display(),
-            report.segments.len(),
-            report.checkpoints.len()
-        )?;
-        if let Some(torn) = &report.torn_tail {
-            write!(
-                f,
-                "; a record cut short in {} at byte {} is no damage",
-                torn.file.display(),
-                torn.offset
-            )?;
-        }
-        Ok(())
-    }
 }
