@@ -32,6 +32,7 @@ mod recovery;
 mod ring;
 mod scan;
 mod segment;
+mod segment_header;
 mod shared;
 mod slots;
 mod start;
