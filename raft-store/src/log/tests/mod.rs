@@ -12,4 +12,5 @@ mod inspect;
 mod mapping;
 mod random;
 mod stamping;
+mod version;
 mod world;

@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::version::Version;
 use crate::log::testing::{Counting, Seen, TestClock, app, blank, options, read_all};
 use crate::log::{AppendError, Checkpoint, Installed, Log, LogOptions, Recovered, RecoveredVote, WriterMode};
 use crate::record::{Record, u64_at};
-use crate::types::{ChainPoint, Done, EntryKind, FlushMode, LogId, Vote};
+use crate::types::{ChainPoint, Done, FlushMode, LogId, Vote};
 use crate::vfs::{Fault, Loss, MemVfs};
 
 /// One step of a history. Indices are relative, so that any sequence of steps makes sense.
@@ -57,58 +58,6 @@ pub(super) enum Op {
     Work,
     /// The log is closed in order and opened again.
     Reopen,
-}
-
-/// One state that the log went through: what it is based on and all entries above that, purged or not.
-#[derive(Clone, Debug, Default)]
-struct Version {
-    base: Option<(ChainPoint, u64)>,
-    records: BTreeMap<u64, Record>,
-}
-
-impl Version {
-    fn last(&self) -> Option<LogId> {
-        self.records.values().next_back().map(Record::id).or(self.base.map(|(at, _)| at.id))
-    }
-
-    fn next_index(&self) -> u64 {
-        self.last().map_or(0, |last| last.index + 1)
-    }
-
-    fn end(&self) -> u64 {
-        self.last().and_then(|last| self.point(last.index)).map_or(0, |point| point.end)
-    }
-
-    /// Number of application entries up to an index.
-    fn count(&self, index: u64) -> u64 {
-        let numbered =
-            self.records.range(..=index).rev().find(|(_, record)| record.kind() == EntryKind::Application);
-        match numbered {
-            Some((_, record)) => u64_at(record.payload_slice(), 0) + 1,
-            None => self.base.map_or(0, |(_, state)| state),
-        }
-    }
-
-    fn point(&self, index: u64) -> Option<ChainPoint> {
-        self.records
-            .get(&index)
-            .map(Record::point)
-            .or(self.base.map(|(at, _)| at).filter(|at| at.id.index == index))
-    }
-
-    /// Number of entries from the start that two versions share.
-    fn shared_count(&self, other: &Self) -> u64 {
-        if self.base.map(|(at, _)| at) != other.base.map(|(at, _)| at) {
-            return 0;
-        }
-        let mut next = self.base.map_or(0, |(at, _)| at.id.index + 1);
-        while let (Some(own), Some(others)) = (self.records.get(&next), other.records.get(&next))
-            && own == others
-        {
-            next += 1;
-        }
-        next
-    }
 }
 
 /// What call-backs have reported.
