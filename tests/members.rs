@@ -6,10 +6,11 @@ mod support;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use flotilla_remoting::RequestCode;
-use flotilla_remoting::bodies::{
-    ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, ProducerData, SubscriptionData,
-};
+use bytes::Bytes;
+use flotilla_remoting::headers::{GetConsumerListRequest, UpdateConsumerOffsetRequest};
+use flotilla_remoting::language::Language;
+use flotilla_remoting::{Frame, RequestCode, ResponseCode};
+use support::beat::{broadcasting, consumer as heartbeat};
 use support::exchange::Pulled;
 use support::settings::NODES;
 use support::wait::claim;
@@ -18,34 +19,6 @@ use support::{Client, Cluster, Failure, Message, Pull, eventually, run};
 const LIMIT: Duration = Duration::from_secs(120);
 const PHASE: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(5);
-
-/// A push consumer's heartbeat, as Java sends it to every replica.
-fn heartbeat(client_id: &str, group: &str, topic: &str, tags: &str) -> HeartbeatData {
-    let subscription = |topic: &str, tags: &str| SubscriptionData {
-        topic: topic.to_owned(),
-        sub_string: tags.to_owned(),
-        tags_set: if tags == "*" { Vec::new() } else { vec![tags.to_owned()] },
-        sub_version: 1,
-        expression_type: Some("TAG".to_owned()),
-        ..SubscriptionData::default()
-    };
-    HeartbeatData {
-        client_id: client_id.to_owned(),
-        producer_data_set: vec![ProducerData { group_name: "CLIENT_INNER_PRODUCER".to_owned() }],
-        consumer_data_set: vec![ConsumerData {
-            group_name: group.to_owned(),
-            consume_type: ConsumeType::Passively,
-            message_model: MessageModel::Clustering,
-            consume_from_where: ConsumeFromWhere::FirstOffset,
-            unit_mode: false,
-            subscription_data_set: vec![
-                subscription(topic, tags),
-                subscription(&format!("%RETRY%{group}"), "*"),
-            ],
-        }],
-        ..HeartbeatData::default()
-    }
-}
 
 /// A consumer: its connections and its name.
 struct Consumer {
@@ -187,4 +160,176 @@ fn offsets(pulled: &Pulled) -> Vec<i64> {
 /// Pulls until the group's subscription is known.
 async fn subscribed(client: &Client, address: &str, pull: &Pull<'_>) -> anyhow::Result<Pulled> {
     eventually(SOON, "the heartbeat's subscription is known", || client.pull(address, pull)).await
+}
+
+/// A member that others took for gone is back when it next asks who is there, and not only with its next heartbeat.
+#[test]
+fn a_connected_member_that_was_dropped_joins_again_when_it_asks() {
+    run(LIMIT, async {
+        let cluster = Cluster::start().await?;
+        let leader = cluster.leader().await?;
+        let follower = cluster.other_than(&[leader]);
+        let admin = cluster.client();
+        admin.create_topic(&cluster.address(leader), "healed", 4, 6).await?;
+        let consumer = Consumer::join(&cluster, "c1", &[follower], "heals", "healed").await?;
+        let address = cluster.address(follower);
+        list_becomes(&consumer.client, &address, "heals", &["c1".to_owned()]).await?;
+        // Somebody else says goodbye in its name, over a connection of his own.
+        for round in 0..3 {
+            admin.leave(&cluster.address(leader), "c1", "heals").await?;
+            let list = consumer.client.consumers(&address, "heals").await?;
+            ensure!(list == ["c1"], "round {round}: {list:?}");
+        }
+        cluster.finish();
+        Ok(())
+    });
+}
+
+/// Each member of a broadcasting group reads every queue whoever else is there: nobody is told to divide them anew.
+#[test]
+fn members_of_a_broadcasting_group_are_listed_and_not_told_of_each_other() {
+    run(LIMIT, async {
+        let cluster = Cluster::start().await?;
+        let leader = cluster.leader().await?;
+        let address = cluster.address(leader);
+        let follower = cluster.address(cluster.other_than(&[leader]));
+        let admin = cluster.client();
+        admin.create_topic(&address, "broadcast", 2, 6).await?;
+        admin.send(&address, &Message::new("broadcast", 0, "to all")).await?;
+
+        let (first, second, third) = (cluster.client(), cluster.client(), cluster.client());
+        first.heartbeat(&address, &broadcasting("b1", "all", "broadcast")).await?;
+        second.heartbeat(&follower, &broadcasting("b2", "all", "broadcast")).await?;
+        let expected = ["b1".to_owned(), "b2".to_owned()];
+        list_becomes(&first, &address, "all", &expected).await?;
+        // Offsets are the clients' own: both read the same messages by the group's subscription.
+        let pull = Pull { group: "all", subscription: None, ..Pull::from("broadcast", 0, 0) };
+        for (client, address) in [(&first, &address), (&second, &follower)] {
+            let pulled = subscribed(client, address, &pull).await?;
+            ensure!(offsets(&pulled) == [0], "{pulled:?}");
+        }
+        // A group that divides its queues hears of its second member, joined later, so the first has had its time.
+        third.heartbeat(&address, &heartbeat("c1", "shared", "broadcast", "*")).await?;
+        list_becomes(&third, &address, "shared", &["c1".to_owned()]).await?;
+        let before = third.inbox.count(RequestCode::NotifyConsumerIdsChanged);
+        second.heartbeat(&follower, &heartbeat("c2", "shared", "broadcast", "*")).await?;
+        eventually(SOON, "the other group's member is told", || async {
+            let told = third.inbox.count(RequestCode::NotifyConsumerIdsChanged);
+            claim(told > before, format!("{told} notices"))
+        })
+        .await?;
+        let told = first.inbox.received(RequestCode::NotifyConsumerIdsChanged);
+        ensure!(told.is_empty(), "a broadcasting member was told {} times", told.len());
+        cluster.finish();
+        Ok(())
+    });
+}
+
+/// Without a leader nobody can say who belongs to a group. Java keeps its queues on code 1; Go would drop them on any code, so
+/// it gets no answer (FAILOVER.md 1).
+#[test]
+fn without_a_leader_no_list_is_given_and_go_gets_no_answer() {
+    run(LIMIT, async {
+        let mut cluster = Cluster::start().await?;
+        let leader = cluster.leader().await?;
+        let alone = cluster.other_than(&[leader]);
+        let consumer = Consumer::join(&cluster, "c1", &[alone], "leaderless", "nothing").await?;
+        let address = cluster.address(alone);
+        list_becomes(&consumer.client, &address, "leaderless", &["c1".to_owned()]).await?;
+        for node in (0..NODES).filter(|node| *node != alone) {
+            cluster.kill(node)?;
+        }
+        let refused = consumer.client.consumers(&address, "leaderless").await;
+        support::exchange::refused_with(refused, ResponseCode::SystemError)?;
+        let ext = GetConsumerListRequest { consumer_group: "leaderless" }.encode();
+        let mut frame = Frame::request(RequestCode::GetConsumerListByGroup, ext, Bytes::new());
+        frame.header.language = Language::Go;
+        // Its own time-out is 3 s.
+        match consumer.client.ask(&address, frame, Duration::from_secs(4)).await {
+            Err(Failure::Unknown(_)) => {}
+            other => anyhow::bail!("Go was answered {other:?}"),
+        }
+        cluster.finish();
+        Ok(())
+    });
+}
+
+/// The next owner of a queue asks where to begin as soon as the last one has left (FAILOVER.md 11).
+#[test]
+fn a_goodbye_takes_the_last_commits_along() {
+    run(LIMIT, async {
+        let cluster = Cluster::start().await?;
+        let leader = cluster.leader().await?;
+        let others: Vec<usize> = (0..NODES).filter(|node| *node != leader).collect();
+        let admin = cluster.client();
+        admin.create_topic(&cluster.address(leader), "handed-over", 1, 6).await?;
+        for (round, node) in (1..).zip([leader, others[0], others[1], leader, others[0]]) {
+            let address = cluster.address(node);
+            let consumer = Consumer::join(&cluster, "c1", &[node], "hands-over", "handed-over").await?;
+            let header = UpdateConsumerOffsetRequest {
+                consumer_group: "hands-over",
+                topic: "handed-over",
+                queue_id: 0,
+                commit_offset: round,
+            };
+            let code = RequestCode::UpdateConsumerOffset;
+            consumer.client.oneway(&address, code, header.encode(), Bytes::new()).await?;
+            consumer.client.leave(&address, "c1", "hands-over").await?;
+            for asked in 0..NODES {
+                let committed =
+                    admin.committed(&cluster.address(asked), "hands-over", "handed-over", 0).await?;
+                ensure!(committed == round, "round {round}: n{asked} tells {committed}");
+            }
+        }
+        cluster.finish();
+        Ok(())
+    });
+}
+
+/// N members that come at once are not N notices to each (FAILOVER.md 14), and a change of the leader is none at all.
+#[test]
+fn notices_are_few_and_none_tell_of_a_change_of_the_leader() {
+    const INTERVAL: Duration = Duration::from_millis(500);
+    run(LIMIT, async {
+        let cluster = Cluster::start().await?;
+        let leader = cluster.leader().await?;
+        let everywhere: Vec<usize> = (0..NODES).collect();
+        let admin = cluster.client();
+        admin.create_topic(&cluster.address(leader), "noticed", 4, 6).await?;
+        let first = Consumer::join(&cluster, "c00", &everywhere, "notices", "noticed").await?;
+        list_becomes(&first.client, &cluster.address(leader), "notices", &["c00".to_owned()]).await?;
+        let notices = || first.client.inbox.count(RequestCode::NotifyConsumerIdsChanged);
+        let (before, began) = (notices(), Instant::now());
+        let mut expected = vec!["c00".to_owned()];
+        let mut members = Vec::new();
+        for number in 1..=20 {
+            let id = format!("c{number:02}");
+            members.push(Consumer::join(&cluster, &id, &[number % NODES], "notices", "noticed").await?);
+            expected.push(id);
+        }
+        list_becomes(&first.client, &cluster.address(leader), "notices", &expected).await?;
+        eventually(SOON, "the first member is told", || async { claim(notices() > before, "no notice") })
+            .await?;
+        let (told, most) = (notices() - before, began.elapsed().as_millis() / INTERVAL.as_millis() + 2);
+        ensure!(told as u128 <= most, "{told} notices of 20 members in {:?}", began.elapsed());
+
+        // All is quiet once the last notice is out, whoever leads.
+        eventually(SOON, "the notices end", || async {
+            let now = notices();
+            tokio::time::sleep(INTERVAL * 2).await;
+            claim(notices() == now, format!("{} after {now}", notices()))
+        })
+        .await?;
+        let before = notices();
+        let to = cluster.other_than(&[leader]);
+        let (status, body) = cluster.transfer(leader, to).await?;
+        ensure!(status == 200, "{status} {body}");
+        list_becomes(&first.client, &cluster.address(to), "notices", &expected).await?;
+        // A heartbeat that says what is known already is no news for the new leader either.
+        first.client.heartbeat(&cluster.address(to), &heartbeat("c00", "notices", "noticed", "*")).await?;
+        list_becomes(&first.client, &cluster.address(to), "notices", &expected).await?;
+        ensure!(notices() == before, "{} notices of a change of the leader", notices() - before);
+        cluster.finish();
+        Ok(())
+    });
 }

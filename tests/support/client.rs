@@ -1,12 +1,16 @@
 //! A remoting client of the tests: one connection per address, and the requests of producers, consumers and tools.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use flotilla_net::{BytesPermit, ClientPool, Connection, PoolOptions, RequestError, Service};
-use flotilla_remoting::bodies::{self, BrokerMemberGroupBody, ConsumerList, HeartbeatData, TopicRouteData};
+use flotilla_remoting::bodies::{
+    self, BrokerMemberGroupBody, ConsumerList, HeartbeatData, LockBatchRequest, LockBatchResponse,
+    MessageQueue, TopicRouteData,
+};
 use flotilla_remoting::headers::{
     ConsumerSendMessageBackRequest, CreateTopicRequest, GetBrokerMemberGroupRequest, GetConsumerListRequest,
     GetMaxOffsetRequest, GetRouteInfoRequest, QueryConsumerOffsetRequest, QueueRequest,
@@ -26,21 +30,39 @@ pub const TIMEOUT: Duration = Duration::from_secs(3);
 /// Time that a client waits for a pull beyond the time for which it may be held.
 const PULL_SLACK: Duration = Duration::from_secs(5);
 
-/// Requests that brokers sent to the client.
+/// Requests that brokers sent to the client, and what it answers to them.
 #[derive(Default)]
 pub struct Inbox {
     frames: Mutex<Vec<Frame>>,
+    answers: Mutex<HashMap<i32, Frame>>,
 }
 
 impl Inbox {
     /// Number of requests with this code.
     pub fn count(&self, code: RequestCode) -> usize {
-        self.frames.lock().iter().filter(|frame| frame.header.request_code() == code).count()
+        self.received(code).len()
+    }
+
+    /// Requests with this code, in the order in which they came.
+    pub fn received(&self, code: RequestCode) -> Vec<Frame> {
+        let frames = self.frames.lock();
+        frames.iter().filter(|frame| frame.header.request_code() == code).cloned().collect()
+    }
+
+    /// From now on each request with this code is answered like this; without it there is no answer.
+    pub fn answer(&self, code: RequestCode, answer: Frame) {
+        self.answers.lock().insert(code.as_i32(), answer);
     }
 }
 
 impl Service for Inbox {
-    fn call(&self, _connection: &Arc<Connection>, request: Frame, _permit: BytesPermit) {
+    fn call(&self, connection: &Arc<Connection>, request: Frame, permit: BytesPermit) {
+        let answer = self.answers.lock().get(&request.header.code).cloned();
+        if let Some(mut answer) = answer {
+            answer.header.opaque = request.header.opaque;
+            // A failure means that the connection is gone, and whoever asked with it.
+            let _ = connection.reply(answer, permit);
+        }
         self.frames.lock().push(request);
     }
 }
@@ -312,6 +334,38 @@ impl Client {
         messages.pop().ok_or_else(|| Failure::Answer("no message".to_owned()))
     }
 
+    /// LOCK_BATCH_MQ: the queues of the topic that the client holds now.
+    pub async fn lock(
+        &self,
+        address: &str,
+        group: &str,
+        client_id: &str,
+        topic: &str,
+        queues: &[i32],
+    ) -> Result<Vec<i32>, Failure> {
+        let body = bodies::encode(&lock_body(group, client_id, topic, queues));
+        let frame = Frame::request(RequestCode::LockBatchMq, ExtFields::new(), body.into());
+        let answer = succeeded(self.ask(address, frame, TIMEOUT).await?)?;
+        let locked: LockBatchResponse =
+            bodies::decode(&answer.body).map_err(|error| Failure::Answer(error.to_string()))?;
+        let mut held: Vec<i32> = locked.lock_ok_mq_set.iter().map(|queue| queue.queue_id).collect();
+        held.sort_unstable();
+        Ok(held)
+    }
+
+    /// UNLOCK_BATCH_MQ.
+    pub async fn unlock(
+        &self,
+        address: &str,
+        group: &str,
+        client_id: &str,
+        topic: &str,
+        queues: &[i32],
+    ) -> Result<(), Failure> {
+        let body = bodies::encode(&lock_body(group, client_id, topic, queues));
+        self.request(address, RequestCode::UnlockBatchMq, ExtFields::new(), body.into()).await.map(drop)
+    }
+
     /// GET_CONSUMER_LIST_BY_GROUP, sorted.
     pub async fn consumers(&self, address: &str, group: &str) -> Result<Vec<String>, Failure> {
         let ext = GetConsumerListRequest { consumer_group: group }.encode();
@@ -321,5 +375,20 @@ impl Client {
         let mut ids = list.consumer_id_list;
         ids.sort();
         Ok(ids)
+    }
+}
+
+/// Body of a lock or unlock.
+pub fn lock_body(group: &str, client_id: &str, topic: &str, queues: &[i32]) -> LockBatchRequest {
+    let queue = |queue_id: &i32| MessageQueue {
+        broker_name: BROKER.to_owned(),
+        queue_id: *queue_id,
+        topic: topic.to_owned(),
+    };
+    LockBatchRequest {
+        client_id: client_id.to_owned(),
+        consumer_group: group.to_owned(),
+        mq_set: queues.iter().map(queue).collect(),
+        only_this_broker: false,
     }
 }

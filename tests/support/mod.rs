@@ -9,6 +9,7 @@
 //! | `settings.rs`| their ports and properties files                                                      |
 //! | `admin.rs`   | the HTTP administration of a node                                                     |
 //! | `client.rs`  | a remoting client: route, send, pull, heartbeat, offsets                              |
+//! | `beat.rs`    | heartbeats of consumers and producers                                                 |
 //! | `exchange.rs`| what it sends and gets                                                                |
 //! | `stored.rs`  | messages as a pull gives them                                                         |
 //! | `load.rs`    | producers under way, and what each attempt came to                                    |
@@ -26,6 +27,7 @@
 #![allow(dead_code, unused_imports, reason = "each suite uses its part")]
 
 pub mod admin;
+pub mod beat;
 pub mod client;
 pub mod cluster;
 pub mod exchange;
