@@ -67,6 +67,23 @@ fn every_rule_of_the_log_has_its_tests_and_every_such_test_its_row() {
 }
 
 #[test]
+fn every_rule_of_a_leader_change_has_its_tests() {
+    let document = read("docs/failover-rules.md");
+    let mut all = String::new();
+    for folder in ["tests", "broker", "namesrv"] {
+        sources(&Path::new(ROOT).join(folder), &mut all);
+    }
+    for rule in 1..=25 {
+        let row = document.lines().find(|line| line.starts_with(&format!("| {rule} |")));
+        let row = row.unwrap_or_else(|| panic!("rule {rule} has no row"));
+        let names = test_names(row.rsplit("| ").next().unwrap());
+        assert!(!names.is_empty() || row.contains("`pull_offset_rules`"), "rule {rule} has no test");
+        let missing: Vec<_> = names.iter().filter(|name| !all.contains(&format!("fn {name}("))).collect();
+        assert!(missing.is_empty(), "rule {rule}: no such tests: {missing:#?}");
+    }
+}
+
+#[test]
 fn every_link_between_documents_leads_somewhere() {
     let mut documents = vec![PathBuf::from("README.md"), "ARCHITECTURE.md".into(), "CHANGELOG.md".into()];
     for folder in ["docs", "docs/decisions"] {

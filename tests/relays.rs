@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use flotilla_remoting::bodies::{self, ConsumerStatusBody, MessageQueue};
+use flotilla_remoting::bodies::{
+    self, ConsumerStatusBody, MessageQueue, ResetOffsetBody, ResetOffsetBodyForC,
+};
 use flotilla_remoting::headers::{
     ConsumeMessageDirectlyRequest, GetConsumerRunningInfoRequest, GetConsumerStatusRequest,
+    ResetOffsetRequest,
 };
+use flotilla_remoting::language::Language;
 use flotilla_remoting::{ExtFields, Frame, RequestCode, ResponseCode};
 use support::beat;
 use support::settings::{BROKER, NODES};
@@ -232,6 +236,86 @@ fn where_consumers_stand_is_asked_of_each_of_them() {
         let body: ConsumerStatusBody = bodies::decode(&got.body)?;
         let table = body.consumer_table.unwrap_or_default();
         ensure!(table.keys().map(String::as_str).collect::<Vec<_>>() == ["c1"], "{table:?}");
+        cluster.finish();
+        Ok(())
+    });
+}
+
+/// The older way of a reset: nothing is stored, the members of every replica are told.
+#[test]
+fn with_resets_by_the_members_each_is_told_where_to_go() {
+    run(LIMIT, async {
+        let cluster = Cluster::start_with(&[("useServerSideResetOffset", "false")]).await?;
+        let leader = cluster.leader().await?;
+        let follower = cluster.other_than(&[leader]);
+        let (here, tool) = (cluster.address(leader), cluster.client());
+        tool.create_topic(&here, TOPIC, 2, 6).await?;
+        for number in 0..3 {
+            tool.send(&here, &Message::new(TOPIC, 0, format!("{number}"))).await?;
+        }
+        let reset = |force: bool, language: Language| {
+            let header = ResetOffsetRequest {
+                topic: TOPIC,
+                group: GROUP,
+                queue_id: -1,
+                offset: None,
+                timestamp: -1,
+                is_force: force,
+            };
+            let code = RequestCode::InvokeBrokerToResetOffset;
+            let mut frame = Frame::request(code, header.encode(), Bytes::new());
+            frame.header.language = language;
+            frame
+        };
+        for queue in 0..2 {
+            tool.commit(&here, GROUP, TOPIC, queue, 1).await?;
+        }
+        let got = tool.ask(&here, reset(true, Language::Java), PATIENT).await?;
+        ensure!(got.header.code == ResponseCode::ConsumerNotOnline.as_i32(), "{got:?}");
+
+        let members =
+            [consumer(&cluster, "c1", &[leader]).await?, consumer(&cluster, "c2", &[follower]).await?];
+        for client_id in ["c1", "c2"] {
+            members.iter().for_each(|client| {
+                client.inbox.answer(RequestCode::GetConsumerRunningInfo, answer(0));
+            });
+            asked_through(&tool, &here, client_id).await?;
+        }
+        let queue = |queue_id| MessageQueue { broker_name: BROKER.into(), queue_id, topic: TOPIC.into() };
+        let code = RequestCode::ResetConsumerClientOffset;
+        for (number, (force, language, first)) in
+            [(true, Language::Java, 3), (false, Language::Cpp, 1)].into_iter().enumerate()
+        {
+            let got = tool.ask(&cluster.address(follower), reset(force, language), PATIENT).await?;
+            ensure!(got.header.code == 0, "{got:?}");
+            let expected = [(queue(0), first), (queue(1), 0)];
+            let table: ResetOffsetBody = bodies::decode(&got.body)?;
+            ensure!(table.offset_table == expected.clone().into(), "{table:?}");
+            for client in &members {
+                let told = eventually(SOON, "each member is told", || async {
+                    let told = client.inbox.received(code);
+                    claim(told.len() > number, format!("{} frames", told.len()))?;
+                    Ok::<_, String>(told)
+                })
+                .await?;
+                let told = told.last().context("a frame")?;
+                let header = ResetOffsetRequest::decode(&told.header.ext)?;
+                ensure!((header.topic, header.group, header.timestamp) == (TOPIC, GROUP, -1), "{header:?}");
+                ensure!(told.is_oneway(), "{told:?}");
+                if language == Language::Cpp {
+                    let body: ResetOffsetBodyForC = bodies::decode(&told.body)?;
+                    let offsets: Vec<i64> = body.offset_table.iter().map(|queue| queue.offset).collect();
+                    ensure!(offsets == [first, 0], "{body:?}");
+                } else {
+                    let body: ResetOffsetBody = bodies::decode(&told.body)?;
+                    ensure!(body.offset_table == expected.clone().into(), "{body:?}");
+                }
+            }
+        }
+        ensure!(
+            tool.committed(&here, GROUP, TOPIC, 0).await? == 1,
+            "the group's offset is the members' to set"
+        );
         cluster.finish();
         Ok(())
     });

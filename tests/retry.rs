@@ -182,6 +182,14 @@ fn a_consumers_own_send_to_its_retry_topic_waits_or_becomes_a_dead_letter() {
         // Without a number of its own the group's counts: 16.
         send("g", 17, None).await.context("one more than the group allows")?;
         arrives(&client, &leader, "%DLQ%g", 1).await?;
+        // A group that holds a queue lock consumes in order: what it can't deal with may not come back behind the others.
+        ensure!(client.lock(&follower, "g", "c1", "orders", &[0]).await? == [0]);
+        send("g", 1, None).await.context("the first try, in order")?;
+        let letter = arrives(&client, &leader, "%DLQ%g", 2).await?;
+        ensure!(letter.reconsume_times == 1, "{letter:?}");
+        client.unlock(&leader, "g", "c1", "orders", &[0]).await?;
+        send("g", 1, None).await?;
+        arrives(&client, &leader, "%RETRY%g", 1).await?;
         cluster.verify_logs()?;
         cluster.finish();
         Ok(())

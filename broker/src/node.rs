@@ -35,7 +35,7 @@ use crate::handlers::offsets::PendingOffsets;
 use crate::handlers::send_answer::SendAnswers;
 use crate::handlers::{Parts, table};
 use crate::leader::delay::{DelayDuty, NodeGround};
-use crate::leader::{LeaderCalls, Locks, Relays, Reports, bootstrap, members, notices, reports};
+use crate::leader::{LeaderCalls, Locks, Relays, Reports, Tell, bootstrap, members, notices, reports};
 use crate::limits::{PEER_WRITE_BYTES_MAX, PROPOSER_QUEUE_MAX};
 use crate::log_segments::LogSegments;
 use crate::long_poll::LongPolls;
@@ -217,6 +217,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let leader = LeaderCalls::new(group.clone(), links.clone());
     let sessions = Arc::new(Sessions::default());
     let reports = Arc::new(Reports::default());
+    let tell = Arc::new(Tell { sessions: sessions.clone(), reports: reports.clone(), links: links.clone() });
     let relays = Relays::new(group.clone(), sessions.clone(), reports.clone(), links.clone());
     let locks = Locks::new(group.clone(), runtime.clone(), config.serving.lock_lifetime);
     let joins = Joins::new(group.clone(), leader.clone(), runtime.clone());
@@ -240,6 +241,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         visibility: visibility.clone(),
         joins: joins.clone(),
         relays: relays.clone(),
+        tell: tell.clone(),
         locks: locks.clone(),
         store_host,
         runtime: runtime.clone(),
@@ -363,8 +365,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         NodeGround { group: group.clone(), views: views.clone(), log: replica.log(), encoder: delay_encoder };
     let duty = DelayDuty::new(Arc::new(ground), group.leadership(), delayed, metrics.clone());
     tasks.spawn(duty.run(stop.clone()));
-    let notices =
-        notices::Notices { group: group.clone(), sessions: sessions.clone(), reports, links: links.clone() };
+    let notices = notices::Notices { group: group.clone(), tell };
     tasks.spawn(until(stop.clone(), notices.run(members_changed)));
 
     let identity = Identity {

@@ -109,6 +109,7 @@ pub struct Serving {
     pub queries: QueryConfig,
     pub lite_pull: bool,
     pub store_replies: bool,
+    pub reset_in_log: bool,
     /// How long a queue lock lasts without a renewal.
     pub lock_lifetime: Duration,
 }
@@ -353,6 +354,7 @@ impl Read<'_> {
             },
             lite_pull: self.flag("litePullMessageEnable"),
             store_replies: self.flag("storeReplyMessageEnable"),
+            reset_in_log: self.flag("useServerSideResetOffset"),
             lock_lifetime: self.millis("rebalanceLockMaxLiveMillis"),
         }
     }

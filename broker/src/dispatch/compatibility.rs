@@ -27,6 +27,8 @@ const NOTES: &[(i32, &str)] = &[
     (21, "in pages when the tool asks for them"),
     (33, "any replica; the address inside an id is that of the leader of its time"),
     (38, "complete on a new leader; always includes the asker"),
+    (41, "replicated; `onlyThisBroker` and the broker names of queues change nothing"),
+    (42, "replicated; a late one frees nothing that was locked anew"),
     (43, "the version is that of the log"),
     (106, "a name server's question, passed on"),
     (201, "in pages when the tool asks for them"),
@@ -34,13 +36,21 @@ const NOTES: &[(i32, &str)] = &[
     (207, "what the group may not read is forgotten too"),
     (208, "differences are never negative"),
     (215, "queue numbers stay taken; pop retry topics of its groups go too"),
-    (222, "on the server's side: groups that are not connected move too"),
+    (
+        222,
+        "on the server's side: groups that are not connected move too; otherwise as `useServerSideResetOffset` says",
+    ),
+    (223, "members are asked all at once"),
     (306, "view files go by themselves; this lets the keeper look now"),
+    (307, "through whichever replica holds the connection"),
     (308, "groups that are filtered out keep their offsets"),
+    (309, "through whichever replica holds the connection"),
     (314, "without a topic: all topics of the source"),
     (316, "views of deleted topics go by themselves; this lets the keeper look now"),
     (317, "differences are never negative"),
     (321, "at most 1024 units"),
+    (324, "the requester is found through whichever replica holds its connection"),
+    (325, "the requester is found through whichever replica holds its connection"),
     (328, "from the reports of all replicas"),
     (353, "holds for every pull of the group, with a subscription of its own or without"),
     (905, "accepted without effect: no replica acts as a master here"),
@@ -69,6 +79,30 @@ async fn compatibility_page_tells_of_every_code() {
         "docs/compatibility.md is not what the dispatch table says, first at {differs:?}; \
          FLOTILLA_WRITE_DOCS=1 cargo test -p flotilla-broker compatibility writes it"
     );
+}
+
+/// A client's time-out closes its connection and fails everything in flight on it (FAILOVER.md 8).
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_held_longer_than_its_client_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let facts = start(folder.path()).await;
+    let hold = |code: Code| facts.iter().find(|facts| facts.code == code).unwrap().hold.as_millis();
+    for (code, most) in [
+        (Code::LockBatchMq, 700),
+        (Code::UnlockBatchMq, 700),
+        (Code::SendMessage, 2300),
+        (Code::SendMessageV2, 2300),
+        (Code::SendBatchMessage, 2300),
+        (Code::SendReplyMessage, 2300),
+        (Code::SendReplyMessageV2, 2300),
+        (Code::GetConsumerListByGroup, 2000),
+        (Code::QueryConsumerOffset, 2000),
+        (Code::ConsumerSendMessageBack, 2500),
+        (Code::PullMessage, 29_500),
+        (Code::LitePullMessage, 29_500),
+    ] {
+        assert!(hold(code) <= most, "{code:?} is held {} ms", hold(code));
+    }
 }
 
 #[test]

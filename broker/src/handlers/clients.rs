@@ -37,8 +37,8 @@ pub const HOLD: Duration = Duration::from_millis(10_300);
 /// How long a member may take for its part of 223. Source: Broker2Client.getConsumeStatus 5.3.3.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// First version that answers 221: the snapshot slot of 3.0.7. Source: MQVersion 5.3.3, ordinal of V3_0_7_SNAPSHOT.
-const STATUS_VERSION: i32 = 28;
+/// First version that takes 220 and answers 221: the snapshot slot of 3.0.7. Source: MQVersion 5.3.3, ordinal of V3_0_7_SNAPSHOT.
+pub const STATUS_VERSION: i32 = 28;
 
 /// Serves 223, 307 and 309. Runs on the leader.
 #[derive(Clone)]

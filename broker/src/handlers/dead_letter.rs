@@ -1,6 +1,6 @@
 //! Dead-letter topics, and which messages go there without another try.
 
-use flotilla_core::{Command, Perm, Tables, TopicConfig};
+use flotilla_core::{Command, Perm, TopicConfig};
 
 /// Queues of a dead-letter topic. Source: AbstractSendMessageProcessor.DLQ_NUMS_PER_GROUP 5.3.3.
 const DLQ_QUEUES: u32 = 1;
@@ -9,12 +9,4 @@ const DLQ_QUEUES: u32 = 1;
 /// Source: AbstractSendMessageProcessor.consumerSendMsgBack 5.3.3; releases before 4.8 made it write-only.
 pub fn make_dlq(name: &str) -> Command {
     Command::CreateTopic(TopicConfig::new(name, DLQ_QUEUES, Perm::READ_WRITE))
-}
-
-/// True while the group holds a lock on any queue (code 41): it consumes in order, and a message that it can't deal with goes to
-/// the dead-letter queue at once instead of overtaking the others later. Source: SendMessageProcessor.handleRetryAndDLQ 5.3.3.
-///
-/// No command locks a queue yet, so no group holds a lock; the change that brings locks into the tables asks them here.
-pub fn holds_a_lock(_tables: &Tables, _group: &str) -> bool {
-    false
 }

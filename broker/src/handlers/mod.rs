@@ -24,6 +24,7 @@ pub mod reads;
 pub mod replication;
 pub mod reply;
 pub mod reset_offset;
+pub mod reset_push;
 pub mod respond;
 pub mod runtime_info;
 pub mod send;
@@ -50,7 +51,7 @@ use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
 use crate::group::encoder::Encoder;
 use crate::group::proposer::InFlight;
-use crate::leader::{LeaderCalls, Locks, Relays, Reports};
+use crate::leader::{LeaderCalls, Locks, Relays, Reports, Tell};
 use crate::limits::PULL_HOLD_MAX;
 use crate::long_poll::LongPolls;
 use crate::metrics::Metrics;
@@ -70,6 +71,7 @@ pub struct Parts {
     pub leader: Arc<LeaderCalls>,
     pub sessions: Arc<Sessions>,
     pub relays: Arc<Relays>,
+    pub tell: Arc<Tell>,
     pub locks: Arc<Locks>,
     /// Address that goes into messages.
     pub store_host: SocketAddr,
@@ -252,6 +254,7 @@ fn admin_rows(table: &mut Table, parts: &Parts) {
         views: parts.views.clone(),
         log: parts.log.clone(),
         broker_name,
+        push: (!parts.config.serving.reset_in_log).then(|| parts.tell.clone()),
     };
     add(&[Code::InvokeBrokerToResetOffset], Leader, Propose, Arc::new(reset));
     let units = consume_queue::ConsumeQueueHandler { reads, views: parts.views.clone() };
@@ -298,6 +301,7 @@ fn send_handler(parts: &Parts) -> send::SendHandler {
         group: parts.group.clone(),
         dispatcher: parts.dispatcher.clone(),
         leader: parts.leader.clone(),
+        locks: parts.locks.clone(),
         visibility: parts.visibility.clone(),
         disk: parts.disk.clone(),
         runtime: parts.runtime.clone(),

@@ -1,7 +1,8 @@
 //! INVOKE_BROKER_TO_RESET_OFFSET (222): moves a group to a time or an offset, whether its members are connected or not.
 //!
 //! The new offsets go into the log with a mark per queue; the next pull of each queue that is not there yet is sent there with
-//! code 21 by the leader ([`super::pull`]), and until then commits of the group have no effect on the queue.
+//! code 21 by the leader ([`super::pull`]), and until then commits of the group have no effect on the queue. The older way,
+//! by which the members reset themselves, is [`super::reset_push`].
 // Source: AdminBrokerProcessor.resetOffsetInner 5.3.3, useServerSideResetOffset at its default.
 
 use std::io;
@@ -18,10 +19,12 @@ use tracing::info;
 use super::changes::Changes;
 use super::queues::{patiently, search};
 use super::reads::Reads;
+use super::reset_push;
 use super::respond::{Refusal, Success, answer, unreadable};
 use super::topics::message_queue;
 use crate::call::Call;
 use crate::dispatch::Handler;
+use crate::leader::Tell;
 use crate::views::ConsumeQueues;
 
 /// Serves 222. Runs on the leader.
@@ -31,6 +34,8 @@ pub struct ResetOffsetHandler {
     pub views: Arc<ConsumeQueues>,
     pub log: LogReader,
     pub broker_name: String,
+    /// How members are told to reset themselves, when offsets are not reset in the log.
+    pub push: Option<Arc<Tell>>,
 }
 
 impl Handler for ResetOffsetHandler {
@@ -38,12 +43,21 @@ impl Handler for ResetOffsetHandler {
         let (group, dispatcher) = (self.reads.group.clone(), self.reads.dispatcher.clone());
         let (changes, views, log) = (self.changes.clone(), self.views.clone(), self.log.clone());
         let broker_name = self.broker_name.clone();
+        let (push, runtime) = (self.push.clone(), self.reads.runtime.clone());
         self.reads.runtime.spawn(async move {
             // The end of a queue must not lie before what another replica has shown.
             if group.replica().read_index(call.deadline).await.is_err() {
                 return dispatcher.try_again(call).await;
             }
             let tables = group.tables().clone();
+            if let Some(tell) = push {
+                let asked = tokio::task::spawn_blocking(move || {
+                    let asked = reset_push::plan(&tables, &views, &log, &broker_name, &call);
+                    (call, asked)
+                });
+                let Ok((call, asked)) = asked.await else { return };
+                return answer(call, asked.map(|push| push.carry_out(&tell, &runtime)));
+            }
             let found = tokio::task::spawn_blocking(move || {
                 let found = targets(&tables, &views, &log, &call);
                 (call, found)
@@ -123,7 +137,7 @@ fn targets(
 }
 
 /// The queue's first message not before a time; its end for a negative time. A queue without messages gives where it begins.
-fn offset_at(
+pub fn offset_at(
     tables: &Tables,
     views: &ConsumeQueues,
     log: &LogReader,

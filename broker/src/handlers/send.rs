@@ -21,14 +21,14 @@ use flotilla_remoting::message::{MessageError, SysFlag, TransactionType, UniqueI
 use flotilla_remoting::names;
 use tokio::runtime::Handle;
 
-use super::dead_letter::{holds_a_lock, make_dlq};
+use super::dead_letter::make_dlq;
 use super::respond::bad_header;
 use crate::call::Call;
 use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
 use crate::group::encoder::Encoder;
 use crate::group::work::{Messages, NewMessage, SendAnswer, SendWork};
-use crate::leader::LeaderCalls;
+use crate::leader::{LeaderCalls, Locks};
 use crate::metrics::{Cause, Metrics};
 use crate::registration::Visibility;
 use crate::retention::disk::DiskState;
@@ -44,6 +44,7 @@ pub struct Sends {
     pub group: Group,
     pub dispatcher: Arc<Dispatcher>,
     pub leader: Arc<LeaderCalls>,
+    pub locks: Arc<Locks>,
     pub visibility: Arc<Visibility>,
     pub disk: Arc<DiskState>,
     pub runtime: Handle,
@@ -236,7 +237,10 @@ impl Sends {
         };
         let times_max = retry_times_max(group, call.request.header.version, request.max_reconsume_times);
         let asked_queue = place.queue_id;
-        if !gives_up(request.reconsume_times.unwrap_or(0), times_max) && !holds_a_lock(tables, group_name) {
+        // A group that holds a lock consumes in order: a message that it can't deal with must not overtake the others later.
+        // Source: SendMessageProcessor.handleRetryAndDLQ 5.3.3.
+        let ordered = self.locks.any_held(tables, group_name);
+        if !gives_up(request.reconsume_times.unwrap_or(0), times_max) && !ordered {
             return Ok(Aim::Found(Target { place, asked_queue, dead_letter_of: None }));
         }
         let name = names::dlq_topic(group_name);

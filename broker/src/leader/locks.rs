@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flotilla_core::rules::{Leases, LockAsk, LockPlan, Queue};
-use flotilla_core::{Answer, Command, Grant, LockClaim, LockQueues, UnlockClaim, UnlockQueues};
+use flotilla_core::{Answer, Command, Grant, LockClaim, LockQueues, Tables, UnlockClaim, UnlockQueues};
 use flotilla_raft_store::raft::ProposeError;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -53,17 +53,16 @@ impl Locks {
         Arc::new(Self { group, runtime, leases, epoch: Instant::now() })
     }
 
-    #[allow(
-        dead_code,
-        reason = "for the rule about sends to retry topics, which comes with retries by the broker"
-    )]
-    /// True when a client of the group holds a queue, as far as this replica knows. Meant for the leader.
-    pub fn any_held(&self, group: &str) -> bool {
+    /// True when a client of the group holds a queue by a lock that has not ended. For the leader; takes the tables that the
+    /// caller reads already.
+    pub fn any_held(&self, tables: &Tables, group: &str) -> bool {
+        if tables.locks(group).next().is_none() {
+            return false;
+        }
         let Standing::Leading { term } = self.group.standing() else { return false };
-        let tables = self.group.tables();
         let mut leases = self.leases.lock();
         leases.lead(term, self.now_ms());
-        leases.any_held(&tables, group, self.now_ms())
+        leases.any_held(tables, group, self.now_ms())
     }
 
     /// Gives the client the queues that are free, ended, or its own already.

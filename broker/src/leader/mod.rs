@@ -8,8 +8,10 @@ pub mod members;
 pub mod notices;
 pub mod relays;
 pub mod reports;
+pub mod tell;
 
 pub use calls::LeaderCalls;
 pub use locks::Locks;
 pub use relays::Relays;
 pub use reports::Reports;
+pub use tell::Tell;

@@ -11,22 +11,16 @@ use flotilla_remoting::code::RequestCode;
 use flotilla_remoting::ext::ExtFields;
 use flotilla_remoting::frame::Frame;
 use tokio::task::JoinSet;
-use tracing::debug;
 
-use super::reports::Reports;
+use super::tell::Tell;
 use crate::group::Group;
 use crate::limits::NOTICE_INTERVAL;
 use crate::news::News;
-use crate::peers::links::Links;
-use crate::peers::wire;
-use crate::sessions::Sessions;
 
 /// Sends the notices.
 pub struct Notices {
     pub group: Group,
-    pub sessions: Arc<Sessions>,
-    pub reports: Arc<Reports>,
-    pub links: Arc<Links>,
+    pub tell: Arc<Tell>,
 }
 
 impl Notices {
@@ -102,25 +96,9 @@ impl Notices {
         let mut ext = ExtFields::default();
         ext.insert("consumerGroup", group);
         let frame = Frame::request(RequestCode::NotifyConsumerIdsChanged, ext, bytes::Bytes::new());
-        let mut elsewhere: HashMap<u64, Vec<Arc<str>>> = HashMap::new();
-        for client_id in members {
-            if let Some(connection) = self.sessions.consumer(group, &client_id) {
-                // Losing a notice costs the client a wait until its own rebalance, every 20 s.
-                let _ = connection.oneway(frame.clone());
-                continue;
-            }
-            match self.reports.holders(group, &client_id).first() {
-                Some(holder) => elsewhere.entry(*holder).or_default().push(client_id),
-                None => {
-                    debug!(group = %group, client = %client_id, "no replica holds the member's connection, not notified");
-                }
-            }
-        }
-        for (holder, client_ids) in elsewhere {
-            let (links, delivery) = (self.links.clone(), wire::deliver(&client_ids, &frame));
-            under_way.spawn(async move {
-                let _ = links.tell(holder, delivery, NOTICE_INTERVAL).await;
-            });
+        // Losing a notice costs a client a wait until its own rebalance, every 20 s.
+        for telling in self.tell.members(group, members, &frame, NOTICE_INTERVAL) {
+            under_way.spawn(telling);
         }
     }
 }

@@ -435,6 +435,12 @@ pub(super) const KEYS: &[Key] = &[
         "true",
         "store replies of request-reply in their topic beside handing them to the requester",
     ),
+    used(
+        "useServerSideResetOffset",
+        Kind::Bool,
+        "true",
+        "offsets are reset in the log (code 222); false = by asking the connected consumers (code 220)",
+    ),
     mapped(
         "rebalanceLockMaxLiveMillis",
         Kind::Integer(1000, 86_400_000),
