@@ -57,19 +57,35 @@ async fn fill(client: &Client, address: &str, batches: i32, acked: &mut Acked) -
     Ok(())
 }
 
-/// Waits until all running nodes show the same minimums, all above these; gives them by queue.
-async fn raised(cluster: &Cluster, nodes: &[usize], above: &[u64]) -> anyhow::Result<Vec<QueueBounds>> {
-    eventually(PHASE, "all nodes show the same, higher minimums", || async move {
-        let mut seen = Vec::new();
+/// Waits until these nodes show the same minimums, all above these.
+async fn raised(cluster: &Cluster, nodes: &[usize], above: &[u64]) -> anyhow::Result<()> {
+    eventually(PHASE, "all nodes show the same, higher minimums", || alike(cluster, nodes, above))
+        .await
+        .map(drop)
+}
+
+/// Waits until these nodes have also deleted what was to go, so that the minimums stay as they are; gives them by queue.
+async fn deleted(cluster: &Cluster, nodes: &[usize], above: &[u64]) -> anyhow::Result<Vec<QueueBounds>> {
+    eventually(PHASE, "all nodes have deleted the same", || async move {
         for node in nodes {
-            seen.push(cluster.queues(*node, TOPIC).await.map_err(|error| format!("{error:#}"))?);
+            let size = metric(cluster, *node, "rocketmq_storage_size{").await;
+            let size = size.map_err(|error| format!("{error:#}"))?;
+            claim(size <= LOG_BYTES_MAX, format!("the log of n{node} has {size} bytes"))?;
         }
-        let same = seen.iter().all(|bounds| *bounds == seen[0]);
-        let higher = seen[0].iter().zip(above).all(|(bounds, above)| bounds.min > *above);
-        claim(same && higher, format!("{seen:?}"))?;
-        Ok::<_, String>(seen.swap_remove(0))
+        alike(cluster, nodes, above).await
     })
     .await
+}
+
+async fn alike(cluster: &Cluster, nodes: &[usize], above: &[u64]) -> Result<Vec<QueueBounds>, String> {
+    let mut seen = Vec::new();
+    for node in nodes {
+        seen.push(cluster.queues(*node, TOPIC).await.map_err(|error| format!("{error:#}"))?);
+    }
+    let same = seen.iter().all(|bounds| *bounds == seen[0]);
+    let higher = seen[0].iter().zip(above).all(|(bounds, above)| bounds.min > *above);
+    claim(same && higher, format!("{seen:?}"))?;
+    Ok(seen.swap_remove(0))
 }
 
 /// Number of a node's segments that are part of the log: spares have a word in their name.
@@ -131,7 +147,7 @@ fn all_replicas_forget_the_same_and_keep_the_rest() {
         }
         fill(&client, &address, 200, &mut acked).await?;
         let all: Vec<usize> = (0..NODES).collect();
-        let first = raised(&cluster, &all, &[0; QUEUES as usize]).await?;
+        let first = deleted(&cluster, &all, &[0; QUEUES as usize]).await?;
         check(&cluster, &client, &all, &acked).await?;
 
         // A pull below the minimum is sent to it by the leader, whoever is asked.
@@ -146,13 +162,9 @@ fn all_replicas_forget_the_same_and_keep_the_rest() {
             let gone = view(&client, &cluster.address(node), early[0].position).await;
             refused_with(gone, ResponseCode::SystemError)?;
         }
-        // Each node's files follow.
         for node in all.iter().copied() {
-            eventually(PHASE, "files are deleted", || async {
-                let files = segment_files(&cluster, node);
-                claim((files as u64) < LOG_BYTES_MAX / (1 << 20) + 2, format!("n{node} has {files} segments"))
-            })
-            .await?;
+            let files = segment_files(&cluster, node);
+            ensure!((files as u64) < LOG_BYTES_MAX / (1 << 20) + 2, "n{node} has {files} segments");
         }
         let unread = r#"flotilla_messages_deleted_unread_total"#;
         let counted = metric(&cluster, leader, unread).await?;
@@ -163,7 +175,7 @@ fn all_replicas_forget_the_same_and_keep_the_rest() {
             cluster.kill(node)?;
             cluster.restart(node).await?;
             let minimums: Vec<u64> = first.iter().map(|bounds| bounds.min - 1).collect();
-            raised(&cluster, &all, &minimums).await?;
+            deleted(&cluster, &all, &minimums).await?;
         }
         check(&cluster, &client, &all, &acked).await?;
         cluster.settled().await?;
@@ -187,17 +199,12 @@ fn a_node_that_missed_the_deletion_comes_back_by_a_checkpoint_and_serves() {
         cluster.kill(down)?;
         fill(&client, &address, 250, &mut acked).await?;
         let others: Vec<usize> = (0..NODES).filter(|node| *node != down).collect();
-        raised(&cluster, &others, &[20; QUEUES as usize]).await?;
-        eventually(PHASE, "the leader has purged", || async {
-            let files = segment_files(&cluster, leader);
-            claim((files as u64) < LOG_BYTES_MAX / (1 << 20) + 2, format!("{files} segments"))
-        })
-        .await?;
+        deleted(&cluster, &others, &[20; QUEUES as usize]).await?;
         cluster.restart(down).await?;
         cluster.settled().await?;
         ensure!(metric(&cluster, down, "flotilla_checkpoint_installs_total").await? == 1);
         let all: Vec<usize> = (0..NODES).collect();
-        raised(&cluster, &all, &[20; QUEUES as usize]).await?;
+        deleted(&cluster, &all, &[20; QUEUES as usize]).await?;
         check(&cluster, &client, &all, &acked).await?;
 
         // It leads, takes messages and gives what it was sent as entries.
@@ -209,7 +216,7 @@ fn a_node_that_missed_the_deletion_comes_back_by_a_checkpoint_and_serves() {
         })
         .await?;
         fill(&client, &cluster.address(down), 60, &mut acked).await.context("sends to the new leader")?;
-        raised(&cluster, &all, &[40; QUEUES as usize]).await?;
+        deleted(&cluster, &all, &[40; QUEUES as usize]).await?;
         check(&cluster, &client, &all, &acked).await?;
         cluster.settled().await?;
         cluster.verify_logs()?;
@@ -244,7 +251,7 @@ fn kills_while_segments_are_deleted_lose_nothing_that_was_to_stay() {
             cluster.ready().await?;
         }
         let all: Vec<usize> = (0..NODES).collect();
-        raised(&cluster, &all, &[0; QUEUES as usize]).await?;
+        deleted(&cluster, &all, &[0; QUEUES as usize]).await?;
         check(&cluster, &client, &all, &acked).await?;
         cluster.settled().await?;
         cluster.verify_logs()?;

@@ -40,6 +40,9 @@ use crate::views::keys::KeyIndex;
 /// Longest wait for a command of the duty.
 const PROPOSE_TIME: Duration = Duration::from_secs(5);
 
+/// Pause between two looks at what goes next: each walks over all consumer offsets.
+const LOOK_AHEAD_INTERVAL: Duration = Duration::from_secs(30);
+
 /// The same group and topic are warned about once in this time.
 const WARN_INTERVAL: Duration = Duration::from_secs(3600);
 
@@ -78,13 +81,22 @@ struct Boundary {
     maximums: Arc<Vec<QueueMinimum>>,
 }
 
-/// What a pass found out.
+/// What a leader remembers between passes.
 #[derive(Default)]
+struct Memory {
+    /// Boundaries that were read: the same one is looked at many times.
+    known: Vec<Boundary>,
+    warned: Warned,
+    /// When it last looked at what goes next.
+    looked_ahead: Option<Instant>,
+}
+
+/// What a pass found out.
 struct Findings {
     raise: Option<Boundary>,
     why: &'static str,
     used_percent: u8,
-    /// What goes soon, when that could be told.
+    /// What goes soon, when that was looked at.
     soon: Option<Unread>,
     /// The boundaries that were read, for the next pass.
     known: Vec<Boundary>,
@@ -95,7 +107,7 @@ impl Retention {
     pub async fn run(self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(self.interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut known, mut warned) = (Vec::new(), HashMap::new());
+        let mut memory = Memory::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -103,20 +115,20 @@ impl Retention {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.pass(&mut known, &mut warned) => {}
+                () = self.pass(&mut memory) => {}
             }
         }
     }
 
     /// Dropped in between, some queues are raised or some files are left; the next pass goes on from there.
-    async fn pass(&self, known: &mut Vec<Boundary>, warned: &mut Warned) {
+    async fn pass(&self, memory: &mut Memory) {
         if self.group.leads() {
-            if let Err(error) = self.raise(known, warned).await {
+            if let Err(error) = self.raise(memory).await {
                 warn!(%error, "old segments stay: the boundary could not be raised");
             }
         } else {
             self.expiring.0.lock().clear();
-            (*known, *warned) = Default::default();
+            *memory = Memory::default();
         }
         if let Err(error) = self.purge().await {
             warn!(%error, "old segments stay: they could not be purged");
@@ -124,14 +136,16 @@ impl Retention {
     }
 
     /// Leader: proposes a new boundary when there is one, and warns of what goes next.
-    async fn raise(&self, known: &mut Vec<Boundary>, warned: &mut Warned) -> anyhow::Result<()> {
+    async fn raise(&self, memory: &mut Memory) -> anyhow::Result<()> {
         let (group, probe, watermarks) = (self.group.clone(), self.probe.clone(), self.watermarks);
-        let (needed, before) = ((self.needed)(), std::mem::take(known));
-        let search = move || find(&group, &*probe, watermarks, needed, before);
+        let (needed, before) = ((self.needed)(), std::mem::take(&mut memory.known));
+        let ahead = memory.looked_ahead.is_none_or(|at| at.elapsed() >= LOOK_AHEAD_INTERVAL);
+        let search = move || find(&group, &*probe, watermarks, needed, before, ahead);
         let found = tokio::task::spawn_blocking(search).await??;
-        *known = found.known;
+        memory.known = found.known;
         if let Some(soon) = found.soon {
-            warn_of(&soon, warned);
+            memory.looked_ahead = Some(Instant::now());
+            warn_of(&soon, &mut memory.warned);
             let mut lags = lags(soon);
             lags.truncate(EXPIRING_MAX);
             *self.expiring.0.lock() = lags;
@@ -230,6 +244,7 @@ fn find(
     watermarks: Watermarks,
     needed: Option<u64>,
     before: Vec<Boundary>,
+    ahead: bool,
 ) -> io::Result<Findings> {
     let tables: Tables = group.tables().clone();
     let minimum = tables.minimum_position();
@@ -252,12 +267,18 @@ fn find(
     };
     let choice = state.choose();
     let raise = boundary_at(choice.map(|choice| choice.position))?;
-    let soon = boundary_at(state.soon())?;
+    let soon = if ahead { Some(boundary_at(state.soon())?) } else { None };
+    let kept = before.into_iter().filter(|boundary| !ahead && boundary.at.end > minimum);
+    known.extend(kept);
+    known.dedup_by_key(|boundary| boundary.at);
+    let unread = |boundary: Option<Boundary>| {
+        boundary.map(|boundary| unread::below(&tables, &boundary.maximums)).unwrap_or_default()
+    };
     Ok(Findings {
         raise,
         why: choice.map_or("", |choice| choice.why.name()),
         used_percent: disk.used_percent(),
-        soon: Some(soon.map(|soon| unread::below(&tables, &soon.maximums)).unwrap_or_default()),
+        soon: soon.map(unread),
         known,
     })
 }

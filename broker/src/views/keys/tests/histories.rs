@@ -143,6 +143,6 @@ fn left_overs_are_removed() {
     node.send("t", "a");
     node.restart();
     node.keep();
-    assert_eq!(node.files(), [std::path::PathBuf::new(); 0]);
+    assert_eq!(node.files(), Vec::<std::path::PathBuf>::new());
     assert_eq!(node.by_key("t", "a").len(), 1);
 }

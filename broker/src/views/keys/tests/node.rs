@@ -25,10 +25,12 @@ struct Entry {
     payload: Option<Vec<u8>>,
 }
 
+type Segments = Vec<(Stretch, Vec<Entry>)>;
+
 /// Segments with their entries; `None` while the log is not attached.
 #[derive(Default)]
 pub(super) struct TestLog {
-    segments: Mutex<Option<Vec<(Stretch, Vec<Entry>)>>>,
+    segments: Mutex<Option<Segments>>,
     terms: Mutex<Vec<u64>>,
     /// Entries shown.
     pub(super) shown: AtomicUsize,
