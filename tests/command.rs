@@ -64,6 +64,9 @@ fn the_effective_configuration_is_printed_with_its_origins() {
     assert!(printed.contains("# --set\nflushDiskType=ASYNC_FLUSH\n"), "{printed}");
     assert!(printed.contains("# environment FLOTILLA_LISTEN_PORT\nlistenPort=12345\n"), "{printed}");
     assert!(printed.contains("n0.properties:10\ndLegerSelfId=n0\n"), "{printed}");
+    let important = run(&["broker", "-c", EXAMPLE, "-m"]);
+    let printed = text(&important.stdout);
+    assert!(printed.contains("dLegerSelfId=n0\n") && printed.lines().count() < 30, "{printed}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use flotilla_remoting::bodies::{self, BrokerStatsData, KvTable};
 use flotilla_remoting::headers::ViewBrokerStatsDataRequest;
 use flotilla_remoting::{ExtFields, RequestCode, ResponseCode};
 use support::exchange::refused_with;
-use support::settings::CLUSTER;
+use support::settings::{CLUSTER, NODES};
 use support::wait::claim;
 use support::{Client, Cluster, Failure, Message, Pull, eventually, run};
 
@@ -231,6 +231,34 @@ fn figures_count_what_was_stored_and_read_and_every_tool_can_parse_them() {
         .await?;
         read_as_cluster_list(&table)?;
         read_as_exporter(&table)?;
+        cluster.finish();
+        Ok(())
+    });
+}
+
+#[test]
+fn after_a_change_of_leaders_the_replicas_totals_add_up_to_what_was_stored() {
+    run(LIMIT, async {
+        let (cluster, client, [leader, other]) = Cluster::with_client().await?;
+        client.create_topic(&leader, "both", 1, 6).await?;
+        for number in 0..20 {
+            client.send(&leader, &Message::new("both", 0, format!("first {number}"))).await?;
+        }
+        let (from, to) = (cluster.node_at(&leader)?, cluster.node_at(&other)?);
+        let (status, body) = cluster.transfer(from, to).await?;
+        ensure!(matches!(status, 200 | 202), "{status}: {body}");
+        ensure!(cluster.leader().await? == to);
+        for number in 0..10 {
+            client.send(&leader, &Message::new("both", 0, format!("second {number}"))).await?;
+        }
+        let mut totals = Vec::new();
+        for node in 0..NODES {
+            let table = runtime_info(&client, &cluster.address(node)).await?;
+            read_as_cluster_list(&table).with_context(|| format!("n{node}"))?;
+            totals.push(number::<u64>(&table, "putMessageTimesTotal")?);
+        }
+        ensure!((totals[from], totals[to]) == (20, 10), "each counts what it stored as leader: {totals:?}");
+        ensure!(totals.iter().sum::<u64>() == 30, "{totals:?}");
         cluster.finish();
         Ok(())
     });
