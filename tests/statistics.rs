@@ -263,3 +263,34 @@ fn after_a_change_of_leaders_the_replicas_totals_add_up_to_what_was_stored() {
         Ok(())
     });
 }
+
+#[test]
+fn a_deleted_topic_takes_its_statistics_along_and_totals_stay() {
+    run(LIMIT, async {
+        let (cluster, client, [leader, _]) = Cluster::with_client().await?;
+        client.create_topic(&leader, "gone", 1, 6).await?;
+        // A delayed message is stored in a system topic first, which counts apart.
+        client.send(&leader, &Message::new("gone", 0, "later").with("DELAY", "18")).await?;
+        for number in 0..10 {
+            client.send(&leader, &Message::new("gone", 0, format!("{number}"))).await?;
+        }
+        eventually(SAMPLED, "the topic has statistics", || async {
+            stats(&client, &leader, "TOPIC_PUT_NUMS", "gone").await.map(drop)
+        })
+        .await?;
+        let ext = flotilla_remoting::headers::TopicRequest { topic: "gone" }.encode();
+        client.request(&leader, RequestCode::DeleteTopicInBroker, ext, Bytes::new()).await?;
+        eventually(SAMPLED, "they are gone", || async {
+            let shown = stats(&client, &leader, "TOPIC_PUT_NUMS", "gone").await;
+            claim(shown.is_err(), format!("{shown:?}"))
+        })
+        .await?;
+        let table = runtime_info(&client, &leader).await?;
+        ensure!(number::<u64>(&table, "msgPutTotalTodayNow")? == 10);
+        ensure!(number::<u64>(&table, "putMessageTimesTotal")? == 11);
+        ensure!(get(&table, "scheduleMessageOffset_18")? == "0,1");
+        read_as_exporter(&table)?;
+        cluster.finish();
+        Ok(())
+    });
+}

@@ -38,6 +38,12 @@ impl Series {
         series
     }
 
+    /// Drops the series of a deleted consumer group.
+    pub fn forget_group(&self, group: &str) {
+        self.metrics.forget_group(group);
+        self.groups.write().remove(group);
+    }
+
     /// Forgets series that the metrics have dropped before: the next user resolves new ones.
     pub fn forget(&self, topics: &[String], groups: &[(String, String)]) {
         if !topics.is_empty() {
@@ -78,5 +84,9 @@ mod tests {
         let counted = metrics.find_group("t", "g").map(|group| group.flows().0.get(MESSAGES));
         assert_eq!(counted, Some(2));
         assert_eq!((metrics.totals().puts, metrics.totals().gets), (2, 3));
+        series.forget_group("g");
+        assert!(metrics.find_group("t", "g").is_none() && metrics.find_topic("t").is_some());
+        series.group("t", "g").delivered(0, 1, 1, Duration::ZERO);
+        assert_eq!(metrics.totals().gets, 4);
     }
 }

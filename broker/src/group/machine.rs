@@ -109,6 +109,7 @@ impl Machine for BrokerMachine {
             self.polls.recheck(topic, *queue_id, i64::MAX);
         }
         self.deleted(&effects.topics_changed);
+        self.groups_deleted(&effects.groups_changed);
         // The permission of the broker is part of every topic as the name servers see it.
         if !effects.topics_changed.is_empty() || effects.settings_changed {
             self.changes.tell(Change::Topics);
@@ -161,6 +162,17 @@ impl Machine for BrokerMachine {
 }
 
 impl BrokerMachine {
+    /// The figures of a group go with it.
+    fn groups_deleted(&self, changed: &[Arc<str>]) {
+        if changed.is_empty() {
+            return;
+        }
+        let tables = self.tables.read();
+        for group in changed.iter().filter(|group| tables.group(group).is_none()) {
+            self.series.forget_group(group);
+        }
+    }
+
     /// Nothing will come any more where a pull of a deleted topic waits.
     fn deleted(&self, changed: &[Arc<str>]) {
         if changed.is_empty() {

@@ -20,6 +20,7 @@ use super::topics::message_queue;
 use crate::call::Call;
 use crate::dispatch::Handler;
 use crate::pulled::PulledOffsets;
+use crate::stats::Stats;
 use crate::views::ConsumeQueues;
 use crate::wall_clock;
 
@@ -34,6 +35,7 @@ pub struct Look {
     pub views: Arc<ConsumeQueues>,
     pub log: LogReader,
     pub pulled: Arc<PulledOffsets>,
+    pub stats: Arc<Stats>,
     pub broker_name: String,
     /// The address that clients use.
     pub address: String,
@@ -77,6 +79,9 @@ impl Look {
         stats: &mut ConsumeStats,
     ) {
         let queues = tables.topic(topic).map_or(0, |config| config.read_queue_count);
+        if queues > 0 {
+            stats.consume_tps += self.stats.group_tps(topic, group);
+        }
         for queue_id in 0..queues {
             let pulled = self.pulled.get(group, topic, queue_id);
             let Some(progress) = queue_progress(tables, group, topic, queue_id, pulled) else { continue };

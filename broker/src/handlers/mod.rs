@@ -183,7 +183,11 @@ fn admin_rows(table: &mut Table, parts: &Parts) {
         }
     };
 
-    let topics = topics::TopicHandler { reads: reads.clone(), broker_name: broker_name.clone() };
+    let topics = topics::TopicHandler {
+        reads: reads.clone(),
+        broker_name: broker_name.clone(),
+        stats: parts.stats.clone(),
+    };
     let codes = [
         Code::GetAllTopicConfig,
         Code::GetTopicConfig,
@@ -233,6 +237,7 @@ fn admin_rows(table: &mut Table, parts: &Parts) {
         views: parts.views.clone(),
         log: parts.log.clone(),
         pulled: parts.pulled.clone(),
+        stats: parts.stats.clone(),
         broker_name: broker_name.clone(),
         address: parts.address.clone(),
     };

@@ -5,7 +5,7 @@
 //! proposer's.
 //!
 //! Source: RocketMQ 5.3 AdminBrokerProcessor.prepareRuntimeInfo, StoreStatsService.getRuntimeInfo,
-//! DefaultMessageStore.getRuntimeInfo.
+//! DefaultMessageStore.getRuntimeInfo, ScheduleMessageService.buildRunningStats.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -148,7 +148,17 @@ impl RuntimeInfoHandler {
     fn store(&self, table: &mut Table) {
         let log = self.group.replica().log();
         let (first, end) = log.bounds();
-        let applied = self.group.tables().applied().end_position;
+        let (applied, levels) = {
+            let tables = self.group.tables();
+            (tables.applied().end_position, tables.delay_progress())
+        };
+        for level in levels {
+            put(
+                table,
+                format!("scheduleMessageOffset_{}", level.level()),
+                format!("{},{}", level.next, level.max),
+            );
+        }
         let oldest = log.segments().first().map(|segment| segment.first_time_ms).filter(|time| *time > 0);
         put(table, "commitLogMinOffset", first);
         put(table, "commitLogMaxOffset", end);

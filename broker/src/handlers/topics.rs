@@ -1,6 +1,8 @@
 //! What topics there are: GET_ALL_TOPIC_CONFIG (21), GET_TOPIC_CONFIG (351), GET_TOPIC_STATS_INFO (202),
 //! GET_SYSTEM_TOPIC_LIST_FROM_BROKER (305).
 
+use std::sync::Arc;
+
 use flotilla_core::{Tables, system};
 use flotilla_remoting::bodies::{MessageQueue, TopicList, TopicOffset, TopicStatsTable};
 use flotilla_remoting::code::{RequestCode, ResponseCode};
@@ -12,16 +14,19 @@ use super::respond::{Outcome, Success, unreadable};
 use crate::call::Call;
 use crate::dispatch::Handler;
 use crate::registration_body::{topic_table, wire_topic, wire_version};
+use crate::stats::Stats;
 
 /// Serves 21, 202, 305 and 351. Runs on the leader.
 pub struct TopicHandler {
     pub reads: Reads,
     pub broker_name: String,
+    pub stats: Arc<Stats>,
 }
 
 impl Handler for TopicHandler {
     fn handle(&self, call: Call) {
-        let (group, broker_name) = (self.reads.group.clone(), self.broker_name.clone());
+        let (group, broker_name, figures) =
+            (self.reads.group.clone(), self.broker_name.clone(), self.stats.clone());
         self.reads.confirmed(call, move |call| {
             // A copy, which is cheap: apply must not wait while thousands of topics are written out.
             let tables = group.tables().clone();
@@ -29,7 +34,7 @@ impl Handler for TopicHandler {
                 RequestCode::GetAllTopicConfig => all(&tables, call),
                 RequestCode::GetTopicConfig => one(&tables, call),
                 RequestCode::GetSystemTopicListFromBroker => Ok(system_topics(&tables)),
-                _ => stats_of(&tables, call, &broker_name),
+                _ => stats_of(&tables, call, &broker_name, &figures),
             }
         });
     }
@@ -58,10 +63,13 @@ fn one(tables: &Tables, call: &Call) -> Outcome {
     }
 }
 
-fn stats_of(tables: &Tables, call: &Call, broker_name: &str) -> Outcome {
+fn stats_of(tables: &Tables, call: &Call, broker_name: &str, figures: &Stats) -> Outcome {
     let request = TopicRequest::decode(&call.request.header.ext).map_err(unreadable)?;
     match stats(tables, request.topic, broker_name) {
-        Some(stats) => Ok(Success::body(&stats)),
+        Some(stats) => {
+            let topic_put_tps = figures.topic_tps(request.topic);
+            Ok(Success::body(&TopicStatsTable { topic_put_tps, ..stats }))
+        }
         None => Err((ResponseCode::TopicNotExist, format!("topic[{}] not exist", request.topic))),
     }
 }

@@ -26,7 +26,9 @@ use std::time::Instant;
 pub use causes::{Cause, Causes};
 pub use delay::DelayCounters;
 pub use encode::Format;
-pub use gauges::{ClientGauges, ConsumerLag, DelayLevel, Gauges, Lags, LogCounters, RaftGauges, StorageGauges};
+pub use gauges::{
+    ClientGauges, ConsumerLag, DelayLevel, Gauges, Lags, LogCounters, RaftGauges, StorageGauges,
+};
 pub use histogram::{AtomicHistogram, MESSAGE_SIZE, RPC_LATENCY, Shape};
 use prometheus_client::metrics::counter::Counter;
 pub use series::{GroupMetrics, OTHER, RpcMetrics, RpcTimer, SERIES_MAX, TopicMetrics, Totals};
@@ -95,6 +97,11 @@ impl Metrics {
     /// pairs of topic and group. Whoever still holds one counts into nothing.
     pub fn forget(&self, exists: impl Fn(&str) -> bool) -> (Vec<String>, Vec<(String, String)>) {
         self.inner.series.forget(exists)
+    }
+
+    /// Drops the series of a consumer group.
+    pub fn forget_group(&self, group: &str) {
+        self.inner.series.forget_group(group);
     }
 
     /// Names of the topics that have series.

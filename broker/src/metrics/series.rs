@@ -317,8 +317,17 @@ impl AllSeries {
         (topics.into_iter().map(|(key, _)| key).collect(), groups.into_iter().map(|(key, _)| key).collect())
     }
 
+    pub(super) fn forget_group(&self, group: &str) {
+        let mut gone = self.gone.lock();
+        for (_, series) in self.groups.take(|(_, name), _| name == group) {
+            gone.add_group(&series);
+        }
+    }
+
     pub(super) fn totals(&self) -> Totals {
-        let mut totals = *self.gone.lock();
+        // Held to the end: what is forgotten meanwhile would be counted nowhere.
+        let gone = self.gone.lock();
+        let mut totals = *gone;
         self.topics.for_each(|topic| totals.add_topic(topic));
         self.groups.for_each(|group| totals.add_group(group));
         totals

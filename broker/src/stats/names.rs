@@ -107,6 +107,20 @@ impl Stats {
     }
 }
 
+impl Stats {
+    /// Messages stored per second in a topic over the last minute, by this replica.
+    pub fn topic_tps(&self, topic: &str) -> f64 {
+        let found = self.metrics.find_topic(topic);
+        found.map_or(0.0, |topic| topic.flows().0.growth(Window::Minute).per_second(MESSAGES))
+    }
+
+    /// Messages per second that this replica handed to a group from a topic over the last minute.
+    pub fn group_tps(&self, topic: &str, group: &str) -> f64 {
+        let found = self.metrics.find_group(topic, group);
+        found.map_or(0.0, |group| group.flows().0.growth(Window::Minute).per_second(MESSAGES))
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -155,6 +169,8 @@ mod tests {
         assert_eq!(shown("BROKER_PUT_NUMS_WITHOUT_SYSTEM_TOPIC", "C"), (100, 10.0, 0.0));
         assert_eq!(shown("BROKER_GET_NUMS", "C"), (80, 8.0, 0.0));
         assert_eq!(shown("BROKER_GET_NUMS_WITHOUT_SYSTEM_TOPIC", "C"), (80, 8.0, 0.0));
+        assert_eq!((stats.topic_tps("T"), stats.group_tps("T", "g")), (10.0, 8.0));
+        assert_eq!((stats.topic_tps("U"), stats.group_tps("T", "h")), (0.0, 0.0));
         // The first look counts for the hour and the day too.
         let all = stats.find("TOPIC_PUT_NUMS", "T").unwrap();
         assert_eq!((all.stats_hour.sum, all.stats_day.sum), (100, 100));
