@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use flotilla_remoting::bodies::{
     self, ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, SubscriptionData,
-    TopicConfig,
+    SubscriptionGroupConfig, TopicConfig,
 };
 use flotilla_remoting::headers::SendMessageRequest;
 use flotilla_remoting::{ExtFields, RequestCode, ResponseCode};
@@ -143,6 +143,58 @@ fn what_can_not_be_sent_back_is_refused_with_rocketmqs_codes() {
                 ensure!(remark == format!("look message by offset failed, {offset}"), "{remark}");
             }
         }
+        cluster.finish();
+        Ok(())
+    });
+}
+
+async fn put_group(
+    client: &Client,
+    address: &str,
+    group: &str,
+    retry_queues: i32,
+    times: i32,
+) -> anyhow::Result<()> {
+    let config = SubscriptionGroupConfig {
+        group_name: group.to_owned(),
+        retry_queue_nums: retry_queues,
+        retry_max_times: times,
+        ..SubscriptionGroupConfig::default()
+    };
+    let code = RequestCode::UpdateAndCreateSubscriptionGroup;
+    client.request(address, code, ExtFields::new(), bodies::encode(&config)).await?;
+    Ok(())
+}
+
+#[test]
+fn a_groups_own_settings_decide_about_its_retries() {
+    run(LIMIT, async {
+        let mut cluster = Cluster::start_with(&LEVELS).await?;
+        let (client, leader) = (cluster.client(), cluster.leader().await?);
+        let leader = cluster.address(leader);
+        client.create_topic(&leader, "orders", 1, 6).await?;
+        client.send(&leader, &Message::new("orders", 0, "x")).await?;
+        let message = arrives(&client, &leader, "orders", 0).await?;
+
+        // No queues for retries: the message counts as consumed, and nothing is made or stored.
+        put_group(&client, &leader, "none", 0, 16).await?;
+        client.send_back(&leader, "none", message.position, 0, None).await?;
+        let missing = topic_config(&client, &leader, "%RETRY%none").await;
+        refused_with(missing, ResponseCode::TopicNotExist)?;
+
+        // No tries: a dead letter at once, unless the client asks for more.
+        put_group(&client, &leader, "strict", 1, 0).await?;
+        client.send_back(&leader, "strict", message.position, 0, None).await?;
+        arrives(&client, &leader, "%DLQ%strict", 0).await?;
+        client.send_back(&leader, "strict", message.position, 0, Some(1)).await?;
+        arrives(&client, &leader, "%RETRY%strict", 0).await?;
+
+        // A retry topic that nobody may write takes nothing.
+        client.create_topic(&leader, "%RETRY%closed", 1, 4).await?;
+        put_group(&client, &leader, "closed", 1, 16).await?;
+        let answer = client.send_back(&leader, "closed", message.position, 0, None).await;
+        refused_with(answer, ResponseCode::NoPermission)?;
+        cluster.verify_logs()?;
         cluster.finish();
         Ok(())
     });

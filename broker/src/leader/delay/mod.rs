@@ -210,15 +210,26 @@ impl<G: Ground> DelayDuty<G> {
 
     async fn deliver(&mut self, entry: Entry, term: u64, now_ms: u64) -> Next {
         let Entry { payload, done, tally, last_queue } = entry;
-        match self.ground.propose(payload, term).await {
+        let outcome = tokio::select! {
+            outcome = self.ground.propose(payload, term) => outcome,
+            // Whether it took effect shows in the tables before the next term of this replica begins: a deposed leader need not
+            // hear of it, and the duty must not wait for that.
+            () = other_term(&mut self.leadership, term) => Err(ProposeError::Unknown),
+        };
+        match outcome {
             Ok(answer) => {
-                for answer in answer.commands {
-                    // Nobody else moves these queues, so this is a bug; what it says stands in the log for good.
-                    if let Answer::Refused(refusal) = answer {
-                        error!(%refusal, term, "delayed messages were delivered out of order");
-                    }
-                }
                 tally.count(&self.metrics);
+                let refused = answer.commands.iter().find_map(|answer| match answer {
+                    Answer::Refused(refusal) => Some(refusal),
+                    Answer::Done | Answer::Unchanged => None,
+                });
+                if let Some(refusal) = refused {
+                    // Nobody else moves these queues, so this is a bug, and what the entry says stands in the log for good. The same
+                    // again would be worse: nothing more comes of this term unless the tables have moved.
+                    error!(%refusal, term, "delayed messages were delivered out of order");
+                    self.state.unknown = Some(Unknown { term, done });
+                    return Next::AtOnce;
+                }
                 self.state.bytes_max = ENTRY_BYTES_MAX;
                 self.state.last_served = last_queue;
                 Next::AtOnce
@@ -255,6 +266,11 @@ impl<G: Ground> DelayDuty<G> {
 /// The term that the replica leads with its own first entry applied.
 fn led_term(leadership: &Leadership) -> Option<u64> {
     (leadership.role == Role::Leader && leadership.own_term_applied).then_some(leadership.term)
+}
+
+/// Waits until the replica has left this term, or is gone.
+async fn other_term(leadership: &mut watch::Receiver<Leadership>, term: u64) {
+    let _ = leadership.wait_for(|leadership| leadership.term != term).await;
 }
 
 /// How long to sleep for a moment of leader time. That runs at 0.9 to 1.1 of real time, so a long sleep ends a little early and the
