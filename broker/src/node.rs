@@ -46,7 +46,7 @@ use crate::peers::service::{Acceptor, Peers};
 use crate::pulled::PulledOffsets;
 use crate::registration::{Identity, Registrar, Visibility};
 use crate::retention::disk::{DiskProbe, DiskState, DiskWatch, FolderProbe};
-use crate::retention::{Expiring, Needed, Retention};
+use crate::retention::{Asked, Expiring, Needed, Retention};
 use crate::series::Series;
 use crate::sessions::Sessions;
 use crate::settings_watch::SettingsWatch;
@@ -170,6 +170,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     };
     let delayed = Arc::new(Notify::new());
     let pulled = Arc::new(PulledOffsets::default());
+    let asked = Arc::new(Asked::default());
     let machine = BrokerMachine {
         tables: tables.clone(),
         views: views.clone(),
@@ -256,6 +257,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         port: listen.port(),
         reports: reports.clone(),
         pulled,
+        asked: asked.clone(),
         address: address.clone(),
     };
     let (rows, pulls) = table(parts);
@@ -358,6 +360,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         metrics: metrics.clone(),
         needed: needed_by_delays(group.clone()),
         expiring: expiring.clone(),
+        asked,
         interval: config.disk.clean_interval,
     };
     tasks.spawn(retention.run(stop.clone()));

@@ -20,12 +20,14 @@ use crate::{Broker, BrokerOptions};
 /// What is worth knowing about a code beyond its row, by ascending code. Keep a note to one line.
 const NOTES: &[(i32, &str)] = &[
     (11, "messages from any replica; 19, 20 and 21 from the leader alone"),
+    (12, "by key and unique key, from the index of any replica that finds it"),
     (14, "includes commits that are not in the log yet"),
     (15, "no effect on a queue whose reset was not followed yet"),
     (17, "answered when all reachable name servers know, at most 1 s later"),
     (18, "checked as a whole before any topic changes"),
     (21, "in pages when the tool asks for them"),
-    (33, "any replica; the address inside an id is that of the leader of its time"),
+    (25, "settings of the group go through the log"),
+    (33, "the address inside an id is that of the leader of its time"),
     (36, "the message is found on whichever replica leads, whoever stored it"),
     (38, "complete on a new leader; always includes the asker"),
     (41, "replicated; `onlyThisBroker` and the broker names of queues change nothing"),
@@ -54,6 +56,7 @@ const NOTES: &[(i32, &str)] = &[
     (324, "the requester is found through whichever replica holds its connection"),
     (325, "the requester is found through whichever replica holds its connection"),
     (328, "from the reports of all replicas"),
+    (329, "what is old enough goes now; answered before it has gone"),
     (353, "holds for every pull of the group, with a subscription of its own or without"),
     (905, "accepted without effect: no replica acts as a master here"),
     (907, "a follower is in sync when it has all that is committed"),

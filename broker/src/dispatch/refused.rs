@@ -34,7 +34,8 @@ pub fn reason(code: Code) -> Option<&'static str> {
         | 327
         | 901
         | 904 => "a name server answers this",
-        902 | 903 | 905..=908 => "there is no master and slave here, replicas agree by Raft",
+        902 | 903 => "there are no broker containers here",
+        905..=908 => "there is no master and slave here, replicas agree by Raft",
         1001..=1013 => "there is no controller here, replicas agree by Raft",
         354 | 355 => "there is no RocksDB here",
         50..=54 => "ACL 1.0 was replaced by users and policies",

@@ -57,6 +57,7 @@ use crate::long_poll::LongPolls;
 use crate::metrics::Metrics;
 use crate::pulled::PulledOffsets;
 use crate::registration::Visibility;
+use crate::retention::Asked;
 use crate::retention::disk::DiskState;
 use crate::series::Series;
 use crate::sessions::Sessions;
@@ -96,6 +97,7 @@ pub struct Parts {
     /// What the other replicas hold, as the leader is told.
     pub reports: Arc<Reports>,
     pub pulled: Arc<PulledOffsets>,
+    pub asked: Arc<Asked>,
     /// The address that clients use.
     pub address: String,
 }
@@ -265,6 +267,8 @@ fn admin_rows(table: &mut Table, parts: &Parts) {
     let units = consume_queue::ConsumeQueueHandler { reads, views: parts.views.clone() };
     add(&[Code::QueryConsumeQueue], Leader, Read, Arc::new(units));
 
+    let expired = upkeep::ExpiredLogHandler { asked: parts.asked.clone() };
+    add(&[Code::DeleteExpiredCommitLog], Leader, Propose, Arc::new(expired));
     let upkeep = upkeep::UpkeepHandler { views: parts.views.clone() };
     let codes = [Code::CleanExpiredConsumeQueue, Code::CleanUnusedTopic, Code::NotifyMinBrokerIdChange];
     add(&codes, Local, Read, Arc::new(upkeep));
@@ -315,6 +319,8 @@ fn send_handler(parts: &Parts) -> send::SendHandler {
         metrics: parts.metrics.clone(),
         series: parts.series.clone(),
         schedule_topic: Arc::from(names::SCHEDULE_TOPIC),
+        region: parts.config.identity.region.clone(),
+        trace_on: parts.config.identity.trace_on,
     };
     send::SendHandler { inner: Arc::new(inner) }
 }

@@ -350,9 +350,10 @@ impl Pulls {
         if let Some(target) = self.target(&pull) {
             return self.redirect(pull, target);
         }
-        if leads && self.group.tables().topic(&pull.topic).is_none() {
-            let topic = pull.topic;
-            return refuse(pull.call, unknown_topic(&topic));
+        // Deleted while the pull waited.
+        if self.group.tables().topic(&pull.topic).is_none() {
+            let remark = unknown_topic(&pull.topic);
+            return if leads { refuse(pull.call, remark) } else { self.elsewhere(pull) };
         }
         let (view, known) = self.range(&pull.topic, pull.queue_id);
         let range = known.unwrap_or_default();

@@ -15,7 +15,7 @@ use flotilla_core::rules::{
 };
 use flotilla_core::{Command, Tables};
 use flotilla_remoting::code::{RequestCode, ResponseCode};
-use flotilla_remoting::headers::SendMessageRequest;
+use flotilla_remoting::headers::{SendMessageRequest, key};
 use flotilla_remoting::message::properties;
 use flotilla_remoting::message::{MessageError, SysFlag, TransactionType, UniqueId, batch};
 use flotilla_remoting::names;
@@ -54,6 +54,8 @@ pub struct Sends {
     pub series: Arc<Series>,
     /// Name of the topic where delayed messages wait.
     pub schedule_topic: Arc<str>,
+    pub region: String,
+    pub trace_on: bool,
 }
 
 /// Topic flag of a topic that a unit-mode client makes. Source: TopicSysFlag 5.3.3.
@@ -140,9 +142,17 @@ impl Sends {
             }
             Err(refusal) => {
                 self.metrics.rejected(cause(refusal.code));
-                call.refuse(refusal.code, refusal.remark);
+                self.refuse(call, refusal);
             }
         }
+    }
+
+    /// A refusal names the region, too. Source: SendMessageProcessor.preSend 5.3.3.
+    fn refuse(&self, call: Call, refusal: Refusal) {
+        let mut response = call.request.reply(refusal.code, Some(refusal.remark));
+        response.header.ext.insert(key::MESSAGE_REGION, &self.region);
+        response.header.ext.insert(key::TRACE_ON, if self.trace_on { "true" } else { "false" });
+        call.reply.send(response);
     }
 
     /// Makes the topic, waits until clients can find it, and sends.

@@ -16,6 +16,7 @@ mod unread;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flotilla_core::tables::checkpoint::queue_heads;
@@ -23,6 +24,7 @@ use flotilla_core::{Command, QueueMinimum, Tables};
 use flotilla_raft_store::raft::ProposeError;
 use flotilla_raft_store::types::ChainPoint;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -59,6 +61,30 @@ impl Expiring {
     }
 }
 
+/// How many passes a request to delete at once holds for: each takes a few segments only.
+/// Source: DefaultMessageStore.CleanCommitLogService.MAX_MANUAL_DELETE_FILE_TIMES 5.3.3.
+const ASKED_PASSES: u32 = 20;
+
+/// An administrator's wish that what is old enough goes now, and not at its hour (329).
+#[derive(Default)]
+pub struct Asked {
+    passes: AtomicU32,
+    wake: Notify,
+}
+
+impl Asked {
+    /// Lets the next passes delete, of which the first comes at once.
+    pub fn ask(&self) {
+        self.passes.store(ASKED_PASSES, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> bool {
+        let one_less = |passes: u32| passes.checked_sub(1);
+        self.passes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+}
+
 /// Keeps the log within its age, its size and the disk's room.
 pub struct Retention {
     pub group: Group,
@@ -69,6 +95,7 @@ pub struct Retention {
     pub metrics: Metrics,
     pub needed: Needed,
     pub expiring: Arc<Expiring>,
+    pub asked: Arc<Asked>,
     /// Pause between two looks.
     pub interval: Duration,
 }
@@ -112,6 +139,7 @@ impl Retention {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
+                () = self.asked.wake.notified() => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -138,9 +166,10 @@ impl Retention {
     /// Leader: proposes a new boundary when there is one, and warns of what goes next.
     async fn raise(&self, memory: &mut Memory) -> anyhow::Result<()> {
         let (group, probe, watermarks) = (self.group.clone(), self.probe.clone(), self.watermarks);
-        let (needed, before) = ((self.needed)(), std::mem::take(&mut memory.known));
+        let wishes = Wishes { needed: (self.needed)(), asked: self.asked.take() };
+        let before = std::mem::take(&mut memory.known);
         let ahead = memory.looked_ahead.is_none_or(|at| at.elapsed() >= LOOK_AHEAD_INTERVAL);
-        let search = move || find(&group, &*probe, watermarks, needed, before, ahead);
+        let search = move || find(&group, &*probe, watermarks, wishes, before, ahead);
         let found = tokio::task::spawn_blocking(search).await??;
         memory.known = found.known;
         if let Some(soon) = found.soon {
@@ -237,12 +266,19 @@ fn lags(unread: Unread) -> Vec<ConsumerLag> {
     lags
 }
 
+/// What a pass takes into account beside the rules.
+#[derive(Clone, Copy)]
+struct Wishes {
+    needed: Option<u64>,
+    asked: bool,
+}
+
 /// Reads disk and checkpoints: not for an async thread.
 fn find(
     group: &Group,
     probe: &dyn DiskProbe,
     watermarks: Watermarks,
-    needed: Option<u64>,
+    wishes: Wishes,
     before: Vec<Boundary>,
     ahead: bool,
 ) -> io::Result<Findings> {
@@ -251,7 +287,8 @@ fn find(
     let (going, ages) = ages(group, minimum);
     let disk = probe.disk();
     let rules = &tables.settings().retention;
-    let state = State { rules, watermarks, segments: &ages, going, now_ms: now_ms(), disk, needed };
+    let Wishes { needed, asked } = wishes;
+    let state = State { rules, watermarks, segments: &ages, going, now_ms: now_ms(), disk, needed, asked };
     let checkpoints = group.replica().checkpoints();
     let mut known = Vec::new();
     let mut boundary_at = |position: Option<u64>| {

@@ -101,6 +101,8 @@ pub(super) struct State<'a> {
     pub(super) disk: Disk,
     /// Position of the first record that somebody still needs, whatever its age.
     pub(super) needed: Option<u64>,
+    /// An administrator wants what is old enough to go now, whatever the hour.
+    pub(super) asked: bool,
 }
 
 impl State<'_> {
@@ -134,7 +136,9 @@ impl State<'_> {
 
     fn is_time(&self) -> bool {
         let hour = (self.now_ms / HOUR_MS % 24) as u8;
-        self.rules.delete_when.contains(hour) || self.disk.beyond(self.rules.disk_used_percent_max) > 0
+        self.asked
+            || self.rules.delete_when.contains(hour)
+            || self.disk.beyond(self.rules.disk_used_percent_max) > 0
     }
 
     /// How many segments at the front are sealed and that old.
@@ -206,17 +210,22 @@ mod tests {
         now_ms: u64,
         disk: Disk,
         needed: Option<u64>,
+        asked: bool,
     }
 
     impl Case {
         fn new(hours_old: &[u64]) -> Self {
             let rules = Retention { delete_when: Hours::of([4]), ..Retention::default() };
             let segments = segments(hours_old);
-            Self { rules, segments, going: 0, now_ms: AT_FOUR, disk: disk(1_000), needed: None }
+            Self { rules, segments, going: 0, now_ms: AT_FOUR, disk: disk(1_000), needed: None, asked: false }
         }
 
         fn at(self, now_ms: u64) -> Self {
             Self { now_ms, ..self }
+        }
+
+        fn asked(self) -> Self {
+            Self { asked: true, ..self }
         }
 
         fn with_disk(self, used: u64) -> Self {
@@ -237,6 +246,7 @@ mod tests {
                 now_ms: self.now_ms,
                 disk: self.disk,
                 needed: self.needed,
+                asked: self.asked,
             }
         }
 
@@ -249,6 +259,12 @@ mod tests {
     fn expired_segments_go_at_the_hour_from_the_oldest_on() {
         assert_eq!(Case::new(&[100, 72, 71, 0]).choice(), Some((2_000, Why::Age)));
         assert_eq!(Case::new(&[100, 72, 71, 0]).at(AT_SIX).choice(), None, "not its hour");
+        let asked = Case::new(&[100, 69, 0]).at(AT_SIX).asked();
+        assert_eq!(
+            asked.choice(),
+            Some((1_000, Why::Age)),
+            "an administrator makes it the hour, not the age"
+        );
         assert_eq!(Case::new(&[10, 100, 0]).choice(), None, "none of the middle");
     }
 
