@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use flotilla_core::rules::{
     TopicDecision, asked_level, decide_topic, delayed_properties, gives_up, group_of_retry_topic,
-    retry_times_max,
+    group_to_make, retry_times_max,
 };
 use flotilla_core::{Command, Tables};
 use flotilla_remoting::code::{RequestCode, ResponseCode};
@@ -74,8 +74,8 @@ fn refusal(code: ResponseCode, remark: impl Into<String>) -> Refusal {
 /// What has to happen before the messages can be proposed.
 enum Checked {
     Ready(Box<Ready>),
-    /// The topic has to be made first.
-    NeedsTopic(Command),
+    /// A topic or group has to be made first.
+    Needs(Command),
 }
 
 /// A send that can be proposed.
@@ -106,7 +106,7 @@ struct Target {
 /// A target, or the topic that has to be made first.
 enum Aim {
     Found(Target),
-    NeedsTopic(Command),
+    Needs(Command),
 }
 
 impl Handler for SendHandler {
@@ -136,7 +136,7 @@ impl Sends {
                     );
                 }
             }
-            Ok(Checked::NeedsTopic(command)) => {
+            Ok(Checked::Needs(command)) => {
                 let this = self.clone();
                 self.runtime.spawn(async move { this.create_then_send(call, command).await });
             }
@@ -202,7 +202,7 @@ impl Sends {
         );
         let topic = match decision {
             TopicDecision::Exists(topic) => topic,
-            TopicDecision::Create(config) => return Ok(Aim::NeedsTopic(Command::CreateTopic(config))),
+            TopicDecision::Create(config) => return Ok(Aim::Needs(Command::CreateTopic(config))),
             TopicDecision::Unknown => {
                 let remark = format!("topic[{}] not exist, apply first please!", request.topic);
                 return Err(refusal(ResponseCode::TopicNotExist, remark));
@@ -242,6 +242,9 @@ impl Sends {
         place: Place,
     ) -> Result<Aim, Refusal> {
         let Some(group) = tables.group(group_name) else {
+            if let Some(group) = group_to_make(tables, group_name) {
+                return Ok(Aim::Needs(Command::CreateGroup(group)));
+            }
             let remark = format!("subscription group not exist, {group_name}");
             return Err(refusal(ResponseCode::SubscriptionGroupNotExist, remark));
         };
@@ -254,7 +257,7 @@ impl Sends {
             return Ok(Aim::Found(Target { place, asked_queue, dead_letter_of: None }));
         }
         let name = names::dlq_topic(group_name);
-        let Some(topic) = tables.topic(&name) else { return Ok(Aim::NeedsTopic(make_dlq(&name))) };
+        let Some(topic) = tables.topic(&name) else { return Ok(Aim::Needs(make_dlq(&name))) };
         let place = Place { topic: topic.name.clone(), queue_id: 0 };
         Ok(Aim::Found(Target { place, asked_queue, dead_letter_of: Some(group_name.to_owned()) }))
     }
@@ -262,7 +265,7 @@ impl Sends {
     fn check(&self, call: &Call, request: &SendMessageRequest<'_>) -> Result<Checked, Refusal> {
         match self.aim(call, request)? {
             Aim::Found(target) => self.ready(call, request, target),
-            Aim::NeedsTopic(command) => Ok(Checked::NeedsTopic(command)),
+            Aim::Needs(command) => Ok(Checked::Needs(command)),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flotilla_core::rules::{
-    BackDecision, decide_send_back, delayed_properties, retry_times_max, returned_properties,
+    BackDecision, decide_send_back, delayed_properties, group_to_make, retry_times_max, returned_properties,
 };
 use flotilla_core::{Command, Perm, TopicConfig};
 use flotilla_raft_store::log::LogReader;
@@ -72,8 +72,8 @@ struct Wish {
 enum Checked {
     /// The group wants no retries: the message counts as consumed.
     Nothing,
-    /// The retry topic has to be made first.
-    NeedsTopic(Command),
+    /// The group or its retry topic has to be made first.
+    Needs(Command),
     Retry(Retry),
 }
 
@@ -116,17 +116,17 @@ impl SendBacks {
 
     /// The message as it is to be stored; nothing when the group wants none.
     async fn store(&self, call: &Call, wish: &Wish) -> Result<Option<Store>, Refusal> {
-        let retry = match self.check(wish)? {
-            Checked::NeedsTopic(command) => {
-                self.make(command, call).await?;
-                self.check(wish)?
-            }
-            checked => checked,
-        };
-        let retry = match retry {
+        let mut checked = self.check(wish)?;
+        // The group and then its topic, at most.
+        for _ in 0..2 {
+            let Checked::Needs(command) = checked else { break };
+            self.make(command, call).await?;
+            checked = self.check(wish)?;
+        }
+        let retry = match checked {
             Checked::Nothing => return Ok(None),
             Checked::Retry(retry) => retry,
-            Checked::NeedsTopic(_) => {
+            Checked::Needs(_) => {
                 let remark = format!("topic[{}] not exist", names::retry_topic(&wish.group));
                 return Err((ResponseCode::SystemError, remark));
             }
@@ -152,6 +152,9 @@ impl SendBacks {
     fn check(&self, wish: &Wish) -> Result<Checked, Refusal> {
         let tables = self.group.tables();
         let Some(group) = tables.group(&wish.group) else {
+            if let Some(group) = group_to_make(&tables, &wish.group) {
+                return Ok(Checked::Needs(Command::CreateGroup(group)));
+            }
             let remark = format!("subscription group not exist, {}", wish.group);
             return Err((ResponseCode::SubscriptionGroupNotExist, remark));
         };
@@ -166,7 +169,7 @@ impl SendBacks {
         let Some(topic) = tables.topic(&name) else {
             let sys_flag = if wish.unit_mode { TOPIC_SYS_FLAG_UNIT_SUB } else { 0 };
             let topic = TopicConfig::new(name, group.retry_queue_count, Perm::READ_WRITE);
-            return Ok(Checked::NeedsTopic(Command::CreateTopic(TopicConfig { sys_flag, ..topic })));
+            return Ok(Checked::Needs(Command::CreateTopic(TopicConfig { sys_flag, ..topic })));
         };
         if !topic.perm.is_writable() {
             return Err((

@@ -20,7 +20,8 @@ pub use leases::{Leases, LockAsk, LockPlan, Queue};
 pub use progress::{QueueProgress, correction_offsets, progress_topics, queue_progress, subscribes};
 pub use pull_offset::{OffsetDecision, PullStatus, decide_pull_offset};
 pub use retry::{
-    BackDecision, decide_send_back, gives_up, group_of_retry_topic, retry_times_max, returned_properties,
+    BackDecision, decide_send_back, gives_up, group_of_retry_topic, group_to_make, retry_times_max,
+    returned_properties,
 };
 pub use tag_filter::{TagFilter, TagFilterError};
 pub use topic_creation::{TopicDecision, decide_topic};

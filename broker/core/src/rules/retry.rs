@@ -5,6 +5,7 @@ use flotilla_remoting::message::properties;
 use flotilla_remoting::names;
 
 use crate::model::GroupConfig;
+use crate::tables::Tables;
 
 /// Version of RocketMQ 3.4.9: clients before it fill `maxReconsumeTimes` with something else.
 // Source: RocketMQ 5.3 MQVersion, ordinal of V3_4_9.
@@ -21,6 +22,14 @@ pub enum BackDecision {
     Retry {
         level: i32,
     },
+}
+
+/// The group to make when a consumer speaks for one that nobody has announced yet: clients pull, and send back, before their first
+/// heartbeat. `None` when groups are made by administrators only, or the name is none.
+// Source: RocketMQ 5.3 SubscriptionGroupManager#findSubscriptionGroupConfig.
+pub fn group_to_make(tables: &Tables, name: &str) -> Option<GroupConfig> {
+    let allowed = tables.settings().auto_create_group && names::check_group(name).is_ok();
+    allowed.then(|| GroupConfig::new(name))
 }
 
 /// How often a message of the group is tried. A client may say so itself; -1 stands for the group's own number.

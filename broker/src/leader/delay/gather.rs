@@ -17,6 +17,9 @@ const REBUILD_PAUSE_MS: u64 = 20;
 /// Pause before another look at a queue that can't be read, ms.
 const DAMAGE_PAUSE_MS: u64 = 5000;
 
+/// Leader time is slewed and cut to milliseconds, so the store time can lie one behind the clock that the sender looked at.
+const EDGE_MS: u64 = 1;
+
 /// The first message that waits in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
@@ -134,7 +137,7 @@ fn serve(
         let (message, _) = MessageView::parse(bytes).map_err(io::Error::other)?;
         let position = message.physical_offset().cast_unsigned();
         let stored_ms = u64::try_from(message.store_timestamp()).unwrap_or(0);
-        let due_ms = stored_ms.saturating_add(wanted.history.delay_ms(look.queue_id, position));
+        let due_ms = stored_ms.saturating_add(wanted.history.delay_ms(look.queue_id, position) + EDGE_MS);
         if due_ms > wanted.now_ms {
             end = Some(End::NotBefore(due_ms));
             return Ok(ControlFlow::Break(()));
