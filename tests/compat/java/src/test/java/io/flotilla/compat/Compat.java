@@ -5,8 +5,10 @@ import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Queue;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -16,6 +18,7 @@ import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
@@ -31,6 +34,12 @@ import org.junit.jupiter.api.AfterEach;
  * and waiting for a condition instead of for a time.
  */
 abstract class Compat {
+    /** Tag of a test that names Flotilla's own behaviour: left out against Apache RocketMQ. */
+    static final String FLOTILLA = "flotilla";
+    /** standalone, three or apache. */
+    static final String AGAINST = String.valueOf(System.getenv("COMPAT_AGAINST"));
+    /** Version of the client. */
+    static final String CLIENT = System.getProperty("compat.client.version", "5.5.0");
     static final String NAMESRV = requiredEnvironment("NAMESRV_ADDR");
     /** Names carry it, so that a run never meets what an earlier one left on the same server. */
     static final String RUN = Long.toString(System.currentTimeMillis(), 36);
@@ -39,6 +48,9 @@ abstract class Compat {
      * version when queues are dealt and may skip that heartbeat, and RocketMQ's broker then refuses its pulls until the next (code 25).
      */
     static final Duration LIMIT = Duration.ofSeconds(60);
+
+    /** How far a store timestamp may lie behind the clock that the client reads: both are cut to whole milliseconds. */
+    static final long CLOCK_STEP_MS = 1;
 
     private static final AtomicInteger NAMES = new AtomicInteger();
     /** Client 5 takes up to three seconds to shut down: the next test need not wait for that, the class does. */
@@ -118,6 +130,17 @@ abstract class Compat {
         return consumer;
     }
 
+    /** Not started, with one message at a time. */
+    static DefaultMQPushConsumer newOrderlyConsumer(String group, String topic, MessageListenerOrderly listener) throws Exception {
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
+        consumer.setNamesrvAddr(NAMESRV);
+        consumer.setInstanceName(unique("instance"));
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(topic, "*");
+        consumer.registerMessageListener(listener);
+        return consumer;
+    }
+
     DefaultMQAdminExt admin() throws Exception {
         DefaultMQAdminExt admin = new DefaultMQAdminExt(10_000);
         admin.setNamesrvAddr(NAMESRV);
@@ -181,6 +204,30 @@ abstract class Compat {
 
     static Message message(String topic, String tag, String body) {
         return new Message(topic, tag, bytes(body));
+    }
+
+    /** The queues of the topic that a running consumer has now. */
+    static Set<MessageQueue> owned(DefaultMQPushConsumer consumer, String topic) {
+        Set<MessageQueue> owned = new HashSet<>(consumer.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet());
+        owned.removeIf(queue -> !queue.getTopic().equals(topic));
+        return owned;
+    }
+
+    /** Waits until the consumers own all queues of the topic, each queue one consumer. */
+    static void awaitShared(String topic, int queues, List<DefaultMQPushConsumer> consumers) {
+        await(queues + " queues of " + topic + " dealt among " + consumers.size() + " consumers", LIMIT, () -> {
+            Set<MessageQueue> together = new HashSet<>();
+            int each = 0;
+            for (DefaultMQPushConsumer consumer : consumers) {
+                Set<MessageQueue> own = owned(consumer, topic);
+                if (own.isEmpty()) {
+                    return false;
+                }
+                each += own.size();
+                together.addAll(own);
+            }
+            return each == queues && together.size() == queues;
+        });
     }
 
     /** Every message of a queue from its minimum to its maximum offset, by the pull API. */

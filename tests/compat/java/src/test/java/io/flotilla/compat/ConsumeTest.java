@@ -139,10 +139,4 @@ class ConsumeTest extends Compat {
     private static Set<String> names(String name, int count) {
         return IntStream.range(0, count).mapToObj(i -> name + " " + i).collect(HashSet::new, HashSet::add, Collection::addAll);
     }
-
-    private static Set<MessageQueue> owned(DefaultMQPushConsumer consumer, String topic) {
-        Set<MessageQueue> owned = new HashSet<>(consumer.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet());
-        owned.removeIf(queue -> !queue.getTopic().equals(topic));
-        return owned;
-    }
 }

@@ -2,9 +2,7 @@ package io.flotilla.compat;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -13,14 +11,15 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.atomic.AtomicLong;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.parallel.Isolated;
 
 /**
  * Ten leader changes during a running producer and a running consumer, both with the client's own defaults.
@@ -30,10 +29,11 @@ import org.junit.jupiter.api.Test;
  *
  * COMPAT_POLL_MS sets the clients' route refresh and COMPAT_FAILED_SENDS_MAX the sends that may fail: for servers whose followers don't forward.
  */
+@Tag(Compat.FLOTILLA)
+@Isolated("changes leaders")
 class FailoverTest extends Compat {
     private static final int CHANGES = 10;
     private static final int SENDERS = 4;
-    private static final Duration CHANGE_LIMIT = Duration.ofSeconds(20);
 
     private final AtomicBoolean running = new AtomicBoolean(true);
     private final AtomicInteger sent = new AtomicInteger();
@@ -43,12 +43,7 @@ class FailoverTest extends Compat {
 
     @Test
     void nothingIsLostOverTenLeaderChanges() throws Exception {
-        String admin = System.getenv("FLOTILLA_ADMIN");
-        if (admin == null || admin.isBlank()) {
-            System.err.println("WARNING: SKIPPED the fail-over test: FLOTILLA_ADMIN is not set (e.g. http://127.0.0.1:8088)");
-            assumeTrue(false, "FLOTILLA_ADMIN is not set");
-        }
-        Group group = new Group(admin);
+        Group group = Group.underTest();
         String topic = newTopic("failover", 4);
         Collector collector = new Collector();
         DefaultMQPushConsumer consumer = newPushConsumer(unique("failover_group"), topic, "*", collector);
@@ -64,7 +59,7 @@ class FailoverTest extends Compat {
         try {
             awaitProgress(collector, "before the first change");
             for (int change = 1; change <= CHANGES; change++) {
-                changeLeader(group, change);
+                group.changeLeader(change);
                 awaitProgress(collector, "after leader change " + change);
             }
         } finally {
@@ -119,25 +114,6 @@ class FailoverTest extends Compat {
             senders.add(sender);
         }
         return senders;
-    }
-
-    /** Asks until it has happened: a member that is a little behind may be refused at first. */
-    private static void changeLeader(Group group, int change) throws Exception {
-        await("a leader before change " + change, CHANGE_LIMIT, () -> group.view().leader() != null);
-        Group.View before = group.view();
-        String next = Group.after(before.leader());
-        AtomicLong askAgainAt = new AtomicLong(System.nanoTime());
-        await("leader change " + change + " from " + before + " to " + next, CHANGE_LIMIT, () -> {
-            Group.View now = group.view();
-            if (next.equals(now.leader()) && now.term() > before.term()) {
-                return true;
-            }
-            if (now.leader() != null && !now.leader().equals(next) && System.nanoTime() >= askAgainAt.get()) {
-                askAgainAt.set(System.nanoTime() + Duration.ofSeconds(1).toNanos());
-                group.transferTo(next);
-            }
-            return false;
-        });
     }
 
     /** Both ends move on by a hundred messages that were not sent before this call. */
