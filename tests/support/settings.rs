@@ -68,6 +68,9 @@ impl Ports {
             ("flushDiskType", "SYNC_FLUSH".to_owned()),
             // Files are allocated ahead: small ones, for the folders of failed tests are kept.
             ("mappedFileSizeCommitLog", "16777216".to_owned()),
+            // The machine's disk may be nearly full; what a broker makes of that is for tests with probes of their own.
+            ("cleanFileForciblyEnable", "false".to_owned()),
+            ("diskSpaceWarningLevelRatio", "99".to_owned()),
             ("adminListen", format!("127.0.0.1:{}", own.admin)),
             // A graceful stop without clients of the test that linger: an explicit setting (FAILOVER.md 6).
             ("drainMillis", "0".to_owned()),

@@ -124,7 +124,8 @@ pub(crate) fn parse_checkpoint_name(name: &str) -> Option<ChainPoint> {
 
 const COPY_SUFFIX: &str = ".copy";
 
-fn copy_name(at: ChainPoint) -> String {
+/// File name of the boundary's second checkpoint.
+pub(crate) fn copy_name(at: ChainPoint) -> String {
     checkpoint_name(at) + COPY_SUFFIX
 }
 
@@ -148,10 +149,19 @@ pub(crate) fn read_checkpoint(
     read_named(folder, genesis.into(), at, &checkpoint_name(at))
 }
 
+/// As [`read_checkpoint`], of the copy alone.
+pub(crate) fn read_copy(
+    folder: &Folder,
+    genesis: impl Into<Option<u32>>,
+    at: ChainPoint,
+) -> io::Result<Checkpoint> {
+    read_named(folder, genesis.into(), at, &copy_name(at))
+}
+
 /// As [`read_checkpoint`]; where that fails the copy serves, if there is one.
 pub(crate) fn read_either(folder: &Folder, genesis: u32, at: ChainPoint) -> io::Result<Checkpoint> {
     read_checkpoint(folder, genesis, at).or_else(|error| {
-        let copy = is_gone(&error).then(|| read_named(folder, genesis.into(), at, &copy_name(at)));
+        let copy = is_gone(&error).then(|| read_copy(folder, genesis, at));
         match copy {
             Some(Ok(checkpoint)) => {
                 warn!(%error, "a checkpoint can't be read, its copy serves");

@@ -33,16 +33,16 @@ enum Trust {
     Full,
     /// Votes for nobody until it holds what the group had committed when it came back.
     Quarantined {
-        /// A leader was heard.
-        heard: bool,
         /// That commit, once a leader has named one of its own term: before that it may know of less than was
         /// acknowledged.
         joining_commit: Option<u64>,
     },
-    /// All members were quarantined, so the longest log may lead. Ends when somebody does.
+    /// All members were quarantined, so the longest log may lead, and nobody is left who would have to be waited for.
     ReleasedByAll {
         /// Last entry of the longest log: what it holds may have been acknowledged, so no shorter one gets a vote.
         longest: Option<LogId>,
+        /// As in quarantine: until then this node's own log may miss what that one holds.
+        joining_commit: Option<u64>,
     },
 }
 
@@ -139,7 +139,7 @@ impl Gate {
         match state.trust {
             // Its log may miss entries that it has acknowledged: it must not help to elect a leader without them.
             Trust::Quarantined { .. } => return Some("this node is quarantined and votes for nobody"),
-            Trust::ReleasedByAll { longest } if last < longest => {
+            Trust::ReleasedByAll { longest, .. } if last < longest => {
                 return Some("all members may have lost entries, and another one's log is longer");
             }
             Trust::ReleasedByAll { .. } | Trust::Full => {}
@@ -150,14 +150,14 @@ impl Gate {
 
     /// The log may have lost acknowledged entries.
     pub(crate) fn quarantine(&self) {
-        self.state.lock().trust = Trust::Quarantined { heard: false, joining_commit: None };
+        self.state.lock().trust = Trust::Quarantined { joining_commit: None };
     }
 
     pub(crate) fn quarantined(&self) -> bool {
         matches!(self.state.lock().trust, Trust::Quarantined { .. })
     }
 
-    /// Came back quarantined and has not heard of a leader since it was released together with all others, or still is.
+    /// Came back quarantined and does not hold yet what the group had committed then, whether released by all or not.
     pub(crate) fn came_back_unsure(&self) -> bool {
         match self.state.lock().trust {
             Trust::Full => false,
@@ -167,27 +167,28 @@ impl Gate {
 
     /// A leader was heard, and what it has committed in its own term.
     pub(crate) fn heard_leader(&self, commit: Option<u64>) {
-        let mut state = self.state.lock();
-        match &mut state.trust {
+        match &mut self.state.lock().trust {
             Trust::Full => {}
-            Trust::ReleasedByAll { .. } => state.trust = Trust::Full,
-            Trust::Quarantined { heard, joining_commit } => {
-                *heard = true;
+            Trust::Quarantined { joining_commit } | Trust::ReleasedByAll { joining_commit, .. } => {
                 *joining_commit = joining_commit.or(commit);
             }
         }
     }
 
-    /// This node leads.
-    pub(crate) fn leads(&self) {
-        self.state.lock().trust = Trust::Full;
+    /// This node leads, so its log is the group's. True when that ends its quarantine, or what is left of it.
+    pub(crate) fn leads(&self) -> bool {
+        std::mem::replace(&mut self.state.lock().trust, Trust::Full) != Trust::Full
     }
 
-    /// Ends the quarantine when the state has reached the commit seen at joining. True when it ends now.
+    /// Ends the quarantine, or what is left of it, when the state has reached the commit seen at joining. True when it ends
+    /// now.
     pub(crate) fn caught_up(&self, applied: Option<u64>) -> bool {
         let mut state = self.state.lock();
         match state.trust {
-            Trust::Quarantined { joining_commit: Some(commit), .. } if applied >= Some(commit) => {
+            Trust::Quarantined { joining_commit: Some(commit) }
+            | Trust::ReleasedByAll { joining_commit: Some(commit), .. }
+                if applied >= Some(commit) =>
+            {
                 state.trust = Trust::Full;
                 true
             }
@@ -195,16 +196,16 @@ impl Gate {
         }
     }
 
-    /// Ends the quarantine because all members are quarantined and the longest of their logs ends with `longest`. True when
-    /// it ends now.
+    /// Lets the longest log, which ends with `longest`, be voted for because all members are quarantined. True when that
+    /// begins now. A leader that was heard before is no leader any more, or it would not be quarantined.
     pub(crate) fn release_by_all(&self, longest: Option<LogId>) -> bool {
         let mut state = self.state.lock();
         match state.trust {
-            Trust::Quarantined { heard: false, .. } => {
-                state.trust = Trust::ReleasedByAll { longest };
+            Trust::Quarantined { joining_commit } => {
+                state.trust = Trust::ReleasedByAll { longest, joining_commit };
                 true
             }
-            Trust::Quarantined { heard: true, .. } | Trust::Full | Trust::ReleasedByAll { .. } => false,
+            Trust::Full | Trust::ReleasedByAll { .. } => false,
         }
     }
 
@@ -326,11 +327,9 @@ mod tests {
         assert!(gate.quarantined() && !gate.caught_up(Some(1000)), "no leader was heard yet");
         gate.heard_leader(None);
         assert!(!gate.caught_up(Some(1000)), "it has committed nothing in its own term");
-        assert!(!gate.release_by_all(None), "a leader is there");
         gate.heard_leader(Some(50));
         gate.heard_leader(Some(90));
         assert!(!gate.caught_up(Some(49)) && !gate.caught_up(None));
-        assert!(!gate.release_by_all(None), "a leader is there");
         assert!(gate.caught_up(Some(50)) && !gate.quarantined() && !gate.came_back_unsure());
         assert!(!gate.caught_up(Some(60)), "it ends once");
     }
@@ -368,17 +367,33 @@ mod tests {
             gate.vote_refusal(Some(LogId::new(4, 80)), false, now).is_none(),
             "a later term's log is longer"
         );
-        gate.heard_leader(None);
-        assert!(gate.vote_refusal(short, false, now).is_none(), "somebody leads: the ordinary rules");
+        gate.heard_leader(Some(91));
+        assert!(
+            gate.vote_refusal(short, false, now).is_some(),
+            "what that leader has may be nowhere else yet"
+        );
+        assert!(!gate.caught_up(Some(90)) && gate.caught_up(Some(91)));
+        assert!(gate.vote_refusal(short, false, now).is_none(), "the ordinary rules");
     }
 
+    /// Rule 12: a leader may die before it has handed on what only the longest log has, so hearing it is not enough. And a
+    /// leader that was heard once may be among those that come back without its entries.
     #[test]
-    fn released_by_all_counts_as_unsure_until_a_leader_is_heard() {
+    fn rule_12_released_by_all_counts_as_unsure_until_caught_up() {
         let gate = gate();
         gate.quarantine();
-        assert!(gate.release_by_all(None) && !gate.quarantined() && gate.came_back_unsure());
         gate.heard_leader(None);
-        assert!(!gate.came_back_unsure());
+        assert!(gate.release_by_all(None) && !gate.release_by_all(None), "once");
+        assert!(!gate.quarantined() && gate.came_back_unsure());
+        gate.heard_leader(None);
+        assert!(!gate.caught_up(Some(1000)) && gate.came_back_unsure());
+        gate.heard_leader(Some(7));
+        assert!(gate.caught_up(Some(7)) && !gate.came_back_unsure());
+        gate.quarantine();
+        assert!(
+            gate.leads() && !gate.came_back_unsure() && !gate.leads(),
+            "who leads has caught up with itself"
+        );
     }
 
     #[test]

@@ -138,10 +138,8 @@ impl Watcher {
             self.gate.become_member();
             self.desk.mark_formed();
         }
-        if metrics.state == ServerState::Leader {
-            self.gate.leads();
-        }
-        if self.gate.caught_up(metrics.last_applied.as_ref().map(RaftLogId::index)) {
+        let leads = metrics.state == ServerState::Leader && self.gate.leads();
+        if leads || self.gate.caught_up(metrics.last_applied.as_ref().map(RaftLogId::index)) {
             info!(group = %self.group, node = %self.own, "caught up with the group, quarantine ends");
             (self.enable_elections)();
         }

@@ -224,13 +224,13 @@ pub(super) const KEYS: &[Key] = &[
     ),
     used(
         "diskSpaceCleanForciblyRatio",
-        Kind::Integer(30, 85),
+        Kind::Integer(30, 99),
         "85",
         "disk use in percent above which log segments are deleted at any age",
     ),
     used(
         "diskSpaceWarningLevelRatio",
-        Kind::Integer(35, 90),
+        Kind::Integer(35, 99),
         "90",
         "disk use in percent above which this replica hands leadership over and a leader refuses messages",
     ),

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use super::{InspectError, Report, SegmentReport};
 use crate::identity::{Identity, IdentityError};
 use crate::log::bounds::{BOUNDS_FILE, Bounds};
-use crate::log::checkpoint::{Checkpoint, checkpoint_name, parse_checkpoint_name, read_checkpoint};
+use crate::log::checkpoint::{
+    Checkpoint, checkpoint_name, copy_name, parse_checkpoint_name, parse_copy_name, read_checkpoint,
+    read_copy,
+};
 use crate::log::files::parse_spare_name;
 use crate::log::folder::{Candidate, read_candidate};
 use crate::log::marks::{Kept, MARKS_FILE, Marks, MarksFile, VOTE_FILE, VoteFile};
@@ -190,6 +193,16 @@ impl Looking {
                 Err(error) => {
                     return Err(io_error(format!("reading checkpoint {}", checkpoint_name(at)))(error));
                 }
+            }
+        }
+        for at in names.iter().filter_map(|name| parse_copy_name(name)) {
+            match read_copy(&self.folder, self.genesis, at) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    let file = self.folder.checkpoints.join(copy_name(at));
+                    self.damage(file, 0, "the checkpoint's copy is not as it was written");
+                }
+                Err(error) => return Err(io_error(format!("reading {}", copy_name(at)))(error)),
             }
         }
         Ok(checkpoints)

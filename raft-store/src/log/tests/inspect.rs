@@ -184,7 +184,7 @@ fn damage_in_each_kind_of_file_names_the_file() {
         bench.disk.list(&dir).unwrap().into_iter().map(move |name| dir.join(name))
     };
     let mut files: Vec<_> = list("ckpt").collect();
-    assert_eq!(files.len(), 2);
+    assert_eq!(files.len(), 3, "two checkpoints, and the boundary's copy");
     files.extend(["identity", "bounds"].map(|name| Path::new(NODE).join(name)));
     files.push(segments[1].path.clone());
     for file in files {
