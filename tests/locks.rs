@@ -178,6 +178,42 @@ fn planned_transfers_refuse_no_lock() {
     });
 }
 
+/// What a consumer gives up while the leader changes is free for the next one soon, and not when its lifetime is over.
+#[test]
+fn oneway_unlocks_reach_the_next_leader() {
+    run(LIMIT, async {
+        let (cluster, client, mut leader) = started(&[]).await?;
+        for turn in 0..4 {
+            let (owner, next) = (format!("c{turn}"), format!("c{}", turn + 1));
+            let to = (leader + 1 + turn % 2) % NODES;
+            let here = cluster.address(leader);
+            eventually(SOON, "the queue is free for its next owner", || async {
+                let held = client.lock(&here, GROUP, &owner, TOPIC, &[0]).await.map_err(|e| e.to_string())?;
+                claim(held == [0], format!("{held:?}"))
+            })
+            .await?;
+            // At the replica that leads no more by the time, at the one that will, at the third.
+            let at = cluster.address([leader, to, cluster.other_than(&[leader, to])][turn % 3]);
+            let body: Bytes = bodies::encode(&lock_body(GROUP, &owner, TOPIC, &[0])).into();
+            let (transferred, sent) = tokio::join!(
+                cluster.transfer(leader, to),
+                client.oneway(&at, RequestCode::UnlockBatchMq, ExtFields::new(), body)
+            );
+            sent?;
+            ensure!(transferred?.0 == 200, "transfer {turn}");
+            leader = cluster.leader().await?;
+            let here = cluster.address(leader);
+            eventually(SOON, "the queue is handed over", || async {
+                let held = client.lock(&here, GROUP, &next, TOPIC, &[0]).await.map_err(|e| e.to_string())?;
+                claim(held == [0], format!("{held:?}"))
+            })
+            .await?;
+        }
+        cluster.finish();
+        Ok(())
+    });
+}
+
 #[test]
 fn without_a_leader_a_lock_is_neither_given_nor_denied() {
     run(LIMIT, async {

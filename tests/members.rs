@@ -333,3 +333,27 @@ fn notices_are_few_and_none_tell_of_a_change_of_the_leader() {
         Ok(())
     });
 }
+
+/// A pull that comes right behind the heartbeat of its group, before the join is in the log, waits for it (FAILOVER.md 17).
+#[test]
+fn a_pull_that_meets_its_join_half_way_waits() {
+    run(LIMIT, async {
+        let cluster = Cluster::start().await?;
+        let leader = cluster.leader().await?;
+        let admin = cluster.client();
+        admin.create_topic(&cluster.address(leader), "half-way", 1, 6).await?;
+        admin.send(&cluster.address(leader), &Message::new("half-way", 0, "first")).await?;
+        cluster.settled().await?;
+        for round in 0..6 {
+            let (group, address) = (format!("half-way-{round}"), cluster.address(round % NODES));
+            let client = cluster.client();
+            client.heartbeat(&address, &broadcasting("b1", &group, "half-way")).await?;
+            let pull = Pull { group: &group, subscription: None, ..Pull::from("half-way", 0, 0) };
+            let pulled = client.pull(&address, &pull).await?;
+            ensure!(offsets(&pulled) == [0], "round {round}: {pulled:?}");
+            client.close().await;
+        }
+        cluster.finish();
+        Ok(())
+    });
+}

@@ -152,7 +152,7 @@ async fn sends_refused(client: &Client, address: &str) -> anyhow::Result<()> {
     let ext = ExtFields::from_iter([("a", "tests")]);
     let answer = client.request(address, RequestCode::SendMessageV2, ext, Bytes::new()).await;
     refused_with(answer, ResponseCode::SystemError)?;
-    for unknown in [12_345, RequestCode::RecallMessage.as_i32()] {
+    for unknown in [12_345, RequestCode::PushReplyMessageToClient.as_i32()] {
         let answer =
             client.request(address, RequestCode::from_i32(unknown), ExtFields::new(), Bytes::new()).await;
         let remark = refused_with(answer, ResponseCode::RequestCodeNotSupported)?;

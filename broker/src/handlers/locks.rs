@@ -23,10 +23,13 @@ use super::respond::{done, success_body};
 use crate::call::Call;
 use crate::dispatch::{Dispatcher, Handler};
 use crate::leader::locks::{Locks, Outcome, Request};
-use crate::limits::{LATE_UNLOCKS_MAX, LOCK_QUEUES_MAX};
+use crate::limits::{LATE_UNLOCKS_MAX, LOCK_QUEUES_MAX, STALE_COMMIT_AGE};
 
 /// How long a lock or unlock is held at most: clients wait 1 s. Source: RebalanceImpl.lock 5.3.3.
 pub const HOLD: Duration = Duration::from_millis(700);
+
+/// The same of an unlock that nobody waits for: long enough for an election, and no longer than any late one-way request.
+const ONEWAY_HOLD: Duration = STALE_COMMIT_AGE;
 
 /// Answers 41 and 42 on the leader.
 #[derive(Clone)]
@@ -107,8 +110,12 @@ fn request(call: &Call, asked: &LockBatchRequest) -> Request {
         client_id: Arc::from(asked.client_id.as_str()),
         queues,
         // The deadline travels with a forwarded call, the time of its arrival does not.
-        arrived: call.deadline.checked_sub(HOLD).unwrap_or_else(Instant::now),
+        arrived: call.deadline.checked_sub(hold(call)).unwrap_or_else(Instant::now),
     }
+}
+
+fn hold(call: &Call) -> Duration {
+    if call.request.is_oneway() { ONEWAY_HOLD } else { HOLD }
 }
 
 /// Takes 41 and 42 where the client is connected. An unlock that does not reach a leader at once is tried again, but not when
@@ -126,6 +133,9 @@ impl Handler for LockEntry {
             && let Ok(asked) = bodies::decode::<LockBatchRequest>(&call.request.body)
         {
             let key = (asked.consumer_group, asked.client_id);
+            if call.request.is_oneway() {
+                call.deadline = Instant::now() + ONEWAY_HOLD;
+            }
             match call.code() {
                 RequestCode::LockBatchMq => self.late.supersede(&key),
                 _ => call.superseded = Some(self.late.begin(key, call.deadline)),

@@ -137,17 +137,18 @@ impl PendingOffsets {
         }
     }
 
+    /// The newest commit of each queue that is not too old by now, and the last ticket that this settles.
+    fn batch(&self, now: Instant) -> (u64, Vec<(Key, Pending)>) {
+        let mut pending = self.pending.lock();
+        pending.offsets.retain(|_, commit| now.duration_since(commit.since) < STALE_COMMIT_AGE);
+        let batch = pending.offsets.iter().map(|(key, value)| (key.clone(), *value)).collect();
+        (pending.last, batch)
+    }
+
     /// Proposes what is pending. One flush at a time, so that two never overtake each other.
     pub async fn flush(&self, leader: &LeaderCalls) {
         let _turn = self.flushing.lock().await;
-        let (through, batch) = {
-            let mut pending = self.pending.lock();
-            let now = Instant::now();
-            pending.offsets.retain(|_, commit| now.duration_since(commit.since) < STALE_COMMIT_AGE);
-            let batch: Vec<(Key, Pending)> =
-                pending.offsets.iter().map(|(key, value)| (key.clone(), *value)).collect();
-            (pending.last, batch)
-        };
+        let (through, batch) = self.batch(Instant::now());
         if let Some(oldest) = batch.iter().map(|(_, pending)| pending.since).min() {
             let commits = batch.iter().map(|(key, pending)| OffsetCommit {
                 group: key.group.clone(),
@@ -283,5 +284,39 @@ fn answer_query(group: &Group, pending: &PendingOffsets, call: Call) {
         OffsetAnswer::NotFound => {
             call.refuse(ResponseCode::QueryNotFound, "not found, maybe this group consumer boot first");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offsets(batch: Vec<(Key, Pending)>) -> Vec<(u32, i64)> {
+        let mut offsets: Vec<_> = batch.iter().map(|(key, commit)| (key.queue_id, commit.offset)).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+
+    #[test]
+    fn of_the_commits_of_a_queue_the_newest_goes_into_the_log() {
+        let pending = PendingOffsets::default();
+        for offset in [5, 9, 7] {
+            pending.commit("g", "t", 0, offset);
+        }
+        let last = pending.commit("g", "t", 1, 3);
+        let (through, batch) = pending.batch(Instant::now());
+        assert_eq!((through, offsets(batch)), (last, vec![(0, 7), (1, 3)]));
+        assert_eq!(pending.get("g", "t", 0), Some(7), "and is what a query finds meanwhile");
+    }
+
+    #[test]
+    fn a_commit_that_waited_too_long_is_dropped_and_settled() {
+        let pending = PendingOffsets::default();
+        let old = pending.commit("g", "t", 0, 5);
+        let later = Instant::now() + STALE_COMMIT_AGE;
+        let (through, batch) = pending.batch(later);
+        // By now the queue may have a new owner, whose commits this one would override.
+        assert_eq!((through, offsets(batch)), (old, vec![]));
+        assert_eq!(pending.get("g", "t", 0), None);
     }
 }

@@ -185,6 +185,8 @@ public final class Judge {
                 if (delivery.begin() >= restarted) {
                     if (ownerAfter == null ? owner != null && !delivery.consumer().equals(owner) : !delivery.consumer().equals(ownerAfter)) {
                         changedAfter += 1;
+                        System.err.println("queue " + queue + ": " + delivery.consumer() + " " + (delivery.begin() - restarted) / 1_000 + " ms after the restart, before it "
+                            + (ownerAfter == null ? owner : ownerAfter) + "; offset " + delivery.offset());
                     }
                     ownerAfter = delivery.consumer();
                 } else if (!delivery.consumer().equals(owner)) {

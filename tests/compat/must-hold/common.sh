@@ -24,8 +24,10 @@ members_start() { # TOPIC GROUP MODE CONSUMERS PRODUCERS POLL_MS
     exec 9>"$FOLDER/steer"
     wait_until 60 told ready || die "the Java clients did not start"
 }
-tell() { echo >&9; }
-told() { grep -q "^$1" "$FOLDER/members.log" || ! running members; }
+# A reader that has died must not end the script without a word.
+trap '' PIPE
+tell() { running members || die "the Java clients ended: $(grep -v ' |-' "$FOLDER/members.log" | tail -n 5)"; echo >&9; }
+told() { grep -q "^$1" "$FOLDER/members.log"; }
 members_end() {
     tell
     exec 9>&-
