@@ -60,7 +60,7 @@ fn any_replica_locks_and_unlocks_and_each_queue_has_one_owner() {
         client.unlock(&there, GROUP, "b", TOPIC, &[0]).await?;
         ensure!(client.lock(&here, GROUP, "b", TOPIC, &[0]).await?.is_empty());
         let body = bodies::encode(&lock_body(GROUP, "a", TOPIC, &[0]));
-        client.oneway(&there, RequestCode::UnlockBatchMq, ExtFields::new(), body.into()).await?;
+        client.oneway(&there, RequestCode::UnlockBatchMq, ExtFields::new(), body).await?;
         eventually(SOON, "the queue is handed over", || async {
             let held = client.lock(&here, GROUP, "b", TOPIC, &[0, 1]).await.map_err(|e| e.to_string())?;
             claim(held == [0], format!("{held:?}"))
@@ -194,7 +194,7 @@ fn oneway_unlocks_reach_the_next_leader() {
             .await?;
             // At the replica that leads no more by the time, at the one that will, at the third.
             let at = cluster.address([leader, to, cluster.other_than(&[leader, to])][turn % 3]);
-            let body: Bytes = bodies::encode(&lock_body(GROUP, &owner, TOPIC, &[0])).into();
+            let body: Bytes = bodies::encode(&lock_body(GROUP, &owner, TOPIC, &[0]));
             let (transferred, sent) = tokio::join!(
                 cluster.transfer(leader, to),
                 client.oneway(&at, RequestCode::UnlockBatchMq, ExtFields::new(), body)
@@ -223,7 +223,7 @@ fn without_a_leader_a_lock_is_neither_given_nor_denied() {
         for node in (0..NODES).filter(|node| *node != alone) {
             cluster.kill(node)?;
         }
-        let body: Bytes = bodies::encode(&lock_body(GROUP, "a", TOPIC, &QUEUES)).into();
+        let body: Bytes = bodies::encode(&lock_body(GROUP, "a", TOPIC, &QUEUES));
         for code in [RequestCode::LockBatchMq, RequestCode::UnlockBatchMq] {
             let frame = Frame::request(code, ExtFields::new(), body.clone());
             let answer = client.ask(&cluster.address(alone), frame, PHASE).await?;

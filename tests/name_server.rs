@@ -49,8 +49,7 @@ impl Service for Scripted {
                     broker_name: BROKER.to_owned(),
                     cluster: CLUSTER.to_owned(),
                 },
-            })
-            .into(),
+            }),
             _ => Bytes::new(),
         };
         // A failure means that the broker has gone.

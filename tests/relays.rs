@@ -140,7 +140,7 @@ fn a_client_that_can_not_be_asked_is_refused_as_rocketmq_does() {
         // Too old to be asked: the version that its heartbeat came with.
         let old = cluster.client();
         let body = bodies::encode(&beat::consumer("old", GROUP, TOPIC, "*"));
-        let mut frame = Frame::request(RequestCode::Heartbeat, ExtFields::new(), body.into());
+        let mut frame = Frame::request(RequestCode::Heartbeat, ExtFields::new(), body);
         frame.header.version = 61;
         ensure!(old.ask(&cluster.address(follower), frame, PATIENT).await?.header.code == 0);
         let got = asked_through(&tool, &here, "old").await?;
@@ -215,7 +215,7 @@ fn where_consumers_stand_is_asked_of_each_of_them() {
                 ..ConsumerStatusBody::default()
             };
             let mut frame = Frame::response(ResponseCode::Success, None);
-            frame.body = bodies::encode(&body).into();
+            frame.body = bodies::encode(&body);
             client.inbox.answer(RequestCode::GetConsumerStatusFromClient, frame);
             clients.push(client);
         }

@@ -344,7 +344,7 @@ impl Client {
         queues: &[i32],
     ) -> Result<Vec<i32>, Failure> {
         let body = bodies::encode(&lock_body(group, client_id, topic, queues));
-        let frame = Frame::request(RequestCode::LockBatchMq, ExtFields::new(), body.into());
+        let frame = Frame::request(RequestCode::LockBatchMq, ExtFields::new(), body);
         let answer = succeeded(self.ask(address, frame, TIMEOUT).await?)?;
         let locked: LockBatchResponse =
             bodies::decode(&answer.body).map_err(|error| Failure::Answer(error.to_string()))?;
@@ -363,7 +363,7 @@ impl Client {
         queues: &[i32],
     ) -> Result<(), Failure> {
         let body = bodies::encode(&lock_body(group, client_id, topic, queues));
-        self.request(address, RequestCode::UnlockBatchMq, ExtFields::new(), body.into()).await.map(drop)
+        self.request(address, RequestCode::UnlockBatchMq, ExtFields::new(), body).await.map(drop)
     }
 
     /// GET_CONSUMER_LIST_BY_GROUP, sorted.

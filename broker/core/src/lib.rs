@@ -37,7 +37,7 @@ pub use model::{
 pub use payload::{Payload, PayloadBuilder, PayloadError};
 pub use rules::{TagFilter, TagFilterError};
 pub use tables::{
-    Applied, ApplyError, CheckpointError, DelayHistory, DelayProgress, EntryContext, Grant, Identity, LockClaim, LockQueues, QueueLock,
-    Tables, UnlockClaim, UnlockQueues,
+    Applied, ApplyError, CheckpointError, DelayHistory, DelayProgress, EntryContext, Grant, Identity,
+    LockClaim, LockQueues, QueueLock, Tables, UnlockClaim, UnlockQueues,
 };
 pub use tail::{TailError, TailTable};

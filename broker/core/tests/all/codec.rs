@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use flotilla_core::codec::{CodecReason, Reader};
 use flotilla_core::{
-    Answer, Command, DelayDone, DelayLevels, FilterType, Grant, GroupConfig, Hours, LeaveReason, LockClaim, LockQueues, OffsetCommit,
-    Payload, PayloadError, Perm, QueueMinimum, Refusal, Retention, RetryPolicy, SettingChange, Settings,
-    SimpleSubscription, Tables, TailTable, TopicConfig, UnlockClaim, UnlockQueues, system,
+    Answer, Command, DelayDone, DelayLevels, FilterType, Grant, GroupConfig, Hours, LeaveReason, LockClaim,
+    LockQueues, OffsetCommit, Payload, PayloadError, Perm, QueueMinimum, Refusal, Retention, RetryPolicy,
+    SettingChange, Settings, SimpleSubscription, Tables, TailTable, TopicConfig, UnlockClaim, UnlockQueues,
+    system,
 };
 use proptest::prelude::*;
 

@@ -1,8 +1,8 @@
 //! Same log, same tables: random histories, applied twice, across checkpoints, and with tails that are cut off.
 
 use flotilla_core::{
-    Command, DelayDone, DelayLevels, Grant, LeaveReason, LockClaim, LockQueues, OffsetCommit, Perm, QueueMinimum, Settings, Tables,
-    TailTable, TopicConfig, UnlockClaim, UnlockQueues,
+    Command, DelayDone, DelayLevels, Grant, LeaveReason, LockClaim, LockQueues, OffsetCommit, Perm,
+    QueueMinimum, Settings, Tables, TailTable, TopicConfig, UnlockClaim, UnlockQueues,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
