@@ -49,9 +49,6 @@ abstract class Compat {
      */
     static final Duration LIMIT = Duration.ofSeconds(60);
 
-    /** How far a store timestamp may lie behind the clock that the client reads: both are cut to whole milliseconds. */
-    static final long CLOCK_STEP_MS = 1;
-
     private static final AtomicInteger NAMES = new AtomicInteger();
     /** Client 5 takes up to three seconds to shut down: the next test need not wait for that, the class does. */
     private static final Queue<CompletableFuture<Void>> CLOSING = new ConcurrentLinkedQueue<>();
