@@ -7,6 +7,9 @@
 //! So which messages can be read never depends on one replica's files, and a minimum offset never moves back with a leader
 //! change. A replica that lacks the checkpoint at the boundary keeps its files until the next one.
 //!
+//! LIMIT: only the leader's disk is looked at. A follower whose smaller disk fills takes no entries until it has room, and the group
+//! goes on without it.
+//!
 //! Messages that a group has not read are counted when they go, and warned of before (`unread`).
 
 pub mod disk;
