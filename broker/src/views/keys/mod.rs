@@ -15,10 +15,10 @@
 //!
 //! Promises: a query finds every applied and retained message with the key, newest first, within its limits, and no other; what a
 //! file says is checked by checksum before it is believed. Memory: 12 bytes for each key of the tail, at most 12 MB and 28 MB for the
-//! moment in which it becomes a file; of a file 1/43 of its size. Disk: 12.02 bytes for each key, so for usual messages with a unique
-//! id and one key 24 bytes each. Cost: nothing per message on the threads that apply or serve clients; on the index's own thread
-//! some 100 ns for each message and 10 for each key, and 60 ns for each key once more when it becomes part of a file
-//! (`benches/key_index.rs`).
+//! moment in which it becomes a file; of a file 1/384 of its size. Disk: 12.02 bytes for each key, so for usual messages with a unique
+//! id and one key 24 bytes each. Cost: one store per entry on the
+//! thread that applies, nothing on those that serve clients; everything else is the index's own thread, which parses each message a
+//! second time (`benches/key_index.rs`).
 //!
 //! Leaves to others: the messages themselves, and which positions still count (`query`'s caller).
 //!
