@@ -148,17 +148,7 @@ impl RuntimeInfoHandler {
     fn store(&self, table: &mut Table) {
         let log = self.group.replica().log();
         let (first, end) = log.bounds();
-        let (applied, levels) = {
-            let tables = self.group.tables();
-            (tables.applied().end_position, tables.delay_progress())
-        };
-        for level in levels {
-            put(
-                table,
-                format!("scheduleMessageOffset_{}", level.level()),
-                format!("{},{}", level.next, level.max),
-            );
-        }
+        let applied = self.group.tables().applied().end_position;
         let oldest = log.segments().first().map(|segment| segment.first_time_ms).filter(|time| *time > 0);
         put(table, "commitLogMinOffset", first);
         put(table, "commitLogMaxOffset", end);
