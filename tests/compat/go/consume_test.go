@@ -322,4 +322,6 @@ func TestARequestGetsItsReply(t *testing.T) {
 			t.Fatalf("%s", reply.Body)
 		}
 	}
+	// A reply may overtake the acknowledgement of its question, and this client panics when it is shut down while one is open.
+	send(t, p, primitive.NewMessage(unique("go_request_end"), []byte("end")))
 }
