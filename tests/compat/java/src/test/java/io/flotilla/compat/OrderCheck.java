@@ -1,5 +1,6 @@
 package io.flotilla.compat;
 
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -22,6 +23,9 @@ import org.apache.rocketmq.common.message.MessageExt;
  * the numbers follow one another again. A number that was skipped, and two consumers in one queue at the same time, are faults.
  */
 final class OrderCheck {
+    private static final int FAULTS_SHOWN = 20;
+
+    private final AtomicInteger faultCount = new AtomicInteger();
     private final Map<Integer, Integer> lastOfKey = new HashMap<>();
     private final Set<String> bodies = new HashSet<>();
     private final Set<Integer> active = new HashSet<>();
@@ -50,7 +54,8 @@ final class OrderCheck {
                 Thread.currentThread().interrupt();
                 return;
             } catch (Exception failed) {
-                faults.add("send of " + key + ":" + number + " failed: " + failed);
+                fault("send of " + key + ":" + number + " failed: " + failed);
+                pause();
             }
         }
     }
@@ -67,7 +72,7 @@ final class OrderCheck {
             for (MessageExt message : messages) {
                 Integer other = queueHolders.putIfAbsent(message.getQueueId(), own);
                 if (other != null) {
-                    faults.add("consumers " + other + " and " + own + " in queue " + message.getQueueId() + " at the same time");
+                    fault("consumers " + other + " and " + own + " in queue " + message.getQueueId() + " at the same time");
                 }
                 note(Compat.text(message));
                 // Long enough for another consumer to be met here.
@@ -78,13 +83,28 @@ final class OrderCheck {
         };
     }
 
+    /** Keeps the first ones and counts all. */
+    private void fault(String what) {
+        if (faultCount.incrementAndGet() <= FAULTS_SHOWN) {
+            faults.add(what);
+        }
+    }
+
+    private static void pause() {
+        try {
+            Thread.sleep(100);
+        } catch (InterruptedException interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
     private synchronized void note(String body) {
         int colon = body.indexOf(':');
         int key = Integer.parseInt(body.substring(0, colon));
         int number = Integer.parseInt(body.substring(colon + 1));
         Integer last = lastOfKey.put(key, number);
         if (number > (last == null ? -1 : last) + 1) {
-            faults.add("key " + key + ": " + number + " after " + last);
+            fault("key " + key + ": " + number + " after " + last);
         }
         if (!bodies.add(body)) {
             redelivered += 1;
@@ -109,6 +129,10 @@ final class OrderCheck {
     }
 
     List<String> faults() {
-        return List.copyOf(faults);
+        List<String> shown = new ArrayList<>(faults);
+        if (faultCount.get() > FAULTS_SHOWN) {
+            shown.add("... " + faultCount.get() + " in all");
+        }
+        return shown;
     }
 }
