@@ -3,6 +3,7 @@
 //! `table` holds the keys that do something here or that many files contain, `rest_*` all others that RocketMQ
 //! knows: a file of RocketMQ never meets an unknown key, and learns of each line what it does here.
 
+mod reasons;
 mod rest_broker;
 mod rest_net;
 mod rest_store;

@@ -3,35 +3,20 @@
 //! Source of the names and defaults: RocketMQ 5.5.0 and 4.9.8 BrokerConfig, 5.5.0 BrokerIdentity. Where a
 //! default depends on the machine, a usual one stands here.
 
+use super::reasons::{
+    COLD, CONNECTIONS, LEVELS, NO_CONTROLLER, NO_FILTERS, NO_LITE, NO_ROCKSDB, NOT_YET_TIMER,
+    NOT_YET_TRANSACTION, OFFSETS, ONE_DELETER, ONE_LOG, ONE_PROPOSER, PAGE_CACHE, RAFT_DECIDES, RECOVERY,
+    SENDS_AT_ONCE, SHARED_RUNTIME, STATISTICS,
+};
 use super::{COUNT, Key, Kind, LONG, rest};
 
 const BUSY_AT_ONCE: &str = "a full broker answers SYSTEM_BUSY at once";
 const CLIENTS: &str = "a client belongs to its groups while a replica holds its connection";
-const COLD: &str = "cold reads have their own threads, there is nothing to control";
-const CONNECTIONS: &str = "connections share one run-time, and each has bounded queues";
-const LEVELS: &str = "delayed messages are part of the replicated state, there is nothing to tune";
 const METRICS_PAGE: &str = "metrics are served at /metrics of adminListen, all of them";
 const NAME_SERVERS: &str = "name servers are taken from namesrvAddr only";
 const NOT_YET_POP: &str = "pop consumption is not available yet";
-const NOT_YET_TIMER: &str = "messages timed to a moment are not available yet";
-const NOT_YET_TRANSACTION: &str = "transactions are not available yet";
 const NO_CONTAINER: &str = "one process runs one replica";
-const NO_CONTROLLER: &str = "a Raft group needs no controller";
-const NO_FILTERS: &str = "SQL subscriptions and filter servers are not available";
-const NO_LITE: &str = "lite topics are not available";
-const NO_ROCKSDB: &str = "there is no RocksDB here";
-const OFFSETS: &str = "consumer offsets are in the replicated log";
-const ONE_DELETER: &str = "whole segments are deleted, by one background thread";
-const ONE_LOG: &str = "everything lies in the replicated log under storePathRootDir";
-const ONE_PROPOSER: &str = "requests are batched into the log by one task instead of a pool of threads";
-const PAGE_CACHE: &str =
-    "the newest entries are kept in memory (logMemoryBytesMax), the rest is the page cache's";
-const RAFT_DECIDES: &str = "replication, leadership and membership are Raft's";
-const RECOVERY: &str = "recovery always checks every record that was not known to be flushed";
 const REGISTRATION: &str = "registrations are always complete";
-const SENDS_AT_ONCE: &str = "sends are accepted as soon as a replica leads";
-const SHARED_RUNTIME: &str = "requests share one run-time instead of pools of threads with queues";
-const STATISTICS: &str = "statistics are always kept, within fixed bounds";
 const UPSTREAM_DEAD: &str = "it has none in RocketMQ either";
 
 #[rustfmt::skip] // One line per key reads as the table that it is.

@@ -3,9 +3,9 @@
 //! Source of the names and defaults: RocketMQ 5.5.0 and 4.9.8 NettyServerConfig and NettyClientConfig, 5.5.0
 //! AuthConfig. Where a default depends on the machine, a usual one stands here.
 
+use super::reasons::CONNECTIONS;
 use super::{COUNT, Key, Kind, LONG, rest};
 
-const CONNECTIONS: &str = "connections share one run-time, and each has bounded queues";
 const NO_ACCESS_CONTROL: &str = "access control is not available yet";
 const OUTGOING: &str = "connections that the broker makes have fixed settings";
 

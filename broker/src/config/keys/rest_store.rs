@@ -3,34 +3,20 @@
 //! Source of the names and defaults: RocketMQ 5.5.0 MessageStoreConfig. Where a
 //! default depends on the machine, a usual one stands here.
 
+use super::reasons::{
+    COLD, LEVELS, NO_CONTROLLER, NO_FILTERS, NO_LITE, NO_ROCKSDB, NOT_YET_TIMER, NOT_YET_TRANSACTION,
+    OFFSETS, ONE_DELETER, ONE_LOG, ONE_PROPOSER, PAGE_CACHE, RAFT_DECIDES, RECOVERY, SENDS_AT_ONCE,
+    SHARED_RUNTIME, STATISTICS,
+};
 use super::{COUNT, Key, Kind, LONG, rest};
 
-const COLD: &str = "cold reads have their own threads, there is nothing to control";
 const COMMITTED: &str = "only what a majority holds can be read";
 const DERIVED: &str = "consume queues are views that are rebuilt from the log";
 const KEY_INDEX: &str = "the index of keys is a view of each segment";
 const LAYOUT: &str = "each message is stored in the layout that its topic needs, and every record is checked";
-const LEVELS: &str = "delayed messages are part of the replicated state, there is nothing to tune";
-const NOT_YET_TIMER: &str = "messages timed to a moment are not available yet";
-const NOT_YET_TRANSACTION: &str = "transactions are not available yet";
 const NO_COMPACTION: &str = "compacted topics are not available";
-const NO_CONTROLLER: &str = "a Raft group needs no controller";
-const NO_FILTERS: &str = "SQL subscriptions and filter servers are not available";
-const NO_LITE: &str = "lite topics are not available";
-const NO_ROCKSDB: &str = "there is no RocksDB here";
 const NO_TIERS: &str = "there is one tier of storage, the local disk";
-const OFFSETS: &str = "consumer offsets are in the replicated log";
-const ONE_DELETER: &str = "whole segments are deleted, by one background thread";
-const ONE_LOG: &str = "everything lies in the replicated log under storePathRootDir";
-const ONE_PROPOSER: &str = "requests are batched into the log by one task instead of a pool of threads";
-const PAGE_CACHE: &str =
-    "the newest entries are kept in memory (logMemoryBytesMax), the rest is the page cache's";
 const PULL_SIZE: &str = "the number of messages is the client's";
-const RAFT_DECIDES: &str = "replication, leadership and membership are Raft's";
-const RECOVERY: &str = "recovery always checks every record that was not known to be flushed";
-const SENDS_AT_ONCE: &str = "sends are accepted as soon as a replica leads";
-const SHARED_RUNTIME: &str = "requests share one run-time instead of pools of threads with queues";
-const STATISTICS: &str = "statistics are always kept, within fixed bounds";
 
 #[rustfmt::skip] // One line per key reads as the table that it is.
 pub(super) const KEYS: &[Key] = &[
