@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flotilla_core::rules::{OffsetDecision, TagFilter, decide_pull_offset};
-use flotilla_core::{Command, MessageModel, OffsetCommit, QueueRange};
+use flotilla_core::{Command, MessageModel, OffsetCommit, QueueRange, Tables};
 use flotilla_raft_store::log::LogReader;
 use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::headers::{PullMessageRequest, PullMessageResponse};
@@ -209,6 +209,11 @@ impl PullHandler {
     }
 }
 
+/// Where an administrator wants the group to go on in this queue, until it has.
+fn target(tables: &Tables, pull: &Pull) -> Option<i64> {
+    tables.reset_offset(&pull.group, &pull.topic, pull.queue_id).filter(|_| !pull.moved)
+}
+
 impl Pulls {
     /// Checks a pull, takes the offset that it commits by the way, and serves it.
     fn take(self: &Arc<Self>, mut call: Call) {
@@ -334,6 +339,16 @@ impl Pulls {
     /// extended just after the tables.
     fn range(&self, topic: &str, queue_id: u32) -> (Option<Arc<QueueView>>, Option<QueueRange>) {
         let applied = self.group.tables().queue(topic, queue_id);
+        self.seen(applied, topic, queue_id)
+    }
+
+    /// The same for what the tables said a moment ago.
+    fn seen(
+        &self,
+        applied: Option<QueueRange>,
+        topic: &str,
+        queue_id: u32,
+    ) -> (Option<Arc<QueueView>>, Option<QueueRange>) {
         let view = self.views.queue(topic, queue_id);
         let range = applied.map(|applied| match &view {
             Some(view) => {
@@ -347,15 +362,21 @@ impl Pulls {
     /// Answers, holds or forwards.
     fn serve(self: &Arc<Self>, pull: Pull) {
         let leads = self.group.leads();
-        if let Some(target) = self.target(&pull) {
+        // One look at the tables: apply waits for each.
+        let (target, exists, applied) = {
+            let tables = self.group.tables();
+            let exists = tables.topic(&pull.topic).is_some();
+            (target(&tables, &pull), exists, tables.queue(&pull.topic, pull.queue_id))
+        };
+        if let Some(target) = target {
             return self.redirect(pull, target);
         }
         // Deleted while the pull waited.
-        if self.group.tables().topic(&pull.topic).is_none() {
+        if !exists {
             let remark = unknown_topic(&pull.topic);
             return if leads { refuse(pull.call, remark) } else { self.elsewhere(pull) };
         }
-        let (view, known) = self.range(&pull.topic, pull.queue_id);
+        let (view, known) = self.seen(applied, &pull.topic, pull.queue_id);
         let range = known.unwrap_or_default();
         match (decide_pull_offset(known, pull.offset), view) {
             (OffsetDecision::Read, Some(view)) if view.in_memory(pull.offset) => {
@@ -373,12 +394,6 @@ impl Pulls {
                 _ => self.elsewhere(pull),
             },
         }
-    }
-
-    /// Where an administrator wants the group to go on in this queue, until it has.
-    fn target(&self, pull: &Pull) -> Option<i64> {
-        let tables = self.group.tables();
-        tables.reset_offset(&pull.group, &pull.topic, pull.queue_id).filter(|_| !pull.moved)
     }
 
     /// Sends a reader to the offset that its group was reset to, or takes note that it has come there. Both is the leader's.
