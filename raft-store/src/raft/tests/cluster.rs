@@ -29,6 +29,16 @@ pub(super) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
+/// Waits until the condition holds, for what nobody can be told of.
+pub(super) async fn becomes(what: &str, mut condition: impl FnMut() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon(what, holds).await;
+}
+
 /// Keeps the streams that peers open.
 #[derive(Default)]
 pub(super) struct Streams(pub(super) Mutex<Vec<(u64, std::net::TcpStream)>>, pub(super) tokio::sync::Notify);

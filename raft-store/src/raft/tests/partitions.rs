@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::cluster::{Cluster, soon, submit};
+use super::cluster::{Cluster, becomes, soon, submit};
 use super::machine::payload;
 use crate::peers::Peer;
 use crate::raft::ReplicaOptions;
@@ -212,12 +212,8 @@ async fn a_follower_that_hangs_in_a_request_does_not_pin_the_purge() {
     cluster.commit_many(20..600, 8000).await;
     let replica = cluster.node(leader).replica.clone();
     let counters = replica.counters();
-    let written = async {
-        while counters.checkpoints.load(std::sync::atomic::Ordering::Relaxed) < 3 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    soon("checkpoints are written", written).await;
+    let written = || counters.checkpoints.load(std::sync::atomic::Ordering::Relaxed) >= 3;
+    becomes("checkpoints are written", written).await;
     let boundary = soon("a purge", replica.purge_to(u64::MAX)).await.unwrap().unwrap();
     cluster.until("the entries are purged", leader, |status| status.purged == Some(boundary)).await;
     wires.heal_all();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::cluster::{Cluster, soon, submit};
+use super::cluster::{Cluster, becomes, soon, submit};
 use super::machine::payload;
 use crate::raft::api::{Proposal, ProposeError};
 use crate::vfs::MemVfs;
@@ -173,11 +173,6 @@ async fn a_full_log_takes_what_makes_room_and_nothing_else() {
     assert_eq!(into_reserve(250_000).await, Err(ProposeError::Busy), "more than is left");
     assert!(!replica.has_room());
     disk.set_capacity(None);
-    let room = async {
-        while !replica.has_room() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    soon("there is room again", room).await;
+    becomes("there is room again", || replica.has_room()).await;
     cluster.commit(6000).await;
 }

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::cluster::Cluster;
 use crate::raft::status::Status;
@@ -19,14 +19,16 @@ use crate::vfs::{Loss, MemVfs};
 struct Machine {
     boots: AtomicU64,
     /// Syncs of segments wait while this is set, so that what is written meanwhile is in memory alone.
-    hold_syncs: AtomicBool,
+    hold_syncs: Mutex<bool>,
+    /// Told when they may go on.
+    go_on: Condvar,
 }
 
 impl Hook for Machine {
     fn before(&self, call: Call, path: &Path) -> io::Result<()> {
         let segment = path.parent().is_some_and(|dir| dir.ends_with("log"));
-        while call == Call::Sync && segment && self.hold_syncs.load(Ordering::Acquire) {
-            std::thread::sleep(Duration::from_millis(2));
+        if call == Call::Sync && segment {
+            self.go_on.wait_while(&mut self.hold_syncs.lock(), |hold| *hold);
         }
         Ok(())
     }
@@ -63,22 +65,18 @@ impl Machines {
     async fn synced(&self, index: usize) {
         let reader = self.cluster.node(index).replica.log();
         let end = reader.bounds().1;
-        let synced = async {
-            while reader.synced() < end {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        super::cluster::soon("the log is synced", synced).await;
+        super::cluster::becomes("the log is synced", || reader.synced() >= end).await;
     }
 
     fn hold_syncs(&self, index: usize) {
-        self.machines[index].hold_syncs.store(true, Ordering::Release);
+        *self.machines[index].hold_syncs.lock() = true;
     }
 
     /// The machine loses its power; the next start finds what the disk had at this moment.
     async fn cut_power(&mut self, index: usize, loss: Loss) {
         let left = self.disks.lock()[index].restart(loss);
-        self.machines[index].hold_syncs.store(false, Ordering::Release);
+        *self.machines[index].hold_syncs.lock() = false;
+        self.machines[index].go_on.notify_all();
         self.cluster.nodes[index].take().unwrap().replica.abandon().await;
         self.disks.lock()[index] = left;
         self.machines[index].boots.fetch_add(1, Ordering::Relaxed);

@@ -9,6 +9,7 @@ import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.message.Message;
 import org.junit.jupiter.api.Test;
 
 /** Broadcasting beyond the plain case (ConsumeTest): offsets stay with the client, failures are not tried again. */
@@ -55,9 +56,10 @@ class BroadcastTest extends Compat {
         DefaultMQProducer producer = producer();
         producer.send(message(topic, "", "dropped"));
         await("the delivery", LIMIT, () -> deliveries.count() == 1);
-        // Past the one second of level 1 a message that was sent back would be there before this one.
-        Thread.sleep(2_000);
-        producer.send(message(topic, "", "after"));
+        // Of the same level as a message that was sent back would be, and behind it.
+        Message after = message(topic, "", "after");
+        after.setDelayTimeLevel(1);
+        producer.send(after);
         await("the next", LIMIT, () -> deliveries.of("after").size() == 1);
         assertEquals(1, deliveries.of("dropped").size());
     }
