@@ -293,6 +293,8 @@ storePathRootDir=$FOLDER/store
 storePathCommitLog=$FOLDER/store/commitlog
 mappedFileSizeCommitLog=67108864
 autoCreateTopicEnable=true
+# Without it the topic of traces exists only once a client's trace made it, at one name server before the other.
+traceTopicEnable=true
 # A busy machine is no reason to refuse a send here; the default is 200.
 waitTimeMillsInSendQueue=3000
 ${APACHE_EXTRA:-}

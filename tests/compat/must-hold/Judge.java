@@ -18,8 +18,9 @@ import java.util.stream.Stream;
  *
  *   Judge delivered FOLDER             exit code 0 when everything acked has been delivered
  *   Judge rolling FOLDER               no failed send, nothing lost, nothing stored twice, nothing delivered again that was committed
- *   Judge kill FOLDER orderly|concurrent EVENT RESTARTED QUEUES LIMIT_MS
- *                                      after EVENT each of QUEUES has one owner again within LIMIT_MS, until RESTARTED; no committed offset went back;
+ *   Judge kill FOLDER orderly|concurrent EVENT RESTARTED ENDING QUEUES LIMIT_MS
+ *                                      after EVENT each of QUEUES has one owner again within LIMIT_MS, until RESTARTED, and none changes from there to
+ *                                      ENDING, when members begin to leave; no committed offset went back;
  *                                      with `orderly` no queue was ever consumed by two at once and no number was skipped
  *
  * Times are microseconds. A delivery counts as one of something committed when the commit had been seen ten seconds before it began: the client asks for
@@ -73,9 +74,10 @@ public final class Judge {
             boolean orderly = arguments[2].equals("orderly");
             long event = Long.parseLong(arguments[3]);
             long restarted = Long.parseLong(arguments[4]);
-            int queues = Integer.parseInt(arguments[5]);
-            long limitMs = Long.parseLong(arguments[6]);
-            settle(figures, deliveries, event, restarted, queues);
+            long ending = Long.parseLong(arguments[5]);
+            int queues = Integer.parseInt(arguments[6]);
+            long limitMs = Long.parseLong(arguments[7]);
+            settle(figures, deliveries.stream().filter(delivery -> delivery.begin() < ending).toList(), event, restarted, queues);
             figures.put("overlaps", overlaps(deliveries));
             figures.put("skipped", skipped(deliveries));
             if ((Long) figures.get("owned_again_ms") < 0 || (Long) figures.get("owned_again_ms") > limitMs) {

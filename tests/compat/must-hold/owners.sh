@@ -27,7 +27,7 @@ top=$FOLDER
 go_ready() { grep -q '^ready' "$FOLDER/go.log" || ! running go; }
 
 trial() { # MODE
-    local leader killed restarted status=0
+    local leader killed restarted ending status=0
     FOLDER="$top/$1"
     mkdir "$FOLDER"
     three_up
@@ -54,12 +54,14 @@ trial() { # MODE
     tell
     wait_until 60 told acked || die "the sends did not end"
     wait_until 120 all_delivered || say "not everything acked was delivered within 120 s"
+    # From here on members leave, and those that are left share their queues.
+    ending=$(now_us)
     echo >&8
     exec 8>&-
     wait_until 30 ended "${PIDS[go]}" || true
     unset "PIDS[go]"
     members_end
-    judge kill "$FOLDER" "$1" "$killed" "$restarted" 16 "$limit" || status=1
+    judge kill "$FOLDER" "$1" "$killed" "$restarted" "$ending" 16 "$limit" || status=1
     servers_down
     FOLDER=$top
     return "$status"

@@ -192,9 +192,10 @@ abstract class Compat {
         });
     }
 
-    /** The queues of a topic in the order of their ids. */
-    static List<MessageQueue> queues(DefaultMQProducer producer, String topic) throws Exception {
-        List<MessageQueue> queues = new ArrayList<>(producer.fetchPublishMessageQueues(topic));
+    /** The queues of a topic in the order of their ids. Of several name servers the producer's may be the last to know the topic. */
+    static List<MessageQueue> queues(DefaultMQProducer producer, String topic) {
+        List<MessageQueue> queues = new ArrayList<>();
+        await("queues of " + topic, LIMIT, () -> queues.addAll(producer.fetchPublishMessageQueues(topic)));
         queues.sort(null);
         return queues;
     }
