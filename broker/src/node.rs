@@ -449,6 +449,7 @@ fn replica_options(config: &BrokerConfig) -> ReplicaOptions {
     options.listen = Some(raft.listen.clone());
     options.flush = config.disk.flush;
     options.segment_size = config.disk.segment_size;
+    options.direct = config.disk.direct;
     options.ring_bytes_max = config.disk.memory_bytes_max;
     options.heartbeat_ms = raft.heartbeat_ms;
     options.election_ms = raft.election_ms;

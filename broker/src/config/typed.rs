@@ -72,6 +72,8 @@ pub struct DiskConfig {
     pub root: PathBuf,
     pub segment_size: u64,
     pub flush: FlushMode,
+    /// Past the page cache.
+    pub direct: bool,
     pub memory_bytes_max: usize,
     pub watermarks: Watermarks,
     /// Pause between looks at what may be deleted.
@@ -324,6 +326,7 @@ impl Read<'_> {
             root,
             segment_size: self.number("mappedFileSizeCommitLog"),
             flush,
+            direct: self.flag("logDirectWrites"),
             memory_bytes_max: self.number("logMemoryBytesMax"),
             watermarks: Watermarks {
                 clean_forcibly: self.number("diskSpaceCleanForciblyRatio"),

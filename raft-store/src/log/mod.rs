@@ -99,6 +99,8 @@ pub struct LogOptions {
     pub ring_bytes_max: usize,
     /// Bytes that one group of writes takes at most before it is synced.
     pub group_bytes_max: usize,
+    /// Whether records are written past the page cache where the file system can do that.
+    pub direct: bool,
     /// Segments allocated ahead of their use.
     pub spare_count: usize,
     /// Room left in the last segment below which a missing spare segment is reported as [`Space::NoSpare`].
@@ -123,6 +125,7 @@ impl LogOptions {
             flush: FlushMode::Sync,
             ring_bytes_max: 64 << 20,
             group_bytes_max: 8 << 20,
+            direct: true,
             spare_count: 1,
             reserve_bytes: 64 << 20,
             segment_age_ms_max: None,

@@ -204,7 +204,12 @@ impl Writer {
             let mut slices = slices_of(records());
             let size: usize = slices.iter().map(|slice| slice.len()).sum();
             assert_eq!(size as u64, end - start, "a group's records of one segment lie back to back");
-            segment.file().write_all_vectored_at(&mut slices, segment.offset(start))?;
+            let at = segment.offset(start);
+            if self.shared.options.direct {
+                segment.file().append_all_vectored_at(&mut slices, at)?;
+            } else {
+                segment.file().write_all_vectored_at(&mut slices, at)?;
+            }
             self.shared.dirty.lock().add(&segment);
             self.shared.count_written(generation, end);
             group.bytes += size as u64;

@@ -29,6 +29,9 @@ pub struct ReplicaOptions {
     pub flush: FlushMode,
     /// Bytes per segment file.
     pub segment_size: u64,
+    /// Whether the log is written past the page cache where the file system can do that; with `FlushMode::Sync` only, since
+    /// an acknowledgement of the other mode does not wait for the disk.
+    pub direct: bool,
     /// Bytes of newest records that stay in memory.
     pub ring_bytes_max: usize,
     /// Time between a leader's heartbeats.
@@ -67,6 +70,7 @@ impl ReplicaOptions {
             listener: None,
             flush: FlushMode::Sync,
             segment_size: 1 << 30,
+            direct: true,
             ring_bytes_max: 64 << 20,
             heartbeat_ms: 100,
             election_ms: (300, 600),

@@ -114,6 +114,11 @@ impl VfsFile for HookedFile {
         self.file.write_vectored_at(slices, offset)
     }
 
+    fn append_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.hook.before(Call::Write, &self.path)?;
+        self.file.append_vectored_at(slices, offset)
+    }
+
     fn allocate(&self, size: u64) -> io::Result<()> {
         self.hook.before(Call::Allocate, &self.path)?;
         self.file.allocate(size)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::direct::BLOCK;
 use super::memory_state::{Disk, Step};
 use super::{DiskSpace, Mapping, OpenMode, Vfs, VfsFile};
 
@@ -247,6 +248,17 @@ impl VfsFile for MemFile {
             Step::PartThenOff => Err(disk.cut_power()),
             Step::Fail(kind) => Err(kind.into()),
         }
+    }
+
+    /// Does to the bytes behind the end what it may: they become zero.
+    fn append_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let size: usize = slices.iter().map(|slice| slice.len()).sum();
+        let end = offset as usize + size;
+        let file_size = self.size()? as usize;
+        let padding = vec![0; (end.next_multiple_of(BLOCK).min(file_size)).saturating_sub(end)];
+        let mut padded: Vec<IoSlice<'_>> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+        padded.push(IoSlice::new(&padding));
+        Ok(self.write_vectored_at(&padded, offset)?.min(size))
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+mod direct;
 #[cfg(test)]
 pub(crate) mod hooked;
 pub mod mapping;
@@ -110,6 +111,13 @@ pub trait VfsFile: fmt::Debug + Send + Sync + 'static {
     /// As the operating system reports.
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
 
+    /// [`VfsFile::write_vectored_at`] at the end of what counts: bytes behind it, up to the next multiple of 4096, may read as
+    /// zero afterwards. Goes past the page cache where that can be done, which saves most of a large append's CPU time.
+    ///
+    /// # Errors
+    /// As the operating system reports; what lies before `offset` is untouched.
+    fn append_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+
     /// Reserves room for `size` bytes and makes the file at least that long; new bytes read as zero.
     ///
     /// # Errors
@@ -185,21 +193,39 @@ impl dyn VfsFile {
     ///
     /// # Errors
     /// As the operating system reports; a part may have been written.
-    pub fn write_all_vectored_at(&self, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
-        IoSlice::advance_slices(&mut slices, 0);
-        while !slices.is_empty() {
-            match self.write_vectored_at(&slices[..slices.len().min(SLICES_MAX)], offset) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    IoSlice::advance_slices(&mut slices, count);
-                    offset += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+    pub fn write_all_vectored_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        write_all(slices, offset, |slices, offset| {
+            self.write_vectored_at(&slices[..slices.len().min(SLICES_MAX)], offset)
+        })
     }
+
+    /// Appends all slices one behind the other from `offset`, see [`VfsFile::append_vectored_at`].
+    ///
+    /// # Errors
+    /// As the operating system reports; a part may have been written.
+    pub fn append_all_vectored_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        write_all(slices, offset, |slices, offset| self.append_vectored_at(slices, offset))
+    }
+}
+
+fn write_all(
+    mut slices: &mut [IoSlice<'_>],
+    mut offset: u64,
+    write: impl Fn(&[IoSlice<'_>], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match write(slices, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                IoSlice::advance_slices(&mut slices, count);
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Slices handed to one vectored write; the system's own limit is 1024.

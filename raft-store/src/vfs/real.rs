@@ -6,8 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::fs::FallocateFlags;
 
+use super::direct::Appends;
 use super::{DiskSpace, Mapping, OpenMode, Vfs, VfsFile};
 
 /// The operating system's file system.
@@ -15,7 +17,11 @@ use super::{DiskSpace, Mapping, OpenMode, Vfs, VfsFile};
 pub struct RealVfs;
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// The one writer's.
+    appends: Mutex<Appends>,
+}
 
 impl Vfs for RealVfs {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -31,7 +37,7 @@ impl Vfs for RealVfs {
             OpenMode::CreateNew => drop(options.write(true).create_new(true)),
             OpenMode::Truncate => drop(options.write(true).create(true).truncate(true)),
         }
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile { file: options.open(path)?, appends: Mutex::new(Appends::Unknown) }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -86,17 +92,21 @@ impl Vfs for RealVfs {
 
 impl VfsFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
+        self.file.read_at(buffer, offset)
     }
 
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        Ok(rustix::io::pwritev(&self.0, slices, offset)?)
+        Ok(rustix::io::pwritev(&self.file, slices, offset)?)
+    }
+
+    fn append_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.appends.lock().append(&self.file, slices, offset)
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, size) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, size) {
             Ok(()) => Ok(()),
-            Err(rustix::io::Errno::OPNOTSUPP) => fill_with_zeros(&self.0, self.0.metadata()?.len(), size),
+            Err(rustix::io::Errno::OPNOTSUPP) => fill_with_zeros(&self.file, self.file.metadata()?.len(), size),
             Err(error) => Err(error.into()),
         }
     }
@@ -105,19 +115,19 @@ impl VfsFile for RealFile {
         if size == 0 {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.0, FallocateFlags::ZERO_RANGE, offset, size) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::ZERO_RANGE, offset, size) {
             Ok(()) => Ok(()),
-            Err(rustix::io::Errno::OPNOTSUPP) => fill_with_zeros(&self.0, offset, offset + size),
+            Err(rustix::io::Errno::OPNOTSUPP) => fill_with_zeros(&self.file, offset, offset + size),
             Err(error) => Err(error.into()),
         }
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(&self.0)?)
+        Ok(rustix::fs::fdatasync(&self.file)?)
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn map(&self) -> io::Result<Option<Mapping>> {
@@ -125,7 +135,7 @@ impl VfsFile for RealFile {
         if size == 0 {
             return Ok(None);
         }
-        Mapping::of_file(&self.0, size).map(Some)
+        Mapping::of_file(&self.file, size).map(Some)
     }
 }
 

@@ -191,6 +191,13 @@ pub(super) const KEYS: &[Key] = &[
         "SYNC_FLUSH: answer when flushed on a majority; ASYNC_FLUSH: when held in memory by a majority",
     ),
     mapped(
+        "logDirectWrites",
+        Kind::Bool,
+        "true",
+        OWN,
+        "with SYNC_FLUSH, write the log past the page cache where the file system can",
+    ),
+    mapped(
         "logMemoryBytesMax",
         Kind::Integer(8_388_608, 8_589_934_592),
         "67108864",
