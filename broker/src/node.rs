@@ -157,7 +157,13 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let metrics =
         Metrics::new(&config.identity.cluster, &config.identity.broker_name, config.raft.self_index);
     let series = Series::new(metrics.clone());
-    let stats = Stats::new(metrics.clone(), series.clone(), &config.identity.cluster, crate::stats::now_ms());
+    let stats = Stats::new(
+        metrics.clone(),
+        series.clone(),
+        listener.stats(),
+        &config.identity.cluster,
+        crate::stats::now_ms(),
+    );
     let tables = Arc::new(RwLock::new(Tables::blank()));
     let (polls, woken) = LongPolls::new();
     let changes: Arc<News<Change>> = Arc::default();

@@ -380,7 +380,11 @@ fn offset_handler(parts: &Parts) -> offsets::OffsetHandler {
 }
 
 fn heartbeat_handler(parts: &Parts) -> heartbeat::HeartbeatHandler {
-    heartbeat::HeartbeatHandler { sessions: parts.sessions.clone(), joins: parts.joins.clone() }
+    heartbeat::HeartbeatHandler {
+        sessions: parts.sessions.clone(),
+        joins: parts.joins.clone(),
+        metrics: parts.metrics.clone(),
+    }
 }
 
 fn unregister_handler(parts: &Parts) -> members::UnregisterHandler {

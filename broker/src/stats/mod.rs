@@ -14,6 +14,7 @@ mod sampler;
 
 use std::sync::Arc;
 
+use flotilla_net::NetStats;
 use parking_lot::Mutex;
 
 pub use self::day::Mornings;
@@ -27,6 +28,8 @@ use crate::series::Series;
 pub struct Stats {
     metrics: Metrics,
     series: Arc<Series>,
+    /// Client connections.
+    connections: Arc<NetStats>,
     /// Key of the statistics of the whole broker.
     cluster: String,
     started_ms: u64,
@@ -42,6 +45,7 @@ struct State {
     put_times: Distribution,
     put_times_of_minute: Distribution,
     broker: BrokerFlows,
+    channels: ChannelFlows,
 }
 
 /// Flows of the whole broker, brought up to date before each sample.
@@ -53,11 +57,27 @@ struct BrokerFlows {
     gets_of_users: Flow,
 }
 
+/// Flows of what happens to client connections, brought up to date likewise.
+#[derive(Default)]
+struct ChannelFlows {
+    opened: Flow,
+    closed: Flow,
+    idle: Flow,
+    failed: Flow,
+}
+
 impl Stats {
-    pub fn new(metrics: Metrics, series: Arc<Series>, cluster: &str, now_ms: u64) -> Arc<Self> {
+    pub fn new(
+        metrics: Metrics,
+        series: Arc<Series>,
+        connections: Arc<NetStats>,
+        cluster: &str,
+        now_ms: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
             metrics,
             series,
+            connections,
             cluster: cluster.to_owned(),
             started_ms: now_ms,
             state: Mutex::default(),
