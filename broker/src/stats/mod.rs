@@ -11,6 +11,7 @@ mod day;
 mod names;
 mod rates;
 mod sampler;
+mod transfers;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 pub use self::day::Mornings;
 pub use self::rates::{Rate, Rates};
 pub use self::sampler::{now_ms, run};
+use self::transfers::Transfers;
 use crate::metrics::flow::Flow;
 use crate::metrics::{Distribution, Metrics};
 use crate::series::Series;
@@ -46,6 +48,7 @@ struct State {
     put_times_of_minute: Distribution,
     broker: BrokerFlows,
     channels: ChannelFlows,
+    transfers: Transfers,
 }
 
 /// Flows of the whole broker, brought up to date before each sample.
@@ -97,6 +100,16 @@ impl Stats {
     /// Totals at the last two midnights.
     pub fn mornings(&self) -> Mornings {
         self.state.lock().mornings
+    }
+
+    /// Bytes of log records per second that this replica sent to another one in the last second.
+    pub fn sent_per_second(&self, peer: u64) -> u64 {
+        self.state.lock().transfers.sent(peer)
+    }
+
+    /// Bytes of log records per second that this replica took in, from its leader if it follows one.
+    pub fn appended_per_second(&self) -> u64 {
+        self.state.lock().transfers.appended()
     }
 
     /// A rate over 10, 60 and 600 s as tools split it: three numbers, each missing until it is known, between blanks.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::day::Moment;
 use super::rates::Counted;
+use super::transfers::Transferred;
 use super::{State, Stats};
 use crate::group::Group;
 use crate::metrics::flow::{Flow, MESSAGES};
@@ -54,7 +55,9 @@ pub async fn run(stats: Arc<Stats>, group: Group, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        if stats.tick(now_ms()) {
+        let now_ms = now_ms();
+        stats.note_transfers(now_ms, &group);
+        if stats.tick(now_ms) {
             stats.forget(&group);
         }
     }
@@ -92,6 +95,17 @@ impl Stats {
             }
         }
         sampled
+    }
+
+    fn note_transfers(&self, now_ms: u64, group: &Group) {
+        let counters = group.replica().counters();
+        let peers =
+            group.status().borrow().replication.iter().map(|progress| progress.peer).collect::<Vec<_>>();
+        let counted = Transferred {
+            sent: peers.into_iter().map(|peer| (peer, counters.sent_bytes.get(peer))).collect(),
+            appended: counters.appended_bytes.load(Ordering::Relaxed),
+        };
+        self.state.lock().transfers.sample(now_ms, counted);
     }
 
     /// Drops the series of topics that are gone, and those that nobody used for a day.
