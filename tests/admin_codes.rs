@@ -557,6 +557,18 @@ fn what_belongs_to_other_modes_is_refused_with_the_reason() {
         .await?;
         let status: HaStatus = body(&client, &follower, Code::GetBrokerHaStatus, &[]).await?;
         ensure!(!status.master && status.ha_client_runtime_info.max_offset > 0, "{status:?}");
+        client.create_topic(&leader, "moving", 1, 6).await?;
+        eventually(SOON, "both sides see the log going to the followers", || async {
+            let message = Message::new("moving", 0, "x".repeat(1000));
+            client.send(&leader, &message).await?;
+            let status: HaStatus = body(&client, &leader, Code::GetBrokerHaStatus, &[]).await?;
+            let copies = &status.ha_connection_info;
+            ensure!(copies.iter().all(|copy| copy.transferred_byte_in_second > 1000), "{status:?}");
+            let status: HaStatus = body(&client, &follower, Code::GetBrokerHaStatus, &[]).await?;
+            ensure!(status.ha_client_runtime_info.transferred_byte_in_second > 1000, "{status:?}");
+            anyhow::Ok(())
+        })
+        .await?;
         cluster.finish();
         Ok(())
     });

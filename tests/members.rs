@@ -313,7 +313,8 @@ fn notices_are_few_and_none_tell_of_a_change_of_the_leader() {
         let (told, most) = (notices() - before, began.elapsed().as_millis() / INTERVAL.as_millis() + 2);
         ensure!(told as u128 <= most, "{told} notices of 20 members in {:?}", began.elapsed());
 
-        // All is quiet once the last notice is out, whoever leads.
+        // All is quiet once the last notice is out, whoever leads. Notices don't say what they are about, so only silence for
+        // longer than two can be apart shows that none is left.
         eventually(SOON, "the notices end", || async {
             let now = notices();
             tokio::time::sleep(INTERVAL * 2).await;

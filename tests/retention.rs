@@ -129,22 +129,41 @@ async fn view(client: &Client, address: &str, position: i64) -> Result<Vec<Store
     decode(&answer.body).map_err(|error| support::Failure::Answer(format!("{error:#}")))
 }
 
+/// A group with the topic, its client and its leader.
+async fn start() -> anyhow::Result<(Cluster, Client, usize)> {
+    let cluster = Cluster::start_with(&SETTINGS).await?;
+    let (client, leader) = (cluster.client(), cluster.leader().await?);
+    client.create_topic(&cluster.address(leader), TOPIC, QUEUES, 6).await?;
+    Ok((cluster, client, leader))
+}
+
+/// All nodes agree, and their logs are whole.
+async fn end(mut cluster: Cluster) -> anyhow::Result<()> {
+    cluster.settled().await?;
+    cluster.verify_logs()?;
+    cluster.finish();
+    Ok(())
+}
+
+/// Makes another node lead.
+async fn hand_over(cluster: &Cluster, from: usize, to: usize) -> anyhow::Result<()> {
+    let (status, body) = cluster.transfer(from, to).await?;
+    ensure!(status == 200 || status == 202, "{status} {body}");
+    eventually(PHASE, "the node leads", || async {
+        let now = cluster.leader().await.map_err(|error| format!("{error:#}"))?;
+        claim(now == to, format!("n{now} leads"))
+    })
+    .await
+}
+
 #[test]
 fn all_replicas_forget_the_same_and_keep_the_rest() {
     run(LIMIT, async {
-        let mut cluster = Cluster::start_with(&SETTINGS).await?;
-        let client = cluster.client();
-        let leader = cluster.leader().await?;
+        let (mut cluster, client, leader) = start().await?;
         let address = cluster.address(leader);
-        client.create_topic(&address, TOPIC, QUEUES, 6).await?;
         let mut acked = Acked::new();
         fill(&client, &address, 6, &mut acked).await?;
         let early = client.read(&address, TOPIC, 0, 0).await?;
-        // One group has read a little of one queue, another all that there was.
-        client.commit(&address, "reads", TOPIC, 0, 7).await?;
-        for queue in 0..QUEUES {
-            client.commit(&address, "has-read", TOPIC, queue, 14).await?;
-        }
         fill(&client, &address, 200, &mut acked).await?;
         let all: Vec<usize> = (0..NODES).collect();
         let first = deleted(&cluster, &all, &[0; QUEUES as usize]).await?;
@@ -166,10 +185,6 @@ fn all_replicas_forget_the_same_and_keep_the_rest() {
             let files = segment_files(&cluster, node);
             ensure!((files as u64) < LOG_BYTES_MAX / (1 << 20) + 2, "n{node} has {files} segments");
         }
-        let unread = r#"flotilla_messages_deleted_unread_total"#;
-        let counted = metric(&cluster, leader, unread).await?;
-        ensure!(counted >= 1 && counted >= first[0].min - 7, "{counted} counted, minimums {first:?}");
-
         // A minimum never goes back, whatever is restarted.
         for node in all.iter().copied() {
             cluster.kill(node)?;
@@ -178,21 +193,15 @@ fn all_replicas_forget_the_same_and_keep_the_rest() {
             deleted(&cluster, &all, &minimums).await?;
         }
         check(&cluster, &client, &all, &acked).await?;
-        cluster.settled().await?;
-        cluster.verify_logs()?;
-        cluster.finish();
-        Ok(())
+        end(cluster).await
     });
 }
 
 #[test]
 fn a_node_that_missed_the_deletion_comes_back_by_a_checkpoint_and_serves() {
     run(LIMIT, async {
-        let mut cluster = Cluster::start_with(&SETTINGS).await?;
-        let client = cluster.client();
-        let leader = cluster.leader().await?;
+        let (mut cluster, client, leader) = start().await?;
         let address = cluster.address(leader);
-        client.create_topic(&address, TOPIC, QUEUES, 6).await?;
         let mut acked = Acked::new();
         fill(&client, &address, 6, &mut acked).await?;
         let down = cluster.other_than(&[leader]);
@@ -208,20 +217,11 @@ fn a_node_that_missed_the_deletion_comes_back_by_a_checkpoint_and_serves() {
         check(&cluster, &client, &all, &acked).await?;
 
         // It leads, takes messages and gives what it was sent as entries.
-        let (status, body) = cluster.transfer(leader, down).await?;
-        ensure!(status == 200 || status == 202, "{status} {body}");
-        eventually(PHASE, "the node leads", || async {
-            let now = cluster.leader().await.map_err(|error| format!("{error:#}"))?;
-            claim(now == down, format!("n{now} leads"))
-        })
-        .await?;
+        hand_over(&cluster, leader, down).await?;
         fill(&client, &cluster.address(down), 60, &mut acked).await.context("sends to the new leader")?;
         deleted(&cluster, &all, &[40; QUEUES as usize]).await?;
         check(&cluster, &client, &all, &acked).await?;
-        cluster.settled().await?;
-        cluster.verify_logs()?;
-        cluster.finish();
-        Ok(())
+        end(cluster).await
     });
 }
 
@@ -229,11 +229,8 @@ fn a_node_that_missed_the_deletion_comes_back_by_a_checkpoint_and_serves() {
 #[test]
 fn kills_while_segments_are_deleted_lose_nothing_that_was_to_stay() {
     run(LIMIT, async {
-        let mut cluster = Cluster::start_with(&SETTINGS).await?;
-        let client = cluster.client();
+        let (mut cluster, client, _) = start().await?;
         let mut acked = Acked::new();
-        let leader = cluster.leader().await?;
-        client.create_topic(&cluster.address(leader), TOPIC, QUEUES, 6).await?;
         let mut before = vec![0; QUEUES as usize];
         for round in 0..4 {
             let leader = cluster.leader().await?;
@@ -253,9 +250,61 @@ fn kills_while_segments_are_deleted_lose_nothing_that_was_to_stay() {
         let all: Vec<usize> = (0..NODES).collect();
         deleted(&cluster, &all, &[0; QUEUES as usize]).await?;
         check(&cluster, &client, &all, &acked).await?;
-        cluster.settled().await?;
-        cluster.verify_logs()?;
-        cluster.finish();
-        Ok(())
+        end(cluster).await
+    });
+}
+
+#[test]
+fn unread_messages_are_warned_of_before_they_go_and_counted_when_they_have_gone() {
+    const SOON: &str = "flotilla_messages_expiring_unread{";
+    const GONE: &str = "flotilla_messages_deleted_unread_total{";
+    run(LIMIT, async {
+        let (cluster, client, first) = start().await?;
+        let address = cluster.address(first);
+        let mut acked = Acked::new();
+        fill(&client, &address, QUEUES, &mut acked).await?;
+        // One group has read a message of each queue, another all that there will be.
+        for queue in 0..QUEUES {
+            client.commit(&address, "sleeps", TOPIC, queue, 1).await?;
+        }
+        // Within a tenth of the size that the log may have.
+        while metric(&cluster, first, "rocketmq_storage_size{").await? < LOG_BYTES_MAX / 100 * 94 {
+            fill(&client, &address, QUEUES, &mut acked).await?;
+        }
+        for bounds in cluster.queues(first, TOPIC).await? {
+            ensure!(bounds.min == 0, "nothing has gone yet: {bounds:?}");
+            client.commit(&address, "has-read", TOPIC, bounds.queue as i32, bounds.max as i64).await?;
+        }
+        // A leader looks ahead twice a minute, and when it has just taken over.
+        let second = cluster.other_than(&[first]);
+        hand_over(&cluster, first, second).await?;
+        let warned = eventually(PHASE, "the new leader warns", || async {
+            let soon = metric(&cluster, second, SOON).await.map_err(|error| format!("{error:#}"))?;
+            claim(soon > 0, "nothing goes soon").map(|()| soon)
+        })
+        .await?;
+        ensure!(warned < acked.len() as u64, "the first segments only: {warned}");
+        let log = cluster.process(second)?.log();
+        let warning = "messages that the group has not read will be deleted soon";
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains(warning)).collect();
+        ensure!(warnings.len() == 1 && warnings[0].contains("sleeps"), "{warnings:?}");
+        ensure!(metric(&cluster, second, GONE).await? == 0, "nothing has gone yet");
+        eventually(PHASE, "whoever does not lead warns of nothing", || async {
+            let soon = metric(&cluster, first, SOON).await.map_err(|error| format!("{error:#}"))?;
+            claim(soon == 0, format!("{soon}"))
+        })
+        .await?;
+
+        // So many that what goes is less than what the other group has read.
+        fill(&client, &cluster.address(second), 30, &mut acked).await?;
+        eventually(PHASE, "what has gone unread is counted, and nothing else", || async {
+            let minimums = cluster.queues(second, TOPIC).await.map_err(|error| format!("{error:#}"))?;
+            let unread: u64 = minimums.iter().map(|bounds| bounds.min.saturating_sub(1)).sum();
+            let counted = metric(&cluster, second, GONE).await.map_err(|error| format!("{error:#}"))?;
+            let told = minimums.iter().all(|bounds| bounds.min > 1) && unread >= warned;
+            claim(told && counted == unread, format!("{counted} of {unread} after {warned}: {minimums:?}"))
+        })
+        .await?;
+        end(cluster).await
     });
 }

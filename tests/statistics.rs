@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use flotilla_remoting::bodies::{self, BrokerStatsData, KvTable};
+use flotilla_remoting::bodies::{self, BrokerStatsData, ConsumerData, HeartbeatData, KvTable, ProducerData};
 use flotilla_remoting::headers::ViewBrokerStatsDataRequest;
 use flotilla_remoting::{ExtFields, RequestCode, ResponseCode};
 use support::exchange::refused_with;
@@ -231,6 +231,46 @@ fn figures_count_what_was_stored_and_read_and_every_tool_can_parse_them() {
         .await?;
         read_as_cluster_list(&table)?;
         read_as_exporter(&table)?;
+        cluster.finish();
+        Ok(())
+    });
+}
+
+#[test]
+fn dead_letters_heartbeats_and_connections_have_statistics() {
+    run(LIMIT, async {
+        let (cluster, client, [leader, _]) = Cluster::with_client().await?;
+        client.create_topic(&leader, "orders", 1, 6).await?;
+        let heartbeat = HeartbeatData {
+            client_id: "producer".to_owned(),
+            producer_data_set: vec![ProducerData { group_name: "makers".to_owned() }],
+            consumer_data_set: vec![ConsumerData { group_name: "g".to_owned(), ..ConsumerData::default() }],
+            ..HeartbeatData::default()
+        };
+        client.heartbeat(&leader, &heartbeat).await?;
+        client.send(&leader, &Message::new("orders", 0, "body")).await?;
+        let stored = client.read(&leader, "orders", 0, 0).await?.swap_remove(0);
+        // A negative level wants no further try.
+        client.send_back(&leader, "g", stored.position, -1, None).await?;
+        for (name, key) in [
+            ("DLQ_PUT_NUMS", "orders@g"),
+            ("SNDBCK2DLQ_TIMES", "null@orders@g@SEND_BACK_TO_DLQ"),
+            ("SNDBCK_PUT_NUMS", "orders@g"),
+        ] {
+            eventually(SAMPLED, name, || async {
+                let shown = stats(&client, &leader, name, key).await.map_err(|error| error.to_string())?;
+                claim(shown.stats_minute.sum == 1, format!("{shown:?}"))
+            })
+            .await?;
+        }
+        for (name, key) in [
+            ("CHANNEL_ACTIVITY", "CONNECT"),
+            ("CONSUMER_REGISTER_TIME", CLUSTER),
+            ("PRODUCER_REGISTER_TIME", CLUSTER),
+        ] {
+            stats(&client, &leader, name, key).await.with_context(|| name)?;
+        }
+        refused_with(stats(&client, &leader, "GROUP_ACK_NUMS", "orders@g").await, ResponseCode::SystemError)?;
         cluster.finish();
         Ok(())
     });

@@ -30,6 +30,8 @@ mod sessions;
 mod settings_watch;
 mod stats;
 mod stop;
+#[cfg(test)]
+mod test_message;
 pub mod views;
 mod wall_clock;
 mod wire_group;

@@ -9,6 +9,7 @@ use flotilla_core::Tables;
 use flotilla_net::{
     ByteBudget, ClientPool, ConnectionOptions, ListenOptions, Listener, Overflow, PoolOptions,
 };
+use flotilla_raft_store::log::{Clock, SystemClock};
 use flotilla_raft_store::raft::{Replica, ReplicaOptions, Status};
 use flotilla_raft_store::vfs::RealVfs;
 use parking_lot::RwLock;
@@ -66,11 +67,20 @@ pub struct BrokerOptions {
     pub admin_listener: Option<StdListener>,
     /// Tells how full the disk is, instead of the file system of the data folder.
     pub disk_probe: Option<Arc<dyn DiskProbe>>,
+    /// Tells retention the time of day, instead of the operating system.
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl BrokerOptions {
     pub fn new(config: BrokerConfig) -> Self {
-        Self { config, listener: None, raft_listener: None, admin_listener: None, disk_probe: None }
+        Self {
+            config,
+            listener: None,
+            raft_listener: None,
+            admin_listener: None,
+            disk_probe: None,
+            clock: None,
+        }
     }
 }
 
@@ -157,7 +167,13 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let metrics =
         Metrics::new(&config.identity.cluster, &config.identity.broker_name, config.raft.self_index);
     let series = Series::new(metrics.clone());
-    let stats = Stats::new(metrics.clone(), series.clone(), &config.identity.cluster, crate::stats::now_ms());
+    let stats = Stats::new(
+        metrics.clone(),
+        series.clone(),
+        listener.stats(),
+        &config.identity.cluster,
+        crate::stats::now_ms(),
+    );
     let tables = Arc::new(RwLock::new(Tables::blank()));
     let (polls, woken) = LongPolls::new();
     let changes: Arc<News<Change>> = Arc::default();
@@ -362,6 +378,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         expiring: expiring.clone(),
         asked,
         interval: config.disk.clean_interval,
+        clock: options.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
     };
     tasks.spawn(retention.run(stop.clone()));
     let ground =

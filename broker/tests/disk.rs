@@ -1,4 +1,5 @@
-//! Disks that fill and empty again, told by probes of the test's own: whole nodes in this process, everything else is real.
+//! Disks that fill and empty again, and hours that pass, told by probes and clocks of the test's own: whole nodes in this
+//! process, everything else is real.
 #![allow(clippy::unwrap_used)]
 
 use std::net::TcpListener;
@@ -10,10 +11,11 @@ use bytes::Bytes;
 use flotilla_broker::config::{self, RouteProbe, Sources};
 use flotilla_broker::{Broker, BrokerHandle, BrokerOptions, Disk, DiskProbe};
 use flotilla_net::{BytesPermit, ClientPool, Connection, PoolOptions, Service};
+use flotilla_raft_store::log::{Clock, SystemClock};
 use flotilla_remoting::headers::{
     OffsetResponse, PullMessageRequest, PullMessageResponse, PullSysFlag, QueueRequest, SendMessageRequest,
 };
-use flotilla_remoting::{Frame, RequestCode, ResponseCode};
+use flotilla_remoting::{ExtFields, Frame, RequestCode, ResponseCode};
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
@@ -26,6 +28,25 @@ impl DiskProbe for Told {
     fn disk(&self) -> Disk {
         let used = self.0.load(Ordering::SeqCst);
         Disk { used, available: 100 - used }
+    }
+}
+
+/// The time of day, so many ms ahead of the machine's.
+#[derive(Debug, Default)]
+struct Ahead {
+    by_ms: AtomicU64,
+    /// How often it was asked.
+    looks: AtomicU64,
+}
+
+impl Clock for Ahead {
+    fn wall_ms(&self) -> u64 {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        SystemClock::new().wall_ms() + self.by_ms.load(Ordering::SeqCst)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        SystemClock::new().monotonic_us()
     }
 }
 
@@ -43,6 +64,7 @@ struct Node {
 
 struct Group {
     nodes: Vec<Node>,
+    clock: Arc<Ahead>,
     client: ClientPool,
     _dir: TempDir,
 }
@@ -56,6 +78,7 @@ impl Group {
         };
         let peers: Vec<String> = raft.iter().enumerate().map(peer).collect();
         let mut nodes = Vec::new();
+        let clock: Arc<Ahead> = Arc::default();
         for (index, socket) in raft.into_iter().enumerate() {
             let mut overrides = vec![
                 format!("dLegerPeers={}", peers.join(";")),
@@ -75,11 +98,12 @@ impl Group {
             options.listener = Some(TcpListener::bind("127.0.0.1:0").unwrap());
             options.raft_listener = Some(socket);
             options.disk_probe = Some(disk.clone());
+            options.clock = Some(clock.clone());
             let broker = Broker::start(options).await.unwrap();
             nodes.push(Node { address: broker.listen_addr().to_string(), broker, disk });
         }
         let client = ClientPool::new(PoolOptions::default(), Arc::new(Silent));
-        let group = Self { nodes, client, _dir: dir };
+        let group = Self { nodes, clock, client, _dir: dir };
         // The system topics come with the first leader.
         until("a message is taken", async || (group.send(0, "first").await.0 == 0).then_some(())).await;
         group
@@ -158,6 +182,21 @@ impl Group {
         OffsetResponse::decode(&answer.header.ext).unwrap().offset
     }
 
+    /// Code 329 at a node.
+    async fn delete_expired(&self, node: usize) -> i32 {
+        let frame = Frame::request(RequestCode::DeleteExpiredCommitLog, ExtFields::new(), Bytes::new());
+        let answer = self.client.request(&self.nodes[node].address, frame, PATIENCE).await.unwrap();
+        answer.header.code
+    }
+
+    /// Sends 3.6 MB, which is three whole segments.
+    async fn fill(&self) {
+        let body = "x".repeat(60_000);
+        for _ in 0..60 {
+            assert_eq!(self.send(0, &body).await.0, 0);
+        }
+    }
+
     async fn stop(self) {
         self.client.stop().await;
         for node in self.nodes {
@@ -222,10 +261,7 @@ async fn a_leader_without_room_hands_over_and_a_full_group_refuses_until_there_i
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nearly_full_disk_gives_up_young_segments_and_alone_heals_by_itself() {
     let group = Group::start(1, &[]).await;
-    let body = "x".repeat(60_000);
-    for _ in 0..60 {
-        assert_eq!(group.send(0, &body).await.0, 0);
-    }
+    group.fill().await;
     assert_eq!(group.minimum(0).await, 0, "half of the disk is free");
     group.set_disk(0, 88);
     let raised = until("segments go", async || {
@@ -246,13 +282,42 @@ async fn a_nearly_full_disk_gives_up_young_segments_and_alone_heals_by_itself() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_forced_deletion_a_full_disk_refuses_and_keeps_everything() {
     let group = Group::start(1, &["cleanFileForciblyEnable=false"]).await;
-    let body = "x".repeat(60_000);
-    for _ in 0..60 {
-        assert_eq!(group.send(0, &body).await.0, 0);
-    }
+    group.fill().await;
     group.set_disk(0, 97);
     until("messages are refused", async || (group.send(0, "too much").await.0 == 14).then_some(())).await;
     assert_eq!(group.minimum(0).await, 0);
     assert_eq!(group.pull(0).await.0, ResponseCode::Success);
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_old_enough_waits_for_its_hour_unless_an_administrator_asks() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let group = Group::start(3, &["fileReservedTime=48", "deleteWhen=04"]).await;
+    group.fill().await;
+    // At noon, five days later.
+    let now_ms = SystemClock::new().wall_ms();
+    let noon_ms = (now_ms / DAY_MS + 5) * DAY_MS + DAY_MS / 2;
+    group.clock.by_ms.store(noon_ms - now_ms, Ordering::SeqCst);
+    let looks = group.clock.looks.load(Ordering::SeqCst);
+    // Each look belongs to a pass of the leader, and the second comes when the first has done its work.
+    until("the leader has looked twice", async || {
+        (group.clock.looks.load(Ordering::SeqCst) >= looks + 2).then_some(())
+    })
+    .await;
+    let leader = group.leader().await;
+    assert_eq!(group.minimum(leader).await, 0, "not its hour");
+
+    let follower = (leader + 1) % 3;
+    assert_eq!(group.delete_expired(follower).await, ResponseCode::Success.as_i32(), "whoever is asked");
+    let raised = until("segments go", async || {
+        let minimum = group.minimum(leader).await;
+        (minimum > 0).then_some(minimum)
+    })
+    .await;
+    for node in 0..3 {
+        until("every replica follows", async || (group.pull(node).await.1 >= raised).then_some(())).await;
+    }
+    assert_eq!(group.send(0, "goes on").await.0, 0);
     group.stop().await;
 }

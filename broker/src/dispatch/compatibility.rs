@@ -50,6 +50,7 @@ const NOTES: &[(i32, &str)] = &[
     (308, "groups that are filtered out keep their offsets"),
     (309, "through whichever replica holds the connection"),
     (314, "without a topic: all topics of the source"),
+    (315, "what pop consumption counts does not exist as long as there is none"),
     (316, "views of deleted topics go by themselves; this lets the keeper look now"),
     (317, "differences are never negative"),
     (321, "at most 1024 units"),

@@ -7,11 +7,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use flotilla_core::{Answer, Command};
 use flotilla_raft_store::raft::ProposeError;
-use prometheus_client::metrics::counter::Counter;
 
 use super::machine::EntryAnswer;
 use crate::call::Call;
-use crate::metrics::{GroupMetrics, TopicMetrics};
+use crate::metrics::{DeadLetters, GroupMetrics, TopicMetrics};
 
 /// One unit of work: it goes into one entry as a whole.
 pub enum Work {
@@ -40,8 +39,8 @@ pub struct SendWork {
     pub answer: SendAnswer,
     /// Counters of the topic.
     pub series: Arc<TopicMetrics>,
-    /// Counter of the dead letters of a group, when this is one.
-    pub dead_letter: Option<Arc<Counter>>,
+    /// Counters of the dead letters of a group, when this is one.
+    pub dead_letter: Option<Arc<DeadLetters>>,
 }
 
 /// What the caller of a send hears when its messages are stored.

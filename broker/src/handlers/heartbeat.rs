@@ -26,6 +26,7 @@ use crate::dispatch::Handler;
 use crate::group::Group;
 use crate::leader::LeaderCalls;
 use crate::leader::calls::CallError;
+use crate::metrics::Metrics;
 use crate::sessions::Sessions;
 use crate::wall_clock::now_ms;
 
@@ -39,6 +40,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 pub struct HeartbeatHandler {
     pub sessions: Arc<Sessions>,
     pub joins: Arc<Joins>,
+    pub metrics: Metrics,
 }
 
 impl Handler for HeartbeatHandler {
@@ -52,6 +54,7 @@ impl Handler for HeartbeatHandler {
 
 impl HeartbeatHandler {
     fn heartbeat(&self, call: Call) {
+        let started = Instant::now();
         let data = match bodies::decode::<HeartbeatData>(&call.request.body) {
             Ok(data) => data,
             Err(error) => {
@@ -77,9 +80,11 @@ impl HeartbeatHandler {
             self.sessions.heartbeat(connection.id(), &data.client_id, producers, groups);
             self.sessions.remember(connection.id(), consumers.iter().cloned());
         }
+        let groups = (data.producer_data_set.len(), consumers.len());
         for (group, member) in consumers {
             self.joins.ensure(group, member);
         }
+        self.metrics.registrations().heartbeat(groups.0, groups.1, started.elapsed());
         done(call);
     }
 }

@@ -274,6 +274,7 @@ fn admin_rows(table: &mut Table, parts: &Parts) {
     add(&codes, Local, Read, Arc::new(upkeep));
     let replication = replication::ReplicationHandler {
         group: parts.group.clone(),
+        stats: parts.stats.clone(),
         runtime: parts.runtime.clone(),
         peers: parts.config.raft.peers.iter().map(|peer| (peer.index.into(), peer.address())).collect(),
         self_index: parts.config.raft.self_index,
@@ -380,7 +381,11 @@ fn offset_handler(parts: &Parts) -> offsets::OffsetHandler {
 }
 
 fn heartbeat_handler(parts: &Parts) -> heartbeat::HeartbeatHandler {
-    heartbeat::HeartbeatHandler { sessions: parts.sessions.clone(), joins: parts.joins.clone() }
+    heartbeat::HeartbeatHandler {
+        sessions: parts.sessions.clone(),
+        joins: parts.joins.clone(),
+        metrics: parts.metrics.clone(),
+    }
 }
 
 fn unregister_handler(parts: &Parts) -> members::UnregisterHandler {

@@ -1,6 +1,7 @@
 //! GET_BROKER_HA_STATUS (907): how far each replica is, in the words of a master with slaves.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use flotilla_raft_store::raft::Status;
 use flotilla_remoting::bodies::{HaClientRuntimeInfo, HaConnectionInfo, HaStatus};
@@ -10,10 +11,12 @@ use super::respond::{Success, answer};
 use crate::call::Call;
 use crate::dispatch::Handler;
 use crate::group::Group;
+use crate::stats::Stats;
 
 /// Serves 907 on any replica: each speaks of itself.
 pub struct ReplicationHandler {
     pub group: Group,
+    pub stats: Arc<Stats>,
     pub runtime: Handle,
     /// Raft addresses by peer index.
     pub peers: HashMap<u64, String>,
@@ -23,11 +26,12 @@ pub struct ReplicationHandler {
 impl Handler for ReplicationHandler {
     fn handle(&self, call: Call) {
         let status = self.group.status().borrow().clone();
-        let (group, peers, self_index) = (self.group.clone(), self.peers.clone(), self.self_index);
+        let (group, stats) = (self.group.clone(), self.stats.clone());
+        let (peers, self_index) = (self.peers.clone(), self.self_index);
         self.runtime.spawn_blocking(move || {
             let status = match status.replication.is_empty() {
-                true => of_follower(&group, &status, &peers),
-                false => of_leader(&group, &status, &peers, self_index),
+                true => of_follower(&group, &stats, &status, &peers),
+                false => of_leader(&group, &stats, &status, &peers, self_index),
             };
             answer(call, Ok(Success::body(&status)));
         });
@@ -35,8 +39,13 @@ impl Handler for ReplicationHandler {
 }
 
 /// A replica counts as in sync when it has everything that is committed.
-/// LIMIT: bytes per second are not measured per replica and shown as 0.
-fn of_leader(group: &Group, status: &Status, peers: &HashMap<u64, String>, own: u64) -> HaStatus {
+fn of_leader(
+    group: &Group,
+    stats: &Stats,
+    status: &Status,
+    peers: &HashMap<u64, String>,
+    own: u64,
+) -> HaStatus {
     let log = group.replica().log();
     let end = position(log.bounds().1);
     let others = status.replication.iter().filter(|progress| progress.peer != own);
@@ -49,7 +58,7 @@ fn of_leader(group: &Group, status: &Status, peers: &HashMap<u64, String>, own: 
             in_sync: progress.matched >= status.committed,
             slave_ack_offset: acknowledged,
             transfer_from_where: acknowledged,
-            transferred_byte_in_second: 0,
+            transferred_byte_in_second: position(stats.sent_per_second(progress.peer)),
         }
     });
     let connections: Vec<HaConnectionInfo> = connections.collect();
@@ -63,7 +72,8 @@ fn of_leader(group: &Group, status: &Status, peers: &HashMap<u64, String>, own: 
     }
 }
 
-fn of_follower(group: &Group, status: &Status, peers: &HashMap<u64, String>) -> HaStatus {
+/// LIMIT: when the leader was last read from or written to is not noted; tools show the times as those of 1970.
+fn of_follower(group: &Group, stats: &Stats, status: &Status, peers: &HashMap<u64, String>) -> HaStatus {
     let log = group.replica().log();
     let leader = status.leader.and_then(|leader| peers.get(&leader).cloned());
     HaStatus {
@@ -71,6 +81,7 @@ fn of_follower(group: &Group, status: &Status, peers: &HashMap<u64, String>) -> 
             master_addr: leader,
             master_flush_offset: position(log.synced()),
             max_offset: position(log.bounds().1),
+            transferred_byte_in_second: position(stats.appended_per_second()),
             ..HaClientRuntimeInfo::default()
         },
         ..HaStatus::default()

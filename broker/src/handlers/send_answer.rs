@@ -42,7 +42,7 @@ impl SendAnswers {
             self.metrics.put_times().count(took);
             send.series.answered(send.queue_id, took);
             if let Some(dead_letters) = &send.dead_letter {
-                dead_letters.inc();
+                dead_letters.stored(matches!(send.answer, SendAnswer::TakenBack { .. }));
             }
             match send.answer {
                 SendAnswer::Sent { queue_id, unique_id } => {

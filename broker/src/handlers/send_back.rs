@@ -17,7 +17,6 @@ use flotilla_remoting::code::ResponseCode;
 use flotilla_remoting::headers::ConsumerSendMessageBackRequest;
 use flotilla_remoting::message::{MessageError, MessageView, properties};
 use flotilla_remoting::names;
-use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tracing::debug;
 
@@ -30,7 +29,7 @@ use crate::group::Group;
 use crate::group::encoder::Encoder;
 use crate::group::work::{Messages, NewMessage, SendAnswer, SendWork};
 use crate::leader::LeaderCalls;
-use crate::metrics::{Cause, Metrics};
+use crate::metrics::{Cause, DeadLetters, Metrics};
 use crate::series::Series;
 
 /// Topic flag of a retry topic that a unit-mode consumer makes. Source: TopicSysFlag 5.3.3.
@@ -295,6 +294,6 @@ struct Store {
     message: NewMessage,
     /// The topic that it was first sent to.
     origin: String,
-    /// Counter of the group's dead letters, when it is one.
-    dead_letter: Option<Arc<Counter>>,
+    /// Counters of the group's dead letters, when it is one.
+    dead_letter: Option<Arc<DeadLetters>>,
 }

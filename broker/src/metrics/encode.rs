@@ -202,7 +202,7 @@ impl Scrape {
         out.counters("flotilla_delay_dropped", "Delayed messages given up, by cause", dropped)?;
         let dead = self.inner.series.dead_letters.sorted().into_iter().map(|((topic, group), count)| {
             let is_system = is_system(&topic);
-            ([("consumer_group", group), ("topic", topic), ("is_system", is_system)], count.get())
+            ([("consumer_group", group), ("topic", topic), ("is_system", is_system)], count.all.get(MESSAGES))
         });
         out.counters("rocketmq_send_to_dlq_messages", "Messages that became dead letters", dead)
     }
@@ -578,7 +578,7 @@ mod tests {
         metrics.group("t", "g").delivered(0, 1, 1, Duration::ZERO);
         metrics.group("t", "g").deleted_unread(1);
         metrics.rpc("PULL_MESSAGE").answered(0, Duration::ZERO);
-        metrics.dead_letters("t", "g").inc();
+        metrics.dead_letters("t", "g").stored(true);
         let gauges = Gauges {
             raft: RaftGauges { replicas: vec![(0, None)], ..RaftGauges::default() },
             lags: lagging(1),

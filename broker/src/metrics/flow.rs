@@ -37,9 +37,14 @@ impl Flow {
 
     /// Counts one call and how long it took.
     pub fn call(&self, took: Duration) {
-        self.counters[CALLS].fetch_add(1, Ordering::Relaxed);
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.counters[LATENCY].fetch_add(took_us, Ordering::Relaxed);
+        self.calls(1, took);
+    }
+
+    /// Counts calls and how long each of them took.
+    pub fn calls(&self, count: u32, took_each: Duration) {
+        self.counters[CALLS].fetch_add(count.into(), Ordering::Relaxed);
+        let took_us = took_each.saturating_mul(count).as_micros();
+        self.counters[LATENCY].fetch_add(u64::try_from(took_us).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub fn get(&self, counter: usize) -> u64 {

@@ -9,12 +9,14 @@
 //! `RemotingMetricsConstant`.
 
 mod causes;
+mod dead_letters;
 mod delay;
 mod encode;
 pub mod flow;
 mod gauges;
 mod histogram;
 mod process;
+mod registrations;
 pub mod rings;
 mod series;
 mod times;
@@ -24,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 pub use causes::{Cause, Causes};
+pub use dead_letters::DeadLetters;
 pub use delay::DelayCounters;
 pub use encode::Format;
 pub use gauges::{
@@ -31,6 +34,7 @@ pub use gauges::{
 };
 pub use histogram::{AtomicHistogram, MESSAGE_SIZE, RPC_LATENCY, Shape};
 use prometheus_client::metrics::counter::Counter;
+pub use registrations::Registrations;
 pub use series::{GroupMetrics, OTHER, RpcMetrics, RpcTimer, SERIES_MAX, TopicMetrics, Totals};
 pub use times::{Distribution, Times};
 
@@ -55,6 +59,7 @@ struct Inner {
     get_times: Times,
     pulls_without: AtomicU64,
     delay: DelayCounters,
+    registrations: Registrations,
 }
 
 impl Metrics {
@@ -74,6 +79,7 @@ impl Metrics {
                 get_times: Times::default(),
                 pulls_without: AtomicU64::new(0),
                 delay: DelayCounters::default(),
+                registrations: Registrations::default(),
             }),
         }
     }
@@ -130,6 +136,7 @@ impl Metrics {
     /// Takes a sample of every series.
     pub fn sample(&self, window: rings::Window, now_ms: u64) {
         self.inner.series.sample(window, now_ms);
+        self.inner.registrations.sample(window, now_ms);
     }
 
     /// Times from a send's arrival here to its answer.
@@ -157,8 +164,18 @@ impl Metrics {
     }
 
     /// The dead letters of a group out of a topic: counted when they are stored.
-    pub fn dead_letters(&self, topic: &str, group: &str) -> Arc<Counter> {
+    pub fn dead_letters(&self, topic: &str, group: &str) -> Arc<DeadLetters> {
         self.inner.series.dead_letters(topic, group)
+    }
+
+    /// The dead letters of a group out of a topic, if there were any.
+    pub fn find_dead_letters(&self, topic: &str, group: &str) -> Option<Arc<DeadLetters>> {
+        self.inner.series.dead_letters.find(&(topic.to_owned(), group.to_owned()))
+    }
+
+    /// What heartbeats count.
+    pub fn registrations(&self) -> &Registrations {
+        &self.inner.registrations
     }
 
     /// What the delivery of delayed messages counts.

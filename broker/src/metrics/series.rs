@@ -11,6 +11,7 @@ use flotilla_remoting::names::is_system_topic;
 use parking_lot::{Mutex, RwLock};
 use prometheus_client::metrics::counter::Counter;
 
+use super::dead_letters::DeadLetters;
 use super::flow::{BYTES, CALLS, Flow, MESSAGES, Queues};
 use super::histogram::{AtomicHistogram, MESSAGE_SIZE, RPC_LATENCY};
 use super::rings::Window;
@@ -275,7 +276,7 @@ pub(super) struct AllSeries {
     /// By (topic, group).
     pub groups: Family<(String, String), GroupMetrics>,
     /// Dead letters, by (topic, group).
-    pub dead_letters: Family<(String, String), Counter>,
+    pub dead_letters: Family<(String, String), DeadLetters>,
     /// By name of the request code; bounded by the dispatch table.
     pub rpc: RwLock<BTreeMap<&'static str, Arc<RpcMetrics>>>,
     /// Queues of all topics and groups that have counters of their own.
@@ -296,9 +297,9 @@ impl AllSeries {
         self.groups.get(key, (OTHER.to_owned(), OTHER.to_owned()), new)
     }
 
-    pub(super) fn dead_letters(&self, topic: &str, group: &str) -> Arc<Counter> {
+    pub(super) fn dead_letters(&self, topic: &str, group: &str) -> Arc<DeadLetters> {
         let key = (topic.to_owned(), group.to_owned());
-        self.dead_letters.get(key, (OTHER.to_owned(), OTHER.to_owned()), Counter::default)
+        self.dead_letters.get(key, (OTHER.to_owned(), OTHER.to_owned()), DeadLetters::default)
     }
 
     pub(super) fn rpc(&self, request_code: &'static str) -> Arc<RpcMetrics> {
@@ -322,6 +323,7 @@ impl AllSeries {
         for (_, series) in self.groups.take(|(_, name), _| name == group) {
             gone.add_group(&series);
         }
+        self.dead_letters.take(|(_, name), _| name == group);
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -342,6 +344,9 @@ impl AllSeries {
             group.total.sample(window, now_ms);
             group.queues.sample(window, now_ms);
             group.sent_back.sample(window, now_ms);
+        }
+        for dead_letters in self.dead_letters.all() {
+            dead_letters.sample(window, now_ms);
         }
     }
 }

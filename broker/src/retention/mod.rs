@@ -20,10 +20,11 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use flotilla_core::tables::checkpoint::queue_heads;
 use flotilla_core::{Command, QueueMinimum, Tables};
+use flotilla_raft_store::log::Clock;
 use flotilla_raft_store::raft::ProposeError;
 use flotilla_raft_store::types::ChainPoint;
 use parking_lot::Mutex;
@@ -101,6 +102,7 @@ pub struct Retention {
     pub asked: Arc<Asked>,
     /// Pause between two looks.
     pub interval: Duration,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A boundary that the leader may choose, and what it means for the queues.
@@ -169,7 +171,8 @@ impl Retention {
     /// Leader: proposes a new boundary when there is one, and warns of what goes next.
     async fn raise(&self, memory: &mut Memory) -> anyhow::Result<()> {
         let (group, probe, watermarks) = (self.group.clone(), self.probe.clone(), self.watermarks);
-        let wishes = Wishes { needed: (self.needed)(), asked: self.asked.take() };
+        let now_ms = self.clock.wall_ms();
+        let wishes = Wishes { needed: (self.needed)(), asked: self.asked.take(), now_ms };
         let before = std::mem::take(&mut memory.known);
         let ahead = memory.looked_ahead.is_none_or(|at| at.elapsed() >= LOOK_AHEAD_INTERVAL);
         let search = move || find(&group, &*probe, watermarks, wishes, before, ahead);
@@ -274,6 +277,7 @@ fn lags(unread: Unread) -> Vec<ConsumerLag> {
 struct Wishes {
     needed: Option<u64>,
     asked: bool,
+    now_ms: u64,
 }
 
 /// Reads disk and checkpoints: not for an async thread.
@@ -290,8 +294,8 @@ fn find(
     let (going, ages) = ages(group, minimum);
     let disk = probe.disk();
     let rules = &tables.settings().retention;
-    let Wishes { needed, asked } = wishes;
-    let state = State { rules, watermarks, segments: &ages, going, now_ms: now_ms(), disk, needed, asked };
+    let Wishes { needed, asked, now_ms } = wishes;
+    let state = State { rules, watermarks, segments: &ages, going, now_ms, disk, needed, asked };
     let checkpoints = group.replica().checkpoints();
     let mut known = Vec::new();
     let mut boundary_at = |position: Option<u64>| {
@@ -368,11 +372,6 @@ fn commands(tables: &Tables, boundary: &Boundary) -> Vec<Command> {
         _ => steps.push(Command::RaiseMinimum { log_position: boundary.at.end, queues: Vec::new() }),
     }
     steps
-}
-
-fn now_ms() -> u64 {
-    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -33,18 +33,7 @@ mod tests {
     use flotilla_core::{Command, EntryContext, OffsetCommit, PayloadBuilder, Perm, TailTable, TopicConfig};
 
     use super::*;
-
-    fn message(topic: &str, queue_id: u32) -> Vec<u8> {
-        let mut bytes = vec![0; 88];
-        bytes[4..8].copy_from_slice(&0xDAA3_20A7_u32.to_be_bytes());
-        bytes[12..16].copy_from_slice(&queue_id.to_be_bytes());
-        bytes.push(topic.len() as u8);
-        bytes.extend_from_slice(topic.as_bytes());
-        bytes.extend_from_slice(&[0, 0]);
-        let size = bytes.len() as u32;
-        bytes[..4].copy_from_slice(&size.to_be_bytes());
-        bytes
-    }
+    use crate::test_message::message;
 
     fn tables(commits: &[(&str, &str, u32, i64)]) -> Tables {
         let (mut tables, mut tail) = (Tables::blank(), TailTable::new());
@@ -61,7 +50,7 @@ mod tests {
         builder.push_command(&Command::CommitOffsets(commits.collect()));
         for (topic, queue_id) in [("alpha", 0), ("alpha", 1), ("beta", 0)] {
             for _ in 0..10 {
-                builder.push_message(&message(topic, queue_id)).unwrap();
+                builder.push_message(&message(topic, queue_id, "")).unwrap();
             }
         }
         let mut payload = builder.finish().to_vec();

@@ -11,14 +11,17 @@ mod day;
 mod names;
 mod rates;
 mod sampler;
+mod transfers;
 
 use std::sync::Arc;
 
+use flotilla_net::NetStats;
 use parking_lot::Mutex;
 
 pub use self::day::Mornings;
 pub use self::rates::{Rate, Rates};
 pub use self::sampler::{now_ms, run};
+use self::transfers::Transfers;
 use crate::metrics::flow::Flow;
 use crate::metrics::{Distribution, Metrics};
 use crate::series::Series;
@@ -27,6 +30,8 @@ use crate::series::Series;
 pub struct Stats {
     metrics: Metrics,
     series: Arc<Series>,
+    /// Client connections.
+    connections: Arc<NetStats>,
     /// Key of the statistics of the whole broker.
     cluster: String,
     started_ms: u64,
@@ -42,6 +47,8 @@ struct State {
     put_times: Distribution,
     put_times_of_minute: Distribution,
     broker: BrokerFlows,
+    channels: ChannelFlows,
+    transfers: Transfers,
 }
 
 /// Flows of the whole broker, brought up to date before each sample.
@@ -53,11 +60,27 @@ struct BrokerFlows {
     gets_of_users: Flow,
 }
 
+/// Flows of what happens to client connections, brought up to date likewise.
+#[derive(Default)]
+struct ChannelFlows {
+    opened: Flow,
+    closed: Flow,
+    idle: Flow,
+    failed: Flow,
+}
+
 impl Stats {
-    pub fn new(metrics: Metrics, series: Arc<Series>, cluster: &str, now_ms: u64) -> Arc<Self> {
+    pub fn new(
+        metrics: Metrics,
+        series: Arc<Series>,
+        connections: Arc<NetStats>,
+        cluster: &str,
+        now_ms: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
             metrics,
             series,
+            connections,
             cluster: cluster.to_owned(),
             started_ms: now_ms,
             state: Mutex::default(),
@@ -77,6 +100,16 @@ impl Stats {
     /// Totals at the last two midnights.
     pub fn mornings(&self) -> Mornings {
         self.state.lock().mornings
+    }
+
+    /// Bytes of log records per second that this replica sent to another one in the last second.
+    pub fn sent_per_second(&self, peer: u64) -> u64 {
+        self.state.lock().transfers.sent(peer)
+    }
+
+    /// Bytes of log records per second that this replica took in, from its leader if it follows one.
+    pub fn appended_per_second(&self) -> u64 {
+        self.state.lock().transfers.appended()
     }
 
     /// A rate over 10, 60 and 600 s as tools split it: three numbers, each missing until it is known, between blanks.

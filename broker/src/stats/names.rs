@@ -9,11 +9,20 @@
 //! | TOPIC_PUT_LATENCY                                 | queue@topic           |
 //! | GROUP_GET_LATENCY                                 | queue@topic@group     |
 //! | BROKER_PUT_NUMS, BROKER_GET_NUMS, and …_WITHOUT_SYSTEM_TOPIC | cluster    |
+//! | DLQ_PUT_NUMS                                      | topic@group           |
+//! | SNDBCK2DLQ_TIMES                                  | null@topic@group@SEND_BACK_TO_DLQ |
+//! | CONSUMER_REGISTER_TIME, PRODUCER_REGISTER_TIME    | cluster               |
+//! | CHANNEL_ACTIVITY                                  | CONNECT, CLOSE, IDLE, EXCEPTION |
 //!
-//! A name or key of which nothing was counted has no statistics. Nobody counts acknowledgements of pop consumption,
-//! and GROUP_GET_FALL_SIZE and GROUP_GET_FALL_TIME can't be asked for, as at RocketMQ's own broker.
+//! SNDBCK2DLQ_TIMES counts what code 36 made a dead letter; its key begins with the account that a client names, and ours name
+//! none. DLQ_PUT_NUMS counts all dead letters; RocketMQ's broker has the name and never counts under it.
 //!
-//! Source: RocketMQ 5.3 BrokerStatsManager (getStatsItem, buildStatsKey) and Stats.
+//! A name or key of which nothing was counted has no statistics. Nobody counts what pop consumption does (GROUP_ACK_NUMS,
+//! GROUP_CK_NUMS, BROKER_ACK_NUMS, BROKER_CK_NUMS) as long as there is none. COMMERCIAL_… and …_GET_FROM_DISK_… have names at
+//! RocketMQ's own broker and nothing under them, and GROUP_GET_FALL_SIZE and GROUP_GET_FALL_TIME can't be asked for there.
+//!
+//! Source: RocketMQ 5.5.0 BrokerStatsManager (init, getStatsItem, buildStatsKey, buildCommercialStatsKey), Stats,
+//! AbstractSendMessageProcessor.consumerSendMsgBack, ClientHousekeepingService.
 
 use flotilla_remoting::bodies::{BrokerStatsData, BrokerStatsItem};
 
@@ -72,6 +81,7 @@ impl Stats {
     pub fn find(&self, name: &str, key: &str) -> Option<BrokerStatsData> {
         let topic = |topic: &str| self.metrics.find_topic(topic);
         let group = |topic: &str, group: &str| self.metrics.find_group(topic, group);
+        let dead_letters = |topic: &str, group: &str| self.metrics.find_dead_letters(topic, group);
         let queue = |text: &str| text.parse::<u32>().ok();
         let parts: Vec<&str> = key.split('@').collect();
         match (name, parts.as_slice()) {
@@ -83,10 +93,21 @@ impl Stats {
             ("GROUP_GET_NUMS", [t, g]) => Shown::Read.of(group(t, g)?.flows().0),
             ("GROUP_GET_SIZE", [t, g]) => Shown::ReadBytes.of(group(t, g)?.flows().0),
             ("SNDBCK_PUT_NUMS", [t, g]) => Shown::Stored.of(group(t, g)?.flows().2),
+            ("DLQ_PUT_NUMS", [t, g]) => Shown::Stored.of(dead_letters(t, g)?.flows().0),
+            ("SNDBCK2DLQ_TIMES", ["null", t, g, "SEND_BACK_TO_DLQ"]) => {
+                Shown::Stored.of(dead_letters(t, g)?.flows().1)
+            }
             ("QUEUE_GET_NUMS", [t, q, g]) => Shown::Read.of(&*group(t, g)?.flows().1.find(queue(q)?)?),
             ("QUEUE_GET_SIZE", [t, q, g]) => Shown::ReadBytes.of(&*group(t, g)?.flows().1.find(queue(q)?)?),
             ("GROUP_GET_LATENCY", [q, t, g]) => {
                 Shown::Latency.of(&*group(t, g)?.flows().1.find(queue(q)?)?)
+            }
+            ("CHANNEL_ACTIVITY", [what]) => self.channel_flow(what),
+            ("PRODUCER_REGISTER_TIME", _) if key == self.cluster => {
+                Shown::Latency.of(self.metrics.registrations().flows().0)
+            }
+            ("CONSUMER_REGISTER_TIME", _) if key == self.cluster => {
+                Shown::Latency.of(self.metrics.registrations().flows().1)
             }
             (name, _) if key == self.cluster => self.broker_flow(name),
             _ => None,
@@ -104,6 +125,18 @@ impl Stats {
             _ => return None,
         };
         Shown::Sum.of(flow)
+    }
+
+    fn channel_flow(&self, what: &str) -> Option<BrokerStatsData> {
+        let state = self.state.lock();
+        let flow = match what {
+            "CONNECT" => &state.channels.opened,
+            "CLOSE" => &state.channels.closed,
+            "IDLE" => &state.channels.idle,
+            "EXCEPTION" => &state.channels.failed,
+            _ => return None,
+        };
+        Shown::Stored.of(flow)
     }
 }
 
@@ -125,7 +158,10 @@ impl Stats {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
+
+    use flotilla_net::NetStats;
 
     use super::*;
     use crate::metrics::Metrics;
@@ -134,8 +170,16 @@ mod tests {
     const START: u64 = 1_700_000_000_000;
 
     fn node() -> (Arc<Stats>, Metrics) {
+        let (stats, metrics, _) = node_with_connections();
+        (stats, metrics)
+    }
+
+    fn node_with_connections() -> (Arc<Stats>, Metrics, Arc<NetStats>) {
         let metrics = Metrics::new("C", "b", 0);
-        (Stats::new(metrics.clone(), Series::new(metrics.clone()), "C", START), metrics)
+        let connections: Arc<NetStats> = Arc::default();
+        let series = Series::new(metrics.clone());
+        let stats = Stats::new(metrics.clone(), series, connections.clone(), "C", START);
+        (stats, metrics, connections)
     }
 
     #[test]
@@ -177,6 +221,50 @@ mod tests {
     }
 
     #[test]
+    fn dead_letters_count_by_the_way_that_they_came() {
+        let (stats, metrics) = node();
+        let dead_letters = metrics.dead_letters("T", "g");
+        dead_letters.stored(true);
+        (0..4).for_each(|_| dead_letters.stored(false));
+        stats.tick(START);
+        let shown =
+            |name, key| stats.find(name, key).map(|data| (data.stats_minute.sum, data.stats_minute.avgpt));
+        assert_eq!(shown("DLQ_PUT_NUMS", "T@g"), Some((5, 1.0)));
+        assert_eq!(shown("SNDBCK2DLQ_TIMES", "null@T@g@SEND_BACK_TO_DLQ"), Some((1, 1.0)));
+        assert_eq!(shown("SNDBCK2DLQ_TIMES", "T@g"), None);
+        assert_eq!(shown("DLQ_PUT_NUMS", "T@h"), None);
+    }
+
+    #[test]
+    fn a_heartbeat_registers_each_of_its_groups_in_its_share_of_the_time() {
+        let (stats, metrics) = node();
+        metrics.registrations().heartbeat(1, 3, Duration::from_millis(20));
+        metrics.registrations().heartbeat(0, 1, Duration::from_millis(5));
+        metrics.registrations().heartbeat(0, 0, Duration::from_millis(9));
+        stats.tick(START);
+        let shown = |name: &str| {
+            let minute = stats.find(name, "C").unwrap().stats_minute;
+            (minute.sum, minute.avgpt)
+        };
+        assert_eq!(shown("PRODUCER_REGISTER_TIME"), (5, 5.0));
+        assert_eq!(shown("CONSUMER_REGISTER_TIME"), (20, 5.0));
+    }
+
+    #[test]
+    fn what_happens_to_connections_is_counted_by_kind() {
+        let (stats, _, connections) = node_with_connections();
+        for (counter, count) in
+            [(&connections.opened, 7), (&connections.closed, 4), (&connections.idle_closed, 2)]
+        {
+            counter.store(count, Ordering::Relaxed);
+        }
+        stats.tick(START);
+        let shown = |key: &str| stats.find("CHANNEL_ACTIVITY", key).map(|data| data.stats_minute.sum);
+        assert_eq!(["CONNECT", "CLOSE", "IDLE"].map(shown), [Some(7), Some(4), Some(2)]);
+        assert_eq!(["EXCEPTION", "C"].map(shown), [None, None]);
+    }
+
+    #[test]
     fn what_nobody_counted_does_not_exist() {
         let (stats, metrics) = node();
         metrics.topic("T").stored(3, [1].into_iter());
@@ -192,6 +280,11 @@ mod tests {
             ("BROKER_GET_NUMS", "C"),
             ("NOBODY_KNOWS", "C"),
             ("GROUP_GET_FALL_SIZE", "3@T@g"),
+            // Pop consumption, of which there is none.
+            ("GROUP_ACK_NUMS", "T@g"),
+            ("GROUP_CK_NUMS", "T@g"),
+            ("BROKER_ACK_NUMS", "C"),
+            ("BROKER_CK_NUMS", "C"),
         ];
         for (name, key) in unknown {
             assert_eq!(stats.find(name, key), None, "{name} {key}");

@@ -1,15 +1,18 @@
 //! Looks at the counters once a second, and notes what is due.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use flotilla_net::NetStats;
 use tokio_util::sync::CancellationToken;
 
 use super::day::Moment;
 use super::rates::Counted;
+use super::transfers::Transferred;
 use super::{State, Stats};
 use crate::group::Group;
-use crate::metrics::flow::MESSAGES;
+use crate::metrics::flow::{Flow, MESSAGES};
 use crate::metrics::rings::Window;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -52,7 +55,9 @@ pub async fn run(stats: Arc<Stats>, group: Group, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        if stats.tick(now_ms()) {
+        let now_ms = now_ms();
+        stats.note_transfers(now_ms, &group);
+        if stats.tick(now_ms) {
             stats.forget(&group);
         }
     }
@@ -85,10 +90,22 @@ impl Stats {
             if Schedule::due(last, now_ms, window.period_ms()) {
                 self.metrics.sample(window, now_ms);
                 sample_broker(state, &totals, window, now_ms);
+                sample_channels(state, &self.connections, window, now_ms);
                 sampled |= window == Window::Minute;
             }
         }
         sampled
+    }
+
+    fn note_transfers(&self, now_ms: u64, group: &Group) {
+        let counters = group.replica().counters();
+        let peers =
+            group.status().borrow().replication.iter().map(|progress| progress.peer).collect::<Vec<_>>();
+        let counted = Transferred {
+            sent: peers.into_iter().map(|peer| (peer, counters.sent_bytes.get(peer))).collect(),
+            appended: counters.appended_bytes.load(Ordering::Relaxed),
+        };
+        self.state.lock().transfers.sample(now_ms, counted);
     }
 
     /// Drops the series of topics that are gone, and those that nobody used for a day.
@@ -105,16 +122,24 @@ impl Stats {
     }
 }
 
-fn sample_broker(state: &mut State, totals: &crate::metrics::Totals, window: Window, now_ms: u64) {
+fn sample_broker(state: &State, totals: &crate::metrics::Totals, window: Window, now_ms: u64) {
     let broker = &state.broker;
-    let flows = [
-        (&broker.puts, totals.puts),
-        (&broker.puts_of_users, totals.puts_of_users),
-        (&broker.gets, totals.gets),
-        (&broker.gets_of_users, totals.gets_of_users),
-    ];
-    for (flow, total) in flows {
-        flow.add(total.saturating_sub(flow.get(MESSAGES)), 0);
-        flow.sample(window, now_ms);
-    }
+    catch_up(&broker.puts, totals.puts, window, now_ms);
+    catch_up(&broker.puts_of_users, totals.puts_of_users, window, now_ms);
+    catch_up(&broker.gets, totals.gets, window, now_ms);
+    catch_up(&broker.gets_of_users, totals.gets_of_users, window, now_ms);
+}
+
+fn sample_channels(state: &State, connections: &NetStats, window: Window, now_ms: u64) {
+    let channels = &state.channels;
+    catch_up(&channels.opened, connections.opened.load(Ordering::Relaxed), window, now_ms);
+    catch_up(&channels.closed, connections.closed.load(Ordering::Relaxed), window, now_ms);
+    catch_up(&channels.idle, connections.idle_closed.load(Ordering::Relaxed), window, now_ms);
+    catch_up(&channels.failed, connections.failed.load(Ordering::Relaxed), window, now_ms);
+}
+
+/// Brings a flow to what was counted elsewhere, and samples it.
+fn catch_up(flow: &Flow, total: u64, window: Window, now_ms: u64) {
+    flow.add(total.saturating_sub(flow.get(MESSAGES)), 0);
+    flow.sample(window, now_ms);
 }

@@ -198,6 +198,8 @@ impl<M: Machine> Group<M> {
             tasks: group.tasks.clone(),
         });
         group.tasks.spawn(Timed::new(server.run(listener)));
+        let (desk, stop) = (Arc::clone(&group.desk), group.stop.clone());
+        group.tasks.spawn(Timed::new(async move { desk.keep_mark(stop).await }));
         spawn(allow_reverts(group.raft.clone(), asked));
         if leased {
             group.spawn_patience(lease_end, options.election_ms.0, &gate);

@@ -1,7 +1,11 @@
 //! What the group tells about itself: a watched [`Status`] and plain counters for metrics.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
 
 /// The part a replica plays now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +160,23 @@ impl LatencyHistogram {
     }
 }
 
+/// A count of bytes for each peer; as many as there are peers.
+#[derive(Debug, Default)]
+pub struct PeerBytes(RwLock<BTreeMap<u64, Arc<AtomicU64>>>);
+
+impl PeerBytes {
+    /// Bytes counted for this peer index so far.
+    #[must_use]
+    pub fn get(&self, peer: u64) -> u64 {
+        self.0.read().get(&peer).map_or(0, |bytes| bytes.load(Ordering::Relaxed))
+    }
+
+    /// The counter of this peer index, to be kept by whoever counts.
+    pub(crate) fn counter(&self, peer: u64) -> Arc<AtomicU64> {
+        Arc::clone(self.0.write().entry(peer).or_default())
+    }
+}
+
 /// Counters of one replica since its start, for metrics. All only grow, except `in_flight_bytes`.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -165,6 +186,8 @@ pub struct Counters {
     pub appended_records: AtomicU64,
     /// Bytes of those records.
     pub appended_bytes: AtomicU64,
+    /// Bytes of records sent to each follower, those sent again included; without checkpoints.
+    pub sent_bytes: PeerBytes,
     /// Times that this replica started to ask for votes.
     pub elections: AtomicU64,
     /// Times that this replica became leader.

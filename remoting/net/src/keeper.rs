@@ -83,6 +83,7 @@ fn note_panic(connection: &Connection, ended: Result<(), JoinError>) {
 }
 
 fn log_end(connection: &Connection, stats: &NetStats) {
+    NetStats::add(&stats.closed, 1);
     let (id, peer) = (connection.id(), connection.peer());
     match connection.close_reason() {
         Some(reason @ CloseReason::SlowReceiver) => {
@@ -93,8 +94,17 @@ fn log_end(connection: &Connection, stats: &NetStats) {
             NetStats::add(&stats.malformed, 1);
             warn!(connection = id, %peer, %reason, "connection closed");
         }
-        Some(reason @ CloseReason::Idle) => info!(connection = id, %peer, %reason, "connection closed"),
-        Some(reason) => debug!(connection = id, %peer, %reason, "connection closed"),
+        Some(reason @ CloseReason::Idle) => {
+            NetStats::add(&stats.idle_closed, 1);
+            info!(connection = id, %peer, %reason, "connection closed");
+        }
+        Some(reason @ (CloseReason::Io(_) | CloseReason::Bug)) => {
+            NetStats::add(&stats.failed, 1);
+            debug!(connection = id, %peer, %reason, "connection closed");
+        }
+        Some(reason @ (CloseReason::Requested(_) | CloseReason::Peer)) => {
+            debug!(connection = id, %peer, %reason, "connection closed")
+        }
         None => debug!(connection = id, %peer, "connection closed"),
     }
 }

@@ -9,6 +9,12 @@ pub struct NetStats {
     pub connections: AtomicU64,
     /// Connections accepted or opened.
     pub opened: AtomicU64,
+    /// Of those, how many have ended, for whatever reason.
+    pub closed: AtomicU64,
+    /// Connections closed because nothing was read or written for too long.
+    pub idle_closed: AtomicU64,
+    /// Connections closed because the socket failed, or one of our own tasks.
+    pub failed: AtomicU64,
     /// Connections closed at once because there were too many.
     pub refused: AtomicU64,
     /// Connections closed because the receiver was too slow.

@@ -106,6 +106,8 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let passed = start.elapsed();
     assert!(passed >= Duration::from_secs(420) && passed < Duration::from_secs(422), "{passed:?}");
     connection.closed().cancelled().await;
+    until(|| server.stats.closed.load(Ordering::Relaxed) == 1).await;
+    assert_eq!(server.stats.idle_closed.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

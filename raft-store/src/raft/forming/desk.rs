@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Token;
@@ -17,6 +20,9 @@ use crate::raft::gate::Gate;
 use crate::raft::network::wire::malformed;
 use crate::vfs::Vfs;
 
+/// Pause between attempts to write the mark that the group exists.
+const MARK_PAUSE: Duration = Duration::from_secs(1);
+
 /// The durable half of a node's identity, and who may be told about it.
 pub(crate) struct Desk {
     vfs: Arc<dyn Vfs>,
@@ -26,8 +32,10 @@ pub(crate) struct Desk {
     pub(super) log: LogReader,
     /// Nodes of the group, once this node takes part.
     members: Mutex<BTreeSet<u64>>,
-    /// One promise at a time.
-    promising: tokio::sync::Mutex<()>,
+    /// One change of the identity file at a time; `identity` is what the file says.
+    writing: tokio::sync::Mutex<()>,
+    /// This node has taken part in a group, which the file may not say yet.
+    took_part: Notify,
 }
 
 impl Desk {
@@ -45,7 +53,8 @@ impl Desk {
             gate,
             log,
             members: Mutex::default(),
-            promising: tokio::sync::Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+            took_part: Notify::new(),
         }
     }
 
@@ -59,22 +68,38 @@ impl Desk {
         self.members.lock().iter().copied().find(|node| u64::from(NodeId(*node).peer_index()) == peer)
     }
 
-    /// Remembers on disk that the group exists, so that a lost log is told from one that never was.
+    /// The group exists: [`Desk::keep_mark`] is to remember it on disk.
     pub(crate) fn mark_formed(&self) {
-        let identity = {
-            let mut identity = self.identity.lock();
-            if identity.formed {
-                return;
+        self.took_part.notify_one();
+    }
+
+    /// Remembers on disk that the group exists, once it does, so that a lost log is told from one that never was: without
+    /// the mark a node that loses its log comes back under its old id, with the votes and acknowledgements that it has given
+    /// forgotten. What can't be written is written anew until it can be, or until the replica stops; a start with a log
+    /// begins here again.
+    pub(crate) async fn keep_mark(&self, stop: CancellationToken) {
+        tokio::select! {
+            // A mark that is due is written even if the replica is about to stop.
+            biased;
+            () = self.took_part.notified() => {}
+            () = stop.cancelled() => return,
+        }
+        while let Err(error) = self.write_mark().await {
+            warn!(%error, "the identity file could not be written: trying again");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(MARK_PAUSE) => {}
             }
-            identity.formed = true;
-            identity.clone()
-        };
-        let (vfs, dir) = (Arc::clone(&self.vfs), self.dir.clone());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = identity.store(&*vfs, &dir) {
-                warn!(%error, "the identity file could not be written");
-            }
-        });
+        }
+    }
+
+    async fn write_mark(&self) -> Result<(), IdentityError> {
+        let _one = self.writing.lock().await;
+        let before = self.identity.lock().clone();
+        if !before.formed {
+            self.store(Identity { formed: true, ..before }).await?;
+        }
+        Ok(())
     }
 
     fn standing(&self) -> Answer {
@@ -106,12 +131,23 @@ impl Desk {
         tokio::time::timeout(DIALOGUE_MAX, dialogue).await?
     }
 
+    /// Writes the identity file, for a caller that holds `writing`. False: the runtime ends.
+    async fn store(&self, identity: Identity) -> Result<bool, IdentityError> {
+        let (vfs, dir, stored) = (Arc::clone(&self.vfs), self.dir.clone(), identity.clone());
+        let Ok(outcome) = tokio::task::spawn_blocking(move || stored.store(&*vfs, &dir)).await else {
+            return Ok(false);
+        };
+        outcome?;
+        *self.identity.lock() = identity;
+        Ok(true)
+    }
+
     /// Promises a token durably; `Blank` means that the promise stands.
     ///
     /// The promise is withdrawn before it is replaced, so no call is carried out under one that is about to go. The
     /// work is not undone when the future is dropped; the file holds the old token or the new one.
     pub(super) async fn promise(&self, token: Token) -> Result<Answer, IdentityError> {
-        let _one = self.promising.lock().await;
+        let _one = self.writing.lock().await;
         if self.gate.is_member() {
             return Ok(self.standing());
         }
@@ -125,12 +161,9 @@ impl Desk {
             return Ok(Answer::Refused);
         }
         let identity = Identity { promise: Some(token.encode()), ..self.identity.lock().clone() };
-        let (vfs, dir, stored) = (Arc::clone(&self.vfs), self.dir.clone(), identity.clone());
-        match tokio::task::spawn_blocking(move || stored.store(&*vfs, &dir)).await {
-            Ok(outcome) => outcome?,
-            Err(_) => return Ok(Answer::Refused),
+        if !self.store(identity).await? {
+            return Ok(Answer::Refused);
         }
-        *self.identity.lock() = identity;
         Ok(if self.gate.set_promise(token) { Answer::Blank } else { self.standing() })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -65,7 +66,8 @@ impl Clients {
         let address = self.addresses.get(&node.peer_index()).cloned().unwrap_or_default();
         let route = Arc::new(Route { caller: Arc::clone(&self.caller), address, target: Some(node) });
         let link = self.links.entry(target).or_insert_with(|| ControlLink::start(Arc::clone(&route))).clone();
-        Client { route, link, pace: self.pace.clone(), beats }
+        let sent_bytes = self.pace.counters.sent_bytes.counter(node.peer_index().into());
+        Client { route, link, pace: self.pace.clone(), sent_bytes, beats }
     }
 }
 
@@ -86,6 +88,7 @@ pub(crate) struct Client {
     route: Arc<Route>,
     link: ControlLink,
     pace: Pace,
+    sent_bytes: Arc<AtomicU64>,
     /// Append requests of this client are heartbeats and go over the control link.
     beats: bool,
 }
@@ -160,7 +163,8 @@ impl RaftNetworkV2<Types> for Client {
                 return Ok(Box::pin(stream::empty()) as BoxStream<'s, _>);
             };
             let connection = self.route.connect(Purpose::Entries).await.map_err(|error| failure(&error))?;
-            let answers = exchange(connection, stream::iter([first]).chain(requests), &self.pace);
+            let requests = stream::iter([first]).chain(requests);
+            let answers = exchange(connection, requests, &self.pace, Arc::clone(&self.sent_bytes));
             let answers: BoxStream<'s, _> =
                 Box::pin(answers.map(|answer| answer.map_err(|error| failure(&error))));
             Ok(answers)

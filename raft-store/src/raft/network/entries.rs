@@ -7,7 +7,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,11 +37,13 @@ pub(crate) struct Pace {
 
 type Answer = io::Result<StreamAppendResult<Types>>;
 
-/// Sends `requests` over `connection` and gives the answers in order. The stream ends behind the first error.
+/// Sends `requests` over `connection`, counts the bytes of their records in `sent_bytes`, and gives the answers in order. The
+/// stream ends behind the first error.
 pub(crate) fn exchange<S>(
     connection: TcpStream,
     requests: S,
     pace: &Pace,
+    sent_bytes: Arc<AtomicU64>,
 ) -> impl Stream<Item = Answer> + Send + use<S>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
@@ -51,7 +53,8 @@ where
     let room = Arc::new(Semaphore::new(window));
     // One token per request on its way: it tells silence from idleness, and closes behind the last request.
     let (sent, unanswered) = mpsc::channel(window);
-    let sending = Sending { writer, room: Arc::clone(&room), sent, counters: Arc::clone(&pace.counters) };
+    let counters = Arc::clone(&pace.counters);
+    let sending = Sending { writer, room: Arc::clone(&room), sent, counters, sent_bytes };
     let sender = Owned(spawn(sending.run(requests)));
     let reader = BufReader::with_capacity(4096, reader);
     let state = Receiving { reader, room, unanswered, idle: pace.idle, _sender: sender };
@@ -104,6 +107,7 @@ struct Sending {
     room: Arc<Semaphore>,
     sent: mpsc::Sender<()>,
     counters: Arc<Counters>,
+    sent_bytes: Arc<AtomicU64>,
 }
 
 impl Sending {
@@ -117,15 +121,23 @@ impl Sending {
             self.counters.append_requests.fetch_add(1, Ordering::Relaxed);
             self.counters.append_request_records.fetch_add(request.entries.len() as u64, Ordering::Relaxed);
             // Before the write: the other side may hang in the middle of it, and then its silence must be noticed.
-            if self.sent.send(()).await.is_err() || write_request(&mut self.writer, &request).await.is_err() {
-                // The answers' side sees the broken connection by itself.
+            if self.sent.send(()).await.is_err() {
                 break;
             }
+            match write_request(&mut self.writer, &request).await {
+                Ok(records_size) => self.sent_bytes.fetch_add(records_size as u64, Ordering::Relaxed),
+                // The answers' side sees the broken connection by itself.
+                Err(_) => break,
+            };
         }
     }
 }
 
-async fn write_request(writer: &mut OwnedWriteHalf, request: &AppendEntriesRequest<Types>) -> io::Result<()> {
+/// Gives the bytes of the request's records.
+async fn write_request(
+    writer: &mut OwnedWriteHalf,
+    request: &AppendEntriesRequest<Types>,
+) -> io::Result<usize> {
     let mut parts: Vec<Bytes> = Vec::with_capacity(1 + request.entries.len());
     parts.push(Bytes::new());
     let mut records_size = 0;
@@ -139,7 +151,8 @@ async fn write_request(writer: &mut OwnedWriteHalf, request: &AppendEntriesReque
         }
     }
     parts[0] = append_head(request, records_size);
-    write_all_vectored(writer, &parts).await
+    write_all_vectored(writer, &parts).await?;
+    Ok(records_size)
 }
 
 /// Writes all parts with as few calls as the operating system allows.
@@ -201,7 +214,8 @@ mod tests {
     async fn no_more_than_the_window_is_taken_before_answers_come() {
         let (near, mut far) = pair().await;
         let taken = Arc::new(AtomicUsize::new(0));
-        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(Duration::from_secs(10))));
+        let mut answers =
+            Box::pin(exchange(near, counted(&taken), &pace(Duration::from_secs(10)), Arc::default()));
         let mut frame = [0; 4 + APPEND_HEAD_SIZE];
         for answered in 0..10 {
             far.read_exact(&mut frame).await.unwrap();
@@ -218,7 +232,8 @@ mod tests {
     async fn silence_while_a_request_is_open_is_an_error() {
         let (near, _far) = pair().await;
         let taken = Arc::new(AtomicUsize::new(0));
-        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(Duration::from_millis(50))));
+        let mut answers =
+            Box::pin(exchange(near, counted(&taken), &pace(Duration::from_millis(50)), Arc::default()));
         let error = answers.next().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(answers.next().await.is_none());
@@ -232,7 +247,7 @@ mod tests {
         let idle = crate::raft::ReplicaOptions::new("/node", "c", "g", vec![peer], 0).append_idle;
         let (near, _far) = pair().await;
         let taken = Arc::new(AtomicUsize::new(0));
-        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(idle)));
+        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(idle), Arc::default()));
         let started = tokio::time::Instant::now();
         let error = answers.next().await.unwrap().unwrap_err();
         assert_eq!((error.kind(), started.elapsed().as_secs()), (io::ErrorKind::TimedOut, 10));
@@ -241,8 +256,12 @@ mod tests {
     #[tokio::test]
     async fn silence_without_an_open_request_is_idleness() {
         let (near, _far) = pair().await;
-        let mut answers =
-            Box::pin(exchange(near, Box::pin(stream::pending()), &pace(Duration::from_millis(10))));
+        let mut answers = Box::pin(exchange(
+            near,
+            Box::pin(stream::pending()),
+            &pace(Duration::from_millis(10)),
+            Arc::default(),
+        ));
         let quiet = tokio::time::timeout(Duration::from_millis(100), answers.next()).await;
         assert!(quiet.is_err(), "nothing was asked, nothing ends");
     }
@@ -251,7 +270,8 @@ mod tests {
     async fn a_broken_connection_ends_the_stream_with_an_error() {
         let (near, far) = pair().await;
         let taken = Arc::new(AtomicUsize::new(0));
-        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(Duration::from_secs(10))));
+        let mut answers =
+            Box::pin(exchange(near, counted(&taken), &pace(Duration::from_secs(10)), Arc::default()));
         drop(far);
         assert!(answers.next().await.unwrap().is_err());
     }

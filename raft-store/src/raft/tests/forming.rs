@@ -1,12 +1,27 @@
 //! Forming a group with interruptions, and nodes that lost their disk.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::cluster::{Cluster, soon};
-use crate::identity::Identity;
+use super::cluster::{Cluster, becomes, soon};
+use crate::identity::{IDENTITY_FILE, Identity};
 use crate::raft::status::Role;
 use crate::vfs::RealVfs;
+use crate::vfs::hooked::{Call, Hook, Hooked};
+
+/// Removes the identity file of a folder, or everything else.
+fn lose(dir: &Path, goes: impl Fn(bool) -> bool) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if goes(path.file_name().unwrap() == IDENTITY_FILE) {
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) }.unwrap();
+        }
+    }
+}
 
 fn formed_nodes(cluster: &Cluster) -> BTreeSet<u64> {
     cluster.running().map(|index| cluster.node(index).replica.node_id()).collect()
@@ -119,17 +134,46 @@ async fn a_lost_vote_or_log_makes_a_new_node() {
         cluster.commit(1).await;
         let old_id = cluster.node(0).replica.node_id();
         cluster.stop_node(0).await;
-        let dir = cluster.dir_of(0);
-        for entry in std::fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            let is_identity = path.file_name().unwrap() == crate::identity::IDENTITY_FILE;
-            if is_identity == lose_identity {
-                if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) }
-                    .unwrap();
-            }
-        }
+        lose(&cluster.dir_of(0), |is_identity| is_identity == lose_identity);
         cluster.start_node(0).await;
         assert_ne!(cluster.node(0).replica.node_id(), old_id, "identity lost: {lose_identity}");
         soon("stops", cluster.node(0).replica.stop()).await;
     }
+}
+
+/// A disk that can't write the identity file when the third and the fourth time have come.
+#[derive(Debug, Default)]
+struct NoThird(AtomicUsize);
+
+impl Hook for NoThird {
+    fn before(&self, call: Call, path: &Path) -> io::Result<()> {
+        let is_identity = path.file_name().is_some_and(|name| name == "identity.tmp");
+        if call == Call::Sync && is_identity && matches!(self.0.fetch_add(1, Ordering::SeqCst), 2 | 3) {
+            return Err(io::Error::other("the disk does not answer"));
+        }
+        Ok(())
+    }
+}
+
+/// Without the mark that the group exists, a node that loses its log would come back as the one that has voted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_that_could_not_be_written_is_written_later() {
+    let mut cluster = Cluster::prepare(1);
+    let disk: Arc<NoThird> = Arc::default();
+    let handed = Arc::clone(&disk);
+    cluster.vfs_of = Box::new(move |_| Arc::new(Hooked::new(RealVfs, handed.clone())));
+    cluster.start_all().await;
+    cluster.leader().await;
+    cluster.commit(1).await;
+    let stored = || Identity::load(&RealVfs, &cluster.dir_of(0)).unwrap().unwrap();
+    becomes("the mark was tried", || disk.0.load(Ordering::SeqCst) >= 3).await;
+    let before = stored();
+    assert!(before.promise.is_some() && !before.formed, "id, promise and mark are written in this order");
+    becomes("the mark is there", || stored().formed).await;
+    assert_eq!(disk.0.load(Ordering::SeqCst), 5);
+    let old_id = cluster.node(0).replica.node_id();
+    cluster.stop_node(0).await;
+    lose(&cluster.dir_of(0), |is_identity| !is_identity);
+    cluster.start_node(0).await;
+    assert_ne!(cluster.node(0).replica.node_id(), old_id, "its log is lost");
 }

@@ -128,6 +128,8 @@ async fn rule_12_a_follower_that_forgot_acknowledged_entries_is_sent_them_again(
 /// elect a leader without them; all have come back, so the longest log leads and nothing is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_12_when_all_are_quarantined_only_the_longest_log_leads() {
+    /// Pauses before an election of those whose logs are shorter.
+    const PATIENT_MS: (u64, u64) = (300, 600);
     let mut machines = Machines::start().await;
     machines.cluster.commit_many(0..10, 64).await;
     let leader = machines.cluster.leader().await;
@@ -149,18 +151,19 @@ async fn rule_12_when_all_are_quarantined_only_the_longest_log_leads() {
     // It is also the slowest to campaign.
     machines.cluster.tweak = Box::new(move |options| {
         options.flush = FlushMode::Async;
-        if usize::from(options.self_index) == longest {
-            options.election_ms = (900, 1200);
-        }
+        let slowest = usize::from(options.self_index) == longest;
+        options.election_ms = if slowest { (900, 1200) } else { PATIENT_MS };
     });
     let short = (longest + 1) % 3;
     machines.cluster.start_node(short).await;
     machines.cluster.start_node((longest + 2) % 3).await;
+    let started = tokio::time::Instant::now();
     machines.cluster.until("it is quarantined", short, in_quarantine).await;
     let held = machines.cluster.node(short).replica.log().last().map(|last| last.index);
     assert!(held < Some(last), "the disk has forgotten nothing, the test shows nothing");
-    // The patience behind a start, which would let them campaign, is over when they are released.
-    tokio::time::sleep(Duration::from_millis(1000)).await;
+    // The patience behind a start, which would let them campaign, is over when they are released: it lasts for the longest
+    // pause before an election, since a lease may have been granted, and a random part of the shortest.
+    tokio::time::sleep_until(started + Duration::from_millis(PATIENT_MS.1 + PATIENT_MS.0)).await;
     machines.cluster.start_node(longest).await;
     assert_eq!(machines.cluster.leader().await, longest);
     assert!(machines.possible_losses() >= 1, "what all may have lost is counted all the same");

@@ -11,6 +11,7 @@ use flotilla_core::{PayloadBuilder, TailTable};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
+use crate::test_message;
 use crate::views::keys::hash::{Hasher, hash};
 use crate::views::keys::keeper::Hands;
 use crate::views::keys::{EntrySource, KeyAnswer, KeyIndex, KeyQuery, LogEntry, Stretch, VisitEntry};
@@ -68,15 +69,7 @@ impl EntrySource for TestLog {
 
 /// A message with these properties.
 pub(super) fn message(topic: &str, properties: &str) -> Vec<u8> {
-    let mut bytes = vec![0; 88];
-    bytes[4..8].copy_from_slice(&0xDAA3_20A7_u32.to_be_bytes());
-    bytes.push(topic.len() as u8);
-    bytes.extend_from_slice(topic.as_bytes());
-    bytes.extend_from_slice(&(properties.len() as u16).to_be_bytes());
-    bytes.extend_from_slice(properties.as_bytes());
-    let size = bytes.len() as u32;
-    bytes[..4].copy_from_slice(&size.to_be_bytes());
-    bytes
+    test_message::message(topic, 0, properties)
 }
 
 pub(super) fn keyed(topic: &str, keys: &str) -> Vec<u8> {

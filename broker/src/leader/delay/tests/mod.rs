@@ -1,309 +1,15 @@
-//! The duty against a scripted node: real tables and a real log of stamped entries in memory, time that moves only when the duty
-//! sleeps, and proposals that come to what the test says.
+//! The duty against a scripted node ([`world`]).
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
+mod world;
 
-use bytes::{Bytes, BytesMut};
-use flotilla_core::rules::delayed_properties;
-use flotilla_core::{
-    Command, DelayLevels, EntryContext, PayloadBuilder, Perm, Settings, Tables, TailTable, TopicConfig,
-    system,
-};
-use flotilla_raft_store::RECORD_HEADER_SIZE;
-use flotilla_remoting::message::{
-    LayoutVersion, MessageView, StoredMessage, SysFlag, encode_stored, messages,
-};
+use bytes::BytesMut;
+use flotilla_core::{Command, DelayLevels, PayloadBuilder, Perm, Settings, TopicConfig};
+use flotilla_remoting::message::MessageView;
 use flotilla_remoting::names::SCHEDULE_TOPIC;
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
-use super::ground::Visit;
 use super::*;
-use crate::group::encoder::Encoder;
-use crate::group::machine::EntryAnswer;
-
-const HOST: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5)), 10911);
-const START_MS: u64 = 1_700_000_000_000;
-
-/// What a proposal comes to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fate {
-    /// Applied, and the duty hears of it.
-    Applied,
-    Refused(ProposeError),
-    /// The duty hears that nobody knows, and it is not applied.
-    Unknown,
-    /// The duty hears nothing.
-    Silent,
-    /// Applied, although the tables have moved meanwhile: what must never happen.
-    Overtaken,
-}
-
-/// A message as a consumer would get it.
-#[derive(Clone, Debug, PartialEq)]
-struct Delivered {
-    topic: String,
-    queue_id: i32,
-    body: String,
-    /// Milliseconds since the start.
-    at: u64,
-}
-
-struct Log {
-    tail: TailTable,
-    index: u64,
-    end: u64,
-    /// Of the schedule topic, by queue and number.
-    waiting: BTreeMap<(u32, i64), Bytes>,
-    delivered: Vec<Delivered>,
-    fates: VecDeque<Fate>,
-    /// Terms of the proposals so far.
-    proposed: Vec<u64>,
-    /// Reads of messages so far.
-    reads: usize,
-    /// Queues whose view is being rebuilt.
-    rebuilding: Vec<u32>,
-    /// Messages that can't be read.
-    damaged: Vec<(u32, i64)>,
-}
-
-struct World {
-    tables: RwLock<Tables>,
-    log: Mutex<Log>,
-    encoder: Encoder,
-    started: Instant,
-    /// Term of the group.
-    term: Mutex<u64>,
-    /// Added to the time that has passed: a jump of the clock.
-    jump_ms: Mutex<i64>,
-    begun: Arc<Notify>,
-}
-
-struct Duty {
-    world: Arc<World>,
-    leadership: watch::Sender<Leadership>,
-    task: JoinHandle<()>,
-    stop: CancellationToken,
-}
-
-impl World {
-    fn now(&self) -> u64 {
-        let passed = START_MS + self.started.elapsed().as_millis() as u64;
-        passed.saturating_add_signed(*self.jump_ms.lock())
-    }
-
-    /// Stamps and applies an entry; `payload` has no head room.
-    fn apply(&self, mut payload: Vec<u8>) -> EntryAnswer {
-        let (mut log, mut tables) = (self.log.lock(), self.tables.write());
-        // A stamp never goes back.
-        let time_ms = self.now().max(tables.applied().time_ms);
-        let payload_position = log.end + RECORD_HEADER_SIZE as u64;
-        log.tail.stamp(&mut payload, payload_position, time_ms).unwrap();
-        let context =
-            EntryContext { index: log.index, term: 1, position: log.end, payload_position, time_ms };
-        let effects = tables.apply(&context, &payload).unwrap();
-        log.index += 1;
-        log.end = payload_position + payload.len() as u64;
-        let stored = Bytes::from(payload);
-        for appended in &effects.appended {
-            let at = (appended.physical_offset as u64 - payload_position) as usize;
-            let bytes = stored.slice(at..at + appended.size as usize);
-            if &*appended.topic == SCHEDULE_TOPIC {
-                log.waiting.insert((appended.queue_id, appended.queue_offset), bytes);
-            } else {
-                let view = messages(&bytes).next().unwrap().unwrap();
-                log.delivered.push(Delivered {
-                    topic: view.topic().to_owned(),
-                    queue_id: view.queue_id(),
-                    body: String::from_utf8(view.body().to_vec()).unwrap(),
-                    at: time_ms - START_MS,
-                });
-            }
-        }
-        if effects.delay_begun {
-            self.begun.notify_one();
-        }
-        EntryAnswer { appended: Vec::new(), commands: effects.answers }
-    }
-
-    fn commands(&self, commands: &[Command]) {
-        let mut builder = PayloadBuilder::new(0, 64);
-        commands.iter().for_each(|command| builder.push_command(command));
-        self.apply(builder.finish().to_vec());
-    }
-
-    /// Stores delayed messages, in one entry: level, real queue, body.
-    fn send(&self, sends: &[(u32, u32, &str)]) {
-        let mut builder = PayloadBuilder::new(0, 1024);
-        for (level, queue_id, body) in sends {
-            let text = delayed_properties("KEYS\u{1}k", *level, "T", *queue_id);
-            put(&text, *level, body, builder.messages());
-        }
-        self.apply(builder.finish().to_vec());
-    }
-
-    fn delivered(&self) -> Vec<(String, u64)> {
-        self.log.lock().delivered.iter().map(|one| (one.body.clone(), one.at)).collect()
-    }
-
-    fn bodies(&self) -> Vec<String> {
-        self.log.lock().delivered.iter().map(|one| one.body.clone()).collect()
-    }
-
-    fn pending(&self) -> u64 {
-        self.tables.read().delay_progress().iter().map(flotilla_core::DelayProgress::pending).sum()
-    }
-}
-
-fn put(properties: &str, level: u32, body: &str, out: &mut BytesMut) {
-    let message = StoredMessage {
-        topic: SCHEDULE_TOPIC,
-        queue_id: level as i32 - 1,
-        flag: 7,
-        sys_flag: SysFlag(SysFlag::COMPRESSED),
-        queue_offset: 0,
-        physical_offset: 0,
-        born_timestamp: 42,
-        born_host: "[2001:db8::1]:4711".parse().unwrap(),
-        store_timestamp: 0,
-        store_host: HOST,
-        reconsume_times: 3,
-        prepared_transaction_offset: 0,
-        body: body.as_bytes(),
-        properties,
-        added_properties: &[],
-        layout: LayoutVersion::Auto,
-        with_property_crc: false,
-    };
-    encode_stored(&message, out).unwrap();
-}
-
-impl Ground for World {
-    fn tables(&self) -> RwLockReadGuard<'_, Tables> {
-        self.tables.read()
-    }
-
-    fn now_ms(&self) -> Option<u64> {
-        Some(self.now())
-    }
-
-    fn encoder(&self) -> &Encoder {
-        &self.encoder
-    }
-
-    fn walk(&self, queue_id: u32, from: i64, visit: &mut Visit<'_>) -> std::io::Result<()> {
-        let mut next = from;
-        loop {
-            let message = {
-                let mut log = self.log.lock();
-                if log.rebuilding.contains(&queue_id) {
-                    return Err(std::io::ErrorKind::WouldBlock.into());
-                }
-                if log.damaged.contains(&(queue_id, next)) {
-                    return Err(std::io::ErrorKind::InvalidData.into());
-                }
-                log.reads += 1;
-                log.waiting.get(&(queue_id, next)).cloned()
-            };
-            let Some(message) = message else { return Ok(()) };
-            if visit(next, &message)?.is_break() {
-                return Ok(());
-            }
-            next += 1;
-        }
-    }
-
-    async fn propose(&self, payload: Bytes, term: u64) -> Result<EntryAnswer, ProposeError> {
-        let fate = {
-            let mut log = self.log.lock();
-            log.proposed.push(term);
-            log.fates.pop_front().unwrap_or(Fate::Applied)
-        };
-        // A round of the group takes its time.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        match fate {
-            // The group appends in the term that was asked for, or not at all.
-            Fate::Applied if *self.term.lock() != term => Err(ProposeError::NotLeader { leader: None }),
-            Fate::Applied => Ok(self.apply(payload[RECORD_HEADER_SIZE..].to_vec())),
-            Fate::Refused(error) => Err(error),
-            Fate::Unknown => Err(ProposeError::Unknown),
-            Fate::Silent => std::future::pending().await,
-            Fate::Overtaken => {
-                let payload = payload[RECORD_HEADER_SIZE..].to_vec();
-                self.apply(payload.clone());
-                Ok(self.apply(payload))
-            }
-        }
-    }
-}
-
-fn leads(term: u64) -> Leadership {
-    Leadership { role: Role::Leader, term, leader: Some(0), own_term_applied: true }
-}
-
-fn follows(term: u64) -> Leadership {
-    Leadership { role: Role::Follower, term, leader: Some(1), own_term_applied: false }
-}
-
-/// A world with the levels `1s 5s 1m`, topic T of four queues, and a duty that leads term 1.
-fn start() -> Duty {
-    let world = World {
-        tables: RwLock::new(Tables::blank()),
-        log: Mutex::new(Log {
-            tail: TailTable::new(),
-            index: 0,
-            end: 64,
-            waiting: BTreeMap::new(),
-            delivered: Vec::new(),
-            fates: VecDeque::new(),
-            proposed: Vec::new(),
-            reads: 0,
-            rebuilding: Vec::new(),
-            damaged: Vec::new(),
-        }),
-        encoder: Encoder::new(HOST, "R", true, "C"),
-        started: Instant::now(),
-        term: Mutex::new(1),
-        jump_ms: Mutex::new(0),
-        begun: Arc::new(Notify::new()),
-    };
-    let settings = Settings { delay_levels: DelayLevels::parse("1s 5s 1m").unwrap(), ..Settings::default() };
-    world.commands(&[
-        Command::Bootstrap(Box::new(system::bootstrap("C", "B", settings))),
-        Command::PutTopic(TopicConfig::new("T", 4, Perm::READ_WRITE)),
-    ]);
-    begin(Arc::new(world), leads(1))
-}
-
-fn begin(world: Arc<World>, leadership: Leadership) -> Duty {
-    let (leadership, watched) = watch::channel(leadership);
-    let metrics = Metrics::new("C", "B", 0);
-    let duty = DelayDuty::new(world.clone(), watched, world.begun.clone(), metrics);
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(duty.run(stop.clone()));
-    Duty { world, leadership, task, stop }
-}
-
-impl Duty {
-    async fn end(self) -> Arc<World> {
-        self.stop.cancel();
-        self.task.await.unwrap();
-        self.world
-    }
-
-    /// The replica wins a term and has applied its first entry.
-    fn lead(&self, term: u64) {
-        *self.world.term.lock() = term;
-        self.leadership.send_replace(leads(term));
-    }
-}
-
-async fn pass(ms: u64) {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-}
+use world::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_message_is_delivered_when_it_is_due_and_not_before() {
@@ -403,18 +109,17 @@ async fn a_refused_entry_is_proposed_again_in_the_same_term() {
     duty.world.send(&[(1, 0, "a"), (1, 1, "b")]);
     pass(1500).await;
     assert_eq!(duty.world.bodies(), ["a", "b"]);
-    assert_eq!(duty.world.log.lock().proposed, [1; 4]);
+    assert_eq!(duty.world.proposed(), [1; 4]);
     duty.end().await;
 }
 
 /// LOG-RULES.md 14 and 20. The entry may still come: until it has, or the term is over, nothing else is proposed.
 #[tokio::test(start_paused = true)]
 async fn after_an_unknown_outcome_the_duty_stands_still_until_it_is_applied() {
-    let duty = start();
-    duty.world.log.lock().fates.push_back(Fate::Unknown);
+    let duty = start_with(Fate::Unknown);
     duty.world.send(&[(1, 0, "a"), (2, 0, "b")]);
     pass(60_000).await;
-    assert_eq!(duty.world.log.lock().proposed, [1], "not even for another level");
+    assert_eq!(duty.world.proposed(), [1], "not even for another level");
     assert_eq!(duty.world.bodies(), [""; 0]);
 
     // Now it is applied after all: both, the message and its mark.
@@ -433,8 +138,7 @@ async fn after_an_unknown_outcome_the_duty_stands_still_until_it_is_applied() {
 
 #[tokio::test(start_paused = true)]
 async fn after_an_unknown_outcome_a_new_term_goes_on_from_the_tables() {
-    let duty = start();
-    duty.world.log.lock().fates.push_back(Fate::Unknown);
+    let duty = start_with(Fate::Unknown);
     duty.world.send(&[(1, 0, "a")]);
     pass(2000).await;
     duty.leadership.send_replace(follows(2));
@@ -446,15 +150,14 @@ async fn after_an_unknown_outcome_a_new_term_goes_on_from_the_tables() {
     duty.lead(3);
     pass(100).await;
     assert_eq!(duty.world.bodies(), ["a"]);
-    assert_eq!(duty.world.log.lock().proposed, [1, 3]);
+    assert_eq!(duty.world.proposed(), [1, 3]);
     duty.end().await;
 }
 
 /// A leader that was deposed may never hear what became of its entry. When it leads again it goes on all the same.
 #[tokio::test(start_paused = true)]
 async fn an_outcome_that_never_comes_is_not_waited_for_beyond_its_term() {
-    let duty = start();
-    duty.world.log.lock().fates.push_back(Fate::Silent);
+    let duty = start_with(Fate::Silent);
     duty.world.send(&[(1, 0, "a")]);
     pass(10_000).await;
     assert_eq!(duty.world.bodies(), [""; 0]);
@@ -463,7 +166,7 @@ async fn an_outcome_that_never_comes_is_not_waited_for_beyond_its_term() {
     duty.lead(3);
     pass(100).await;
     assert_eq!(duty.world.bodies(), ["a"]);
-    assert_eq!(duty.world.log.lock().proposed, [1, 3]);
+    assert_eq!(duty.world.proposed(), [1, 3]);
     duty.end().await;
 }
 
@@ -471,12 +174,11 @@ async fn an_outcome_that_never_comes_is_not_waited_for_beyond_its_term() {
 /// that they don't show as open.
 #[tokio::test(start_paused = true)]
 async fn a_refused_mark_is_not_followed_by_the_same_again() {
-    let duty = start();
-    duty.world.log.lock().fates.push_back(Fate::Overtaken);
+    let duty = start_with(Fate::Overtaken);
     duty.world.send(&[(1, 0, "a"), (2, 0, "b")]);
     pass(6000).await;
     assert_eq!(duty.world.bodies(), ["a", "a", "b"]);
-    assert_eq!(duty.world.log.lock().proposed, [1, 1]);
+    assert_eq!(duty.world.proposed(), [1, 1]);
     duty.end().await;
 }
 
@@ -501,7 +203,7 @@ async fn a_new_leader_and_a_deposed_one_deliver_once_together() {
     pass(3000).await;
     assert_eq!(old.world.bodies(), sent);
     assert_eq!(old.world.pending(), 0);
-    let proposed = old.world.log.lock().proposed.clone();
+    let proposed = old.world.proposed();
     assert!(proposed.windows(2).any(|pair| pair[0] > pair[1]), "both were at work: {proposed:?}");
     new.end().await;
     old.end().await;
