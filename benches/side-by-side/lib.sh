@@ -305,7 +305,7 @@ cpu_seconds() {
         ticks=$(sed 's/.*) //' "/proc/${PIDS[n$i]}/stat" | awk '{print $12 + $13}')
         total=$((total + ticks))
     done
-    awk -v ticks="$total" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.1f", ticks / hz }'
+    awk -v ticks="$total" -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.2f", ticks / hz }'
 }
 
 # Largest resident memory beyond mapped files among the three brokers, MB.
