@@ -1,0 +1,43 @@
+//! Producers, consumers and an admin client for Apache RocketMQ's remoting protocol: they work against Flotilla and
+//! against RocketMQ alike.
+//!
+//! | module        | subject                                                                          |
+//! |---------------|----------------------------------------------------------------------------------|
+//! | [`client`]    | [`Client`]: connections, routes, heartbeats; everything else is made of it        |
+//! | [`options`]   | what can be set for a client                                                      |
+//! | [`message`]   | [`Message`], what is sent                                                         |
+//! | [`received`]  | [`ReceivedMessage`], what arrives                                                 |
+//! | [`error`]     | [`ClientError`], by what the caller can do                                        |
+//! | [`metrics`]   | hook for an application's metrics                                                 |
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod callbacks;
+pub mod client;
+mod compression;
+pub mod error;
+mod limits;
+mod members;
+pub mod message;
+pub mod metrics;
+mod name_servers;
+pub mod options;
+pub mod received;
+mod remote;
+mod replies;
+mod routes;
+mod signature;
+mod unique_id;
+
+pub use client::Client;
+pub use compression::Codec;
+pub use error::{ClientError, Result};
+pub use flotilla_remoting::ResponseCode;
+pub use flotilla_remoting::bodies::MessageQueue;
+pub use message::Message;
+pub use metrics::{Event, Metrics};
+pub use name_servers::NameServers;
+pub use options::{ClientOptions, Credentials};
+pub use received::ReceivedMessage;
+pub use replies::Reply;
+pub use routes::TopicRoute;
