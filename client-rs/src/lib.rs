@@ -6,6 +6,9 @@
 //! | [`client`]    | [`Client`]: connections, routes, heartbeats; everything else is made of it        |
 //! | [`options`]   | what can be set for a client                                                      |
 //! | [`message`]   | [`Message`], what is sent                                                         |
+//! | [`PushConsumer`] | a consumer that calls a listener                                               |
+//! | [`PullConsumer`] | a consumer that is polled                                                      |
+//! | [`allocate`]  | who of a group gets which queue                                                   |
 //! | [`received`]  | [`ReceivedMessage`], what arrives                                                 |
 //! | [`error`]     | [`ClientError`], by what the caller can do                                        |
 //! | [`metrics`]   | hook for an application's metrics                                                 |
@@ -15,6 +18,7 @@
 mod callbacks;
 pub mod client;
 mod compression;
+mod consume;
 pub mod error;
 mod limits;
 mod members;
@@ -22,6 +26,8 @@ pub mod message;
 pub mod metrics;
 mod name_servers;
 pub mod options;
+mod pull;
+mod push;
 pub mod received;
 mod remote;
 mod replies;
@@ -31,6 +37,7 @@ mod unique_id;
 
 pub use client::Client;
 pub use compression::Codec;
+pub use consume::{ConsumeFrom, Expression, Model, allocate};
 pub use error::{ClientError, Result};
 pub use flotilla_remoting::ResponseCode;
 pub use flotilla_remoting::bodies::MessageQueue;
@@ -38,6 +45,8 @@ pub use message::Message;
 pub use metrics::{Event, Metrics};
 pub use name_servers::NameServers;
 pub use options::{ClientOptions, Credentials};
+pub use pull::{PullConsumer, PullConsumerBuilder};
+pub use push::{Delivery, MessageStream, OrderlyOutcome, Outcome, PushConsumer, PushConsumerBuilder};
 pub use received::ReceivedMessage;
 pub use replies::Reply;
 pub use routes::TopicRoute;

@@ -28,3 +28,6 @@ pub const CALLBACKS_MAX: usize = 1_024;
 
 /// Requests of a client (request-reply) that wait for their reply.
 pub const REQUESTS_MAX: usize = 65_536;
+
+/// Listener calls of a push consumer that run at once; each is a task.
+pub const CONCURRENCY_MAX: usize = 4_096;
