@@ -12,9 +12,12 @@
 //! | [`received`]  | [`ReceivedMessage`], what arrives                                                 |
 //! | [`error`]     | [`ClientError`], by what the caller can do                                        |
 //! | [`metrics`]   | hook for an application's metrics                                                 |
+//! | [`admin`]     | [`AdminClient`]: topics, groups, offsets, brokers, name servers, messages         |
+//! | [`simple`]    | [`SimpleConsumer`]: receive, acknowledge, hide for longer (pop)                   |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod admin;
 mod callbacks;
 pub mod client;
 mod compression;
@@ -33,8 +36,10 @@ mod remote;
 mod replies;
 mod routes;
 mod signature;
+pub mod simple;
 mod unique_id;
 
+pub use admin::AdminClient;
 pub use client::Client;
 pub use compression::Codec;
 pub use consume::{ConsumeFrom, Expression, Model, allocate};
@@ -50,3 +55,4 @@ pub use push::{Delivery, MessageStream, OrderlyOutcome, Outcome, PushConsumer, P
 pub use received::ReceivedMessage;
 pub use replies::Reply;
 pub use routes::TopicRoute;
+pub use simple::SimpleConsumer;

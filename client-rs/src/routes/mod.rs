@@ -109,6 +109,14 @@ impl Routes {
         }
     }
 
+    /// The name servers' answer as it is, which is not kept: for tools that look at many topics once.
+    ///
+    /// # Errors
+    /// As [`Routes::get`].
+    pub(crate) async fn look(&self, topic: &str) -> Result<TopicRouteData> {
+        self.fetch(topic).await
+    }
+
     /// The route if it is known.
     pub(crate) fn known(&self, topic: &str) -> Option<Arc<TopicRoute>> {
         self.inner.topics.lock().get(topic)?.known()

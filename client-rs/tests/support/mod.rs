@@ -3,6 +3,8 @@
 //! stops it and removes its files.
 #![allow(dead_code)]
 
+pub mod raw;
+
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -98,6 +100,17 @@ impl Server {
         })?;
         let embedded = Embedded { runtime: Some(runtime), nodes, _folder: folder };
         Ok(Server { name_server: name_server.to_string(), embedded: Some(embedded) })
+    }
+
+    /// Ends the replica at an address, without letting it hand over first.
+    ///
+    /// # Panics
+    /// This server is not embedded, or has no such replica.
+    pub async fn stop_node_at(&mut self, address: &str) {
+        let embedded = self.embedded.as_mut().expect("a server of its own");
+        let at = embedded.nodes.iter().position(|node| node.listen_addr().to_string() == address);
+        let node = embedded.nodes.remove(at.unwrap_or_else(|| panic!("no replica at {address}")));
+        node.stop(false).await;
     }
 
     /// Address of the name server.
