@@ -10,6 +10,7 @@
 //! | [`PullConsumer`] | a consumer that is polled                                                      |
 //! | [`allocate`]  | who of a group gets which queue                                                   |
 //! | [`received`]  | [`ReceivedMessage`], what arrives                                                 |
+//! | [`producer`]  | [`Producer`] and [`TransactionProducer`]: what sends                              |
 //! | [`error`]     | [`ClientError`], by what the caller can do                                        |
 //! | [`metrics`]   | hook for an application's metrics                                                 |
 //! | [`admin`]     | [`AdminClient`]: topics, groups, offsets, brokers, name servers, messages         |
@@ -29,6 +30,7 @@ pub mod message;
 pub mod metrics;
 mod name_servers;
 pub mod options;
+pub mod producer;
 mod pull;
 mod push;
 pub mod received;
@@ -50,6 +52,10 @@ pub use message::Message;
 pub use metrics::{Event, Metrics};
 pub use name_servers::NameServers;
 pub use options::{ClientOptions, Credentials};
+pub use producer::{
+    BatchError, Producer, ProducerBuilder, SendFuture, SendResult, SendStatus, TransactionOutcome,
+    TransactionProducer, TransactionState,
+};
 pub use pull::{PullConsumer, PullConsumerBuilder};
 pub use push::{Delivery, MessageStream, OrderlyOutcome, Outcome, PushConsumer, PushConsumerBuilder};
 pub use received::ReceivedMessage;
