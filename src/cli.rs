@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench::args::BenchArgs;
+
 /// A message broker that speaks Apache RocketMQ's protocols and replicates every message by Raft.
 #[derive(Debug, Parser)]
 #[command(name = "flotilla", version, max_term_width = 100)]
@@ -47,6 +49,8 @@ pub enum Command {
     Standalone(StandaloneArgs),
     /// Look at a data folder without starting a broker
     Log(LogArgs),
+    /// Put load on Flotilla or Apache RocketMQ and measure
+    Bench(BenchArgs),
     /// Show what a configuration file says, key by key; exit code 1 if a start would be refused
     CheckConfig(CheckConfigArgs),
 }
@@ -228,6 +232,13 @@ mod tests {
             "flotilla log verify ./data/n0",
             "flotilla namesrv -c namesrv.conf -p --set listenPort=1",
             "flotilla check-config n0.properties --kind namesrv --output json --all",
+            "flotilla bench produce --namesrv 127.0.0.1:9876 --clients 64 --size 1024 --seconds 10",
+            "flotilla bench produce -n a:1;b:2 -t t --size choice:100@90,4096@10 --rate 500 --json",
+            "flotilla bench produce --window 256 --clients 4 --batch 32 --warmup 0 --threads 2",
+            "flotilla bench consume --topic t --clients 4 --messages 2000000 --from first --groups 2",
+            "flotilla bench e2e --topic t --rate 5000 --size 1024 --seconds 10 --warmup 5",
+            "flotilla bench failover --clients 8 --rate 2000 --seconds 20 --trials 20 --kill true",
+            "flotilla bench report results.jsonl --page docs/performance.md",
         ];
         for line in lines {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
@@ -238,6 +249,10 @@ mod tests {
             "flotilla standalone --nodes 0",
             "flotilla namesrv --listen x",
             "flotilla check-config",
+            "flotilla bench",
+            "flotilla bench produce --size 10",
+            "flotilla bench produce --seconds 0",
+            "flotilla bench e2e --rate 0",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

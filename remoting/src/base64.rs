@@ -4,12 +4,12 @@ const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// Standard alphabet, padded.
-pub(crate) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     encode_with(bytes, STANDARD)
 }
 
 /// URL-safe alphabet, padded.
-pub(crate) fn encode_url_safe(bytes: &[u8]) -> String {
+pub fn encode_url_safe(bytes: &[u8]) -> String {
     encode_with(bytes, URL_SAFE)
 }
 
@@ -31,7 +31,7 @@ fn encode_with(bytes: &[u8], alphabet: &[u8; 64]) -> String {
 }
 
 /// Reads both alphabets, padded or not; `None` for anything else.
-pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();
     // One digit alone holds no byte.
     if digits.len() % 4 == 1 || text.len() - digits.len() > 2 {

@@ -17,6 +17,7 @@
 //! | [`names`]   | topic and group names                                                     |
 //! | [`pop`]     | receipt handles and offset lists of pop consumption, recall handles       |
 //! | [`acl`]     | what a request's signature covers                                         |
+//! | [`base64`]  | signatures, bit sets, recall handles                                       |
 //! | [`trace`]   | records of message traces                                                 |
 //! | [`fuzzing`] | one entry per decoder for fuzzers                                         |
 //! | [`version`] | protocol version numbers                                                  |
@@ -26,7 +27,7 @@
 #![warn(missing_docs)]
 
 pub mod acl;
-mod base64;
+pub mod base64;
 pub mod bodies;
 pub mod code;
 pub mod ext;

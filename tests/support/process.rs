@@ -53,6 +53,11 @@ impl Process {
         &self.name
     }
 
+    /// Number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.lock().id()
+    }
+
     /// All that was written to standard error by processes of this name.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

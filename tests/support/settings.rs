@@ -27,6 +27,11 @@ pub struct Ports {
     pub nodes: [NodePorts; NODES],
 }
 
+/// A port where nobody listens, as the system gave it a moment ago.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
 impl Ports {
     /// Ports that the system gave a moment ago. Held all at once, so that they differ, and released here: whoever
     /// finds one taken after all starts over with others.

@@ -1,0 +1,160 @@
+//! `flotilla bench e2e`: sends at a rate and receives at the same time. One thread receives, the others send.
+
+use std::cell::RefCell;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use futures::FutureExt;
+use futures::future::try_join_all;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::args::E2eArgs;
+use super::outcome::Outcome;
+use super::produce::describe;
+use super::receivers::{MeasuredBy, Reading, Receiver};
+use super::senders::{self, Load, Sending};
+use super::stage::{Plan, Stage, Work};
+
+const POLL: Duration = Duration::from_millis(200);
+/// After the last answer: acked messages that don't arrive for so long are lost.
+const STRAGGLERS: Duration = Duration::from_secs(10);
+/// Likewise those without an answer, which may not be there at all.
+const UNCERTAIN: Duration = Duration::from_secs(1);
+
+/// Runs to the end and prints the result; exit code 1 when an acked message did not arrive.
+///
+/// # Errors
+/// Nothing was acked; see [`super::run`].
+pub fn run(args: &E2eArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
+    let target = super::prepare(&args.target, runtime)?;
+    let load =
+        Load { keeps_acked: true, ..Load::new(target, &args.load, (args.clients, args.window), args.rate)? };
+    let plan = Plan { warmup: args.time.warmup, measured: Some(args.time.seconds) };
+    let stage = Stage::new(plan, load.threads as usize + 1);
+    let sent = Arc::new(Sent { threads_left: AtomicUsize::new(load.threads as usize), ..Sent::default() });
+    let mut work = vec![receive(&load, args.groups, &sent)];
+    work.extend((0..load.threads).map(|number| send(&load, number, &sent)));
+    let mut groups = Vec::new();
+    let mut threads = Vec::new();
+    for part in stage.run(runtime, work)? {
+        match part {
+            Part::Sent(sending) => threads.push(*sending),
+            Part::Received(readings) => groups.extend(readings),
+        }
+    }
+    let sending = Sending::all(threads);
+
+    let mut outcome = Outcome::new("e2e", &load.name_servers, &load.topic);
+    describe(&mut outcome, &load, &stage, &sending);
+    let mut latencies = super::latency::Latencies::new();
+    groups.iter().for_each(|group| latencies.merge(&group.latencies));
+    outcome.latency_us = latencies.summary();
+    let sum = |figure: fn(&Reading) -> u64| groups.iter().map(figure).sum::<u64>();
+    let lost = groups.iter().map(|group| sending.numbers.lost(load.run, &group.ledger)).sum();
+    outcome.received = Some(sum(|group| group.messages));
+    outcome.lost = Some(lost);
+    outcome.duplicates = Some(sum(|group| group.ledger.duplicates()));
+    outcome.out_of_order = Some(sum(|group| group.ledger.out_of_order()));
+    sending.explain();
+    ensure!(sending.acked > 0 || stage.seconds() == 0.0, "nothing was acked");
+    super::show(&outcome, args.target.json);
+    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Figures of a thread.
+enum Part {
+    Sent(Box<Sending>),
+    Received(Vec<Reading>),
+}
+
+/// What the receiving thread must know of the others.
+#[derive(Debug, Default)]
+struct Sent {
+    threads_left: AtomicUsize,
+    acked: AtomicU64,
+    unknown: AtomicU64,
+    /// Cancelled when the last answer has come.
+    all: CancellationToken,
+}
+
+fn send(load: &Load, number: u32, sent: &Arc<Sent>) -> Work<Part> {
+    let (load, sent) = (load.clone(), sent.clone());
+    let work = async move |stage: Arc<Stage>| {
+        let sending = senders::run(load, stage, number).await;
+        if let Ok(sending) = &sending {
+            sent.acked.fetch_add(sending.numbers.count(), Ordering::AcqRel);
+            sent.unknown.fetch_add(sending.unknown_ever, Ordering::AcqRel);
+        }
+        // After a failure too: the receiver waits for this.
+        if sent.threads_left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            sent.all.cancel();
+        }
+        sending.map(|sending| Part::Sent(Box::new(sending)))
+    };
+    Box::new(move |stage| async move { work(stage).await }.boxed_local())
+}
+
+fn receive(load: &Load, groups: u32, sent: &Arc<Sent>) -> Work<Part> {
+    let (load, sent) = (load.clone(), sent.clone());
+    Box::new(move |stage| receive_all(load, groups, sent, stage).boxed_local())
+}
+
+async fn receive_all(load: Load, groups: u32, sent: Arc<Sent>, stage: Arc<Stage>) -> anyhow::Result<Part> {
+    let mut receivers = Vec::new();
+    let name = format!("flotilla_bench_{:x}", load.run);
+    for group in 0..groups {
+        let name = format!("{name}_{group}");
+        let receiver = Receiver::start(&load.name_servers, &load.topic, &name, true).await?;
+        // Before anything is sent: what comes from now on is received.
+        receiver.take(0, 1, true).await?;
+        receivers.push(receiver);
+    }
+    stage.prepared().await;
+    let readings: Vec<RefCell<Reading>> =
+        receivers.iter().map(|_| RefCell::new(Reading::new(Some(load.run)))).collect();
+    let loops = receivers
+        .iter()
+        .zip(&readings)
+        .map(|(receiver, reading)| receive_group(receiver, reading, &sent, &stage));
+    try_join_all(loops).await?;
+    for receiver in receivers {
+        receiver.stop().await;
+    }
+    Ok(Part::Received(readings.into_iter().map(RefCell::into_inner).collect()))
+}
+
+/// Receives until everything is there that must be, or none comes any more.
+async fn receive_group(
+    receiver: &Receiver,
+    reading: &RefCell<Reading>,
+    sent: &Sent,
+    stage: &Stage,
+) -> anyhow::Result<()> {
+    let mut last_us = stage.clock.now_us();
+    let mut noticed = false;
+    loop {
+        let messages = tokio::select! {
+            messages = receiver.poll(POLL) => messages.context("a poll failed")?,
+            () = sent.all.cancelled(), if !noticed => {
+                (noticed, last_us) = (true, stage.clock.now_us());
+                Vec::new()
+            }
+        };
+        if !messages.is_empty() {
+            reading.borrow_mut().arrived(stage, &messages, MeasuredBy::Sending);
+            last_us = stage.clock.now_us();
+        }
+        if noticed {
+            let quiet = Duration::from_micros(stage.clock.now_us().saturating_sub(last_us));
+            let complete = reading.borrow().ledger.distinct() >= sent.acked.load(Ordering::Acquire);
+            let certain = sent.unknown.load(Ordering::Acquire) == 0;
+            if quiet >= STRAGGLERS || (complete && (certain || quiet >= UNCERTAIN)) {
+                return Ok(());
+            }
+        }
+    }
+}
