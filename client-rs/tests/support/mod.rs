@@ -164,10 +164,7 @@ fn rand_suffix() -> u64 {
 }
 
 /// Waits until `check` gives a value; fails with what it says last.
-pub async fn eventually<T, F: Future<Output = Result<T, String>>>(
-    what: &str,
-    mut check: impl FnMut() -> F,
-) -> T {
+pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
     let began = tokio::time::Instant::now();
     loop {
         match check().await {
