@@ -70,11 +70,11 @@ impl ReceivedMessage {
         }
     }
 
-    /// All messages of an answer, in order.
+    /// All messages of an answer to a pull, in order; `queue` is the one that was asked.
     ///
     /// # Errors
     /// Where the bytes are no record.
-    pub(crate) fn all(queue: &Arc<MessageQueue>, body: &Bytes) -> Result<Vec<ReceivedMessage>, LayoutError> {
+    pub fn all(queue: &Arc<MessageQueue>, body: &Bytes) -> Result<Vec<ReceivedMessage>, LayoutError> {
         flotilla_remoting::message::messages(body)
             .map(|view| Ok(ReceivedMessage::new(queue, body, &view?)))
             .collect()
@@ -186,4 +186,29 @@ impl ReceivedMessage {
 fn slice(source: &Bytes, part: &[u8]) -> Bytes {
     // `slice_ref` of nothing would point anywhere.
     if part.is_empty() { Bytes::new() } else { source.slice_ref(part) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A message of queue 0 of topic `t` at broker `b`, for tests.
+    pub(crate) fn message(queue_offset: i64, body_size: usize) -> ReceivedMessage {
+        let host = SocketAddr::from(([127, 0, 0, 1], 10911));
+        ReceivedMessage {
+            queue: Arc::new(MessageQueue { topic: "t".into(), broker_name: "b".into(), queue_id: 0 }),
+            body: vec![b'x'; body_size].into(),
+            properties: Bytes::new(),
+            queue_offset,
+            physical_offset: 0,
+            born_timestamp: 0,
+            store_timestamp: 0,
+            born_host: host,
+            store_host: host,
+            flag: 0,
+            sys_flag: SysFlag(0),
+            reconsume_times: 0,
+        }
+    }
 }

@@ -197,8 +197,10 @@ fn progress_counts_what_is_left() {
         let whole = it.admin.progress(&group, None).await.unwrap();
         assert_eq!(whole.lag_of(&it.topic), 6);
         assert_eq!(it.admin.progress_at(&it.leader, &group, None).await.unwrap().lag_of(&it.topic), 6);
-        let nobody = it.admin.progress(&unique("nobody"), Some(&it.topic)).await.unwrap();
-        assert!(nobody.queues.is_empty(), "{nobody:?}");
+        let nobody = unique("nobody");
+        assert!(it.admin.progress(&nobody, None).await.unwrap().queues.is_empty());
+        let new = it.admin.progress(&nobody, Some(&it.topic)).await.unwrap();
+        assert_eq!((new.queues.len(), new.lag()), (1, 10), "everything in a topic is left to a new group");
     });
 }
 
@@ -355,12 +357,12 @@ fn brokers_tell_of_themselves_and_change_settings() {
         }
         let before = it.admin.broker_config(&it.leader).await.unwrap();
         assert_eq!(before["brokerName"], it.broker_name);
-        let wait = if before["waitTimeMillsInSendQueue"] == "4000" { "4001" } else { "4000" };
-        it.admin.update_broker_config(&it.leader, &[("waitTimeMillsInSendQueue", wait)]).await.unwrap();
+        let (name, old) = ("fileReservedTime", before["fileReservedTime"].as_str());
+        let new = if old == "97" { "98" } else { "97" };
+        it.admin.update_broker_config(&it.leader, &[(name, new)]).await.unwrap();
         let after = it.admin.broker_config(&it.leader).await.unwrap();
-        assert_eq!(after["waitTimeMillsInSendQueue"], wait);
-        let old = before["waitTimeMillsInSendQueue"].as_str();
-        it.admin.update_broker_config(&it.leader, &[("waitTimeMillsInSendQueue", old)]).await.unwrap();
+        assert_eq!(after[name], new);
+        it.admin.update_broker_config(&it.leader, &[(name, old)]).await.unwrap();
         let black = it.admin.update_broker_config(&it.leader, &[("brokerConfigPath", "/tmp/x")]).await;
         assert_eq!(black.unwrap_err().code(), Some(ResponseCode::NoPermission));
         let stats = it.admin.broker_stats(&it.leader, StatsKind::TopicPuts(&it.topic)).await.unwrap();
@@ -430,8 +432,9 @@ fn a_member_is_seen_and_tells_of_itself() {
     run(async {
         let it = Fixture::new("online").await;
         let group = it.group("online").await;
-        let member = flotilla_client::SimpleConsumer::builder(&group).subscribe(&it.topic, "a || b");
-        let member = member.start(&it.client).await.unwrap();
+        let member =
+            flotilla_client::SimpleConsumer::builder(&it.client).group(&group).subscribe(&it.topic, "a || b");
+        let member = member.start().await.unwrap();
         let online = eventually("the member", async || {
             it.admin.consumers(&group).await.unwrap().ok_or_else(|| "nobody is online".to_owned())
         })

@@ -64,7 +64,12 @@ impl Fixture {
     }
 
     async fn consumer(&self, tags: &str) -> SimpleConsumer {
-        SimpleConsumer::builder(&self.group).subscribe(&self.topic, tags).start(&self.client).await.unwrap()
+        SimpleConsumer::builder(&self.client)
+            .group(&self.group)
+            .subscribe(&self.topic, tags)
+            .start()
+            .await
+            .unwrap()
     }
 
     async fn send(&self, queue_id: i32, body: &str, properties: &[(&str, &str)]) {
@@ -121,15 +126,17 @@ fn a_server_without_pop_refuses_with_its_reason() {
 fn mistakes_are_named() {
     run(async {
         let it = Fixture::new("mistakes", 1).await;
-        let nothing = SimpleConsumer::builder(&it.group).start(&it.client).await;
+        let nothing = SimpleConsumer::builder(&it.client).group(&it.group).start().await;
         assert!(matches!(nothing, Err(ClientError::Invalid(_))), "{nothing:?}");
-        let group = SimpleConsumer::builder("a b").subscribe(&it.topic, "*").start(&it.client).await;
+        let group = SimpleConsumer::builder(&it.client).group("a b").subscribe(&it.topic, "*").start().await;
         assert!(matches!(group, Err(ClientError::Invalid(_))), "{group:?}");
         let missing = unique("missing");
-        let topic = SimpleConsumer::builder(&it.group).subscribe(&missing, "*").start(&it.client).await;
+        let topic =
+            SimpleConsumer::builder(&it.client).group(&it.group).subscribe(&missing, "*").start().await;
         assert!(matches!(topic, Err(ClientError::NoRoute { .. })), "{topic:?}");
         let consumer = it.consumer("*").await;
-        let twice = SimpleConsumer::builder(&it.group).subscribe(&it.topic, "*").start(&it.client).await;
+        let twice =
+            SimpleConsumer::builder(&it.client).group(&it.group).subscribe(&it.topic, "*").start().await;
         assert!(matches!(twice, Err(ClientError::Invalid(_))), "{twice:?}");
         for (max, invisible) in [(0, HIDDEN), (1, Duration::ZERO)] {
             let outcome = consumer.receive(max, invisible, PATIENCE).await;
@@ -232,8 +239,11 @@ fn a_waiting_receive_gets_a_message_of_any_topic_as_it_arrives() {
         let Some(it) = Fixture::popping("waiting", 2).await else { return };
         let other = unique("other");
         it.admin.create_topic(&other, &TopicSettings::queues(1), &Scope::All).await.unwrap();
-        let builder = SimpleConsumer::builder(&it.group).subscribe(&it.topic, "*").subscribe(&other, "*");
-        let consumer = builder.start(&it.client).await.unwrap();
+        let builder = SimpleConsumer::builder(&it.client)
+            .group(&it.group)
+            .subscribe(&it.topic, "*")
+            .subscribe(&other, "*");
+        let consumer = builder.start().await.unwrap();
         assert!(consumer.receive(1, HIDDEN, Duration::ZERO).await.unwrap().is_empty());
         for topic in [&it.topic, &other, &it.topic] {
             let waiting = consumer.clone();
@@ -280,8 +290,9 @@ fn an_ordered_queue_waits_for_its_messages() {
         for n in 0..4 {
             it.send(0, &format!("{n}"), &[]).await;
         }
-        let builder = SimpleConsumer::builder(&it.group).subscribe(&it.topic, "*").ordered();
-        let consumer = builder.start(&it.client).await.unwrap();
+        let builder =
+            SimpleConsumer::builder(&it.client).group(&it.group).subscribe(&it.topic, "*").ordered();
+        let consumer = builder.start().await.unwrap();
         let first = consumer.receive(2, HIDDEN, PATIENCE).await.unwrap();
         assert_eq!(first.iter().map(|message| text(message.body())).collect::<Vec<_>>(), ["0", "1"]);
         assert!(consumer.receive(2, HIDDEN, Duration::ZERO).await.unwrap().is_empty(), "the queue is held");
@@ -298,8 +309,11 @@ fn brokers_share_out_queues_when_asked_to() {
         let Some(it) = Fixture::popping("shared", 4).await else { return };
         it.admin.set_request_mode(&it.topic, &it.group, MessageRequestMode::Pop, 0).await.unwrap();
         let assignment = || Assignment::Broker("AVG".into());
-        let builder = SimpleConsumer::builder(&it.group).subscribe(&it.topic, "*").assignment(assignment());
-        let consumer = builder.start(&it.client).await.unwrap();
+        let builder = SimpleConsumer::builder(&it.client)
+            .group(&it.group)
+            .subscribe(&it.topic, "*")
+            .assignment(assignment());
+        let consumer = builder.start().await.unwrap();
         let expected: BTreeMap<String, i32> = (0..8).map(|n| (format!("{n}"), n % 4)).collect();
         for (body, queue_id) in &expected {
             it.send(*queue_id, body, &[]).await;

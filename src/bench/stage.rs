@@ -127,6 +127,9 @@ impl Stage {
                 None => FOR_EVER_US,
             };
             self.gap.begin(begin_us);
+            if begin_us == start_us {
+                self.cpu.lock().begin = Some(cpu_seconds());
+            }
             Times { start_us, begin_us, end_us: end_us.into() }
         });
     }

@@ -149,10 +149,12 @@ impl AdminClient {
         parse_properties(&answer.frame.body).map_err(|error| ClientError::malformed(address, error))
     }
 
-    /// Changes settings of the replica at an address. Other replicas of its broker name keep theirs.
+    /// Changes settings of the replica at an address. At RocketMQ other replicas keep theirs; at Flotilla the settings that can
+    /// be changed are those of the whole group.
     ///
     /// # Errors
-    /// `Invalid` for a name or value that can't travel; `Refused` with NO_PERMISSION for settings that may not be changed so.
+    /// `Invalid` for a name or value that can't travel; `Refused` for settings that may not be
+    /// changed so (NO_PERMISSION), or have no effect there.
     pub async fn update_broker_config(&self, address: &str, settings: &[(&str, &str)]) -> Result<()> {
         let ask = Ask::new(RequestCode::UpdateBrokerConfig, ExtFields::new());
         self.at(address, &ask.with_body(write_properties(settings)?)).await.map(drop)

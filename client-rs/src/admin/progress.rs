@@ -76,8 +76,8 @@ impl From<OffsetWrapper> for QueueProgress {
 }
 
 impl AdminClient {
-    /// How far a group is in all topics that it consumes, or in one. Empty when it has committed nothing: brokers don't know
-    /// what a broadcasting group consumed.
+    /// How far a group is in one topic, or in all that it has committed something in. In a topic that is named, a group that has
+    /// committed nothing stands at 0. Brokers don't know what a broadcasting group consumed.
     ///
     /// # Errors
     /// A broker can't be reached.

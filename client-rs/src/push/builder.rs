@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::listener::{Listener, OrderlyListener};
+use super::listener::{Listener, OrderlyListener, Verdict};
 use super::settings::Settings;
 use super::stream::MessageStream;
 use super::{OrderlyOutcome, Outcome, PushConsumer, listener};
@@ -170,7 +170,10 @@ impl PushConsumerBuilder {
         F: Fn(Vec<ReceivedMessage>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Outcome> + Send + 'static,
     {
-        let listener: Arc<Listener> = Arc::new(move |messages| Box::pin(listener(messages)));
+        let listener: Arc<Listener> = Arc::new(move |messages| {
+            let call = listener(messages);
+            Box::pin(async move { Verdict::Decided(call.await) })
+        });
         PushConsumer::start(self.client, self.settings, listener::Kind::Concurrent(listener)).await
     }
 

@@ -8,11 +8,20 @@ use super::{OrderlyOutcome, Outcome};
 use crate::received::ReceivedMessage;
 
 /// Works on messages in no particular order.
-pub(crate) type Listener = dyn Fn(Vec<ReceivedMessage>) -> BoxFuture<'static, Outcome> + Send + Sync;
+pub(crate) type Listener = dyn Fn(Vec<ReceivedMessage>) -> BoxFuture<'static, Verdict> + Send + Sync;
 
 /// Works on messages of a queue in their order.
 pub(crate) type OrderlyListener =
     dyn Fn(Vec<ReceivedMessage>) -> BoxFuture<'static, OrderlyOutcome> + Send + Sync;
+
+/// What came of a concurrent listener call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The listener has said it.
+    Decided(Outcome),
+    /// Nobody has seen the messages: they are neither consumed nor failed.
+    Undecided,
+}
 
 /// A listener.
 #[derive(Clone)]

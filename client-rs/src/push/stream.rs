@@ -5,7 +5,9 @@ use std::task::{Context, Poll};
 
 use futures::Stream;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::listener::Verdict;
 use super::settings::Settings;
 use super::{Outcome, PushConsumer, listener};
 use crate::client::Client;
@@ -18,13 +20,17 @@ use crate::received::ReceivedMessage;
 pub struct MessageStream {
     consumer: PushConsumer,
     deliveries: mpsc::Receiver<Delivery>,
+    /// The consumer has stopped.
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 /// A message to be acknowledged. Dropped without a word it is delivered again, as by [`Delivery::retry_later`].
 #[derive(Debug)]
 pub struct Delivery {
     message: ReceivedMessage,
-    answer: Option<oneshot::Sender<Outcome>>,
+    answer: Option<oneshot::Sender<Verdict>>,
+    /// Whether it was taken from the stream.
+    taken: bool,
 }
 
 impl MessageStream {
@@ -47,21 +53,23 @@ impl MessageStream {
             Box::pin(async move {
                 for message in messages {
                     let (answer, outcome) = oneshot::channel();
-                    let delivery = Delivery { message, answer: Some(answer) };
+                    let delivery = Delivery { message, answer: Some(answer), taken: false };
                     if sender.send(delivery).await.is_err() {
-                        return Outcome::Retry;
+                        // The stream has gone: nobody has seen the message.
+                        return Verdict::Undecided;
                     }
                     match outcome.await {
-                        Ok(Outcome::Success) => {}
+                        Ok(Verdict::Decided(Outcome::Success)) => {}
                         Ok(other) => return other,
-                        Err(_) => return Outcome::Retry,
+                        Err(_) => return Verdict::Undecided,
                     }
                 }
-                Outcome::Success
+                Verdict::Decided(Outcome::Success)
             })
         });
         let consumer = PushConsumer::start(client, settings, listener::Kind::Concurrent(listener)).await?;
-        Ok(MessageStream { consumer, deliveries })
+        let ended = Box::pin(consumer.core.stopped.clone().cancelled_owned());
+        Ok(MessageStream { consumer, deliveries, ended })
     }
 
     /// The consumer behind the stream: to pause, resume and ask for queues and offsets.
@@ -75,7 +83,7 @@ impl MessageStream {
     /// # Cancellation
     /// As [`PushConsumer::shutdown`].
     pub async fn shutdown(self) {
-        let MessageStream { consumer, deliveries } = self;
+        let MessageStream { consumer, deliveries, .. } = self;
         drop(deliveries);
         consumer.shutdown().await;
     }
@@ -85,7 +93,13 @@ impl Stream for MessageStream {
     type Item = Delivery;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        self.deliveries.poll_recv(context)
+        match self.deliveries.poll_recv(context) {
+            Poll::Ready(delivery) => Poll::Ready(delivery.map(|mut delivery| {
+                delivery.taken = true;
+                delivery
+            })),
+            Poll::Pending => self.ended.as_mut().poll(context).map(|()| None),
+        }
     }
 }
 
@@ -114,7 +128,15 @@ impl Delivery {
     fn answer(&mut self, outcome: Outcome) {
         if let Some(answer) = self.answer.take() {
             // The consumer has gone: the message comes again elsewhere.
-            let _ = answer.send(outcome);
+            let _ = answer.send(Verdict::Decided(outcome));
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if self.taken {
+            self.answer(Outcome::Retry);
         }
     }
 }

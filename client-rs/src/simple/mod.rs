@@ -68,7 +68,7 @@ pub enum StartAt {
 /// use std::time::Duration;
 /// use flotilla_client::{Client, SimpleConsumer};
 /// let client = Client::connect("127.0.0.1:9876")?;
-/// let consumer = SimpleConsumer::builder("billing").subscribe("orders", "*").start(&client).await?;
+/// let consumer = SimpleConsumer::builder(&client).group("billing").subscribe("orders", "*").start().await?;
 /// loop {
 ///     for message in consumer.receive(16, Duration::from_secs(30), Duration::from_secs(10)).await? {
 ///         println!("{}: {:?}", message.topic(), message.body());
@@ -96,7 +96,9 @@ struct Shared {
 
 /// Settings of a [`SimpleConsumer`].
 #[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `start`"]
 pub struct SimpleConsumerBuilder {
+    client: Client,
     group: String,
     subscriptions: Vec<SubscriptionData>,
     assignment: Assignment,
@@ -105,10 +107,11 @@ pub struct SimpleConsumerBuilder {
 }
 
 impl SimpleConsumer {
-    /// Settings of a consumer of a group.
-    pub fn builder(group: impl Into<String>) -> SimpleConsumerBuilder {
+    /// Begins a consumer of a client.
+    pub fn builder(client: &Client) -> SimpleConsumerBuilder {
         SimpleConsumerBuilder {
-            group: group.into(),
+            client: client.clone(),
+            group: String::new(),
             subscriptions: Vec::new(),
             assignment: Assignment::All,
             start: StartAt::Earliest,
@@ -137,14 +140,18 @@ impl std::fmt::Debug for SimpleConsumer {
 }
 
 impl SimpleConsumerBuilder {
+    /// Group. All members of a group must subscribe to the same topics by the same expressions.
+    pub fn group(mut self, group: impl Into<String>) -> SimpleConsumerBuilder {
+        self.group = group.into();
+        self
+    }
+
     /// Subscribes a topic by tags: `*` for all, else tags separated by `||`. The last call for a topic counts.
-    #[must_use]
     pub fn subscribe(self, topic: impl Into<String>, tags: impl Into<String>) -> SimpleConsumerBuilder {
         self.with(topic.into(), tags.into(), "TAG")
     }
 
     /// Subscribes a topic by an SQL92 expression over properties; brokers need `enablePropertyFilter=true`.
-    #[must_use]
     pub fn subscribe_sql(
         self,
         topic: impl Into<String>,
@@ -154,21 +161,18 @@ impl SimpleConsumerBuilder {
     }
 
     /// Sets who shares out the queues.
-    #[must_use]
     pub fn assignment(mut self, assignment: Assignment) -> SimpleConsumerBuilder {
         self.assignment = assignment;
         self
     }
 
     /// Sets where a group without offsets starts.
-    #[must_use]
     pub fn start_at(mut self, start: StartAt) -> SimpleConsumerBuilder {
         self.start = start;
         self
     }
 
     /// Keeps the order of each queue: while messages of a queue are out, nobody of the group gets more of it.
-    #[must_use]
     pub fn ordered(mut self) -> SimpleConsumerBuilder {
         self.ordered = true;
         self
@@ -179,7 +183,8 @@ impl SimpleConsumerBuilder {
     /// # Errors
     /// `Invalid` for names that no broker takes, without subscription, or when this client has a consumer of the group already;
     /// `NoRoute` when no broker has a subscribed topic.
-    pub async fn start(self, client: &Client) -> Result<SimpleConsumer> {
+    pub async fn start(self) -> Result<SimpleConsumer> {
+        let client = self.client;
         if self.subscriptions.is_empty() {
             return Err(ClientError::Invalid("a consumer subscribes at least one topic".into()));
         }
@@ -208,7 +213,7 @@ impl SimpleConsumerBuilder {
         }
         Ok(SimpleConsumer {
             shared: Arc::new(Shared {
-                client: client.clone(),
+                client,
                 group: self.group,
                 subscriptions: self.subscriptions,
                 assignment: self.assignment,

@@ -3,7 +3,9 @@
 //! stops it and removes its files.
 #![allow(dead_code)]
 
+pub mod pull;
 pub mod raw;
+pub mod scripted;
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, Weak};
@@ -55,7 +57,12 @@ impl Server {
         }
     }
 
+    /// On a thread of its own: a run-time can't be waited for from within the test's.
     fn embedded() -> anyhow::Result<Server> {
+        std::thread::spawn(Server::start_embedded).join().expect("the server's start panicked")
+    }
+
+    fn start_embedded() -> anyhow::Result<Server> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let folder = tempfile::tempdir()?;
         let listen = || TcpListener::bind("127.0.0.1:0").context("port");
@@ -157,10 +164,7 @@ fn rand_suffix() -> u64 {
 }
 
 /// Waits until `check` gives a value; fails with what it says last.
-pub async fn eventually<T, F: Future<Output = Result<T, String>>>(
-    what: &str,
-    mut check: impl FnMut() -> F,
-) -> T {
+pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
     let began = tokio::time::Instant::now();
     loop {
         match check().await {

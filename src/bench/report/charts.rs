@@ -23,6 +23,9 @@ const TOP: i32 = 78;
 /// Above the names of the rows.
 const BOTTOM: i32 = 36;
 
+/// Height of a label on a bar.
+const LABEL: i32 = 16;
+
 const TEXT: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const GRID: RGBColor = RGBColor(0xDD, 0xDD, 0xDD);
 /// Told apart by those who see fewer colours too. Source: Okabe and Ito, Color Universal Design, 2008.
@@ -192,18 +195,18 @@ fn paint<'a>(
     axis: &Axis,
 ) -> Painted<'a> {
     root.fill(&WHITE)?;
-    root.draw_text(title, &font(17, TEXT, HPos::Left, VPos::Top), (LEFT, 10))?;
+    root.draw_text(title, &font(20, TEXT, HPos::Left, VPos::Top), (LEFT, 10))?;
     legend(root, servers)?;
     for mark in axis.marks() {
         let y = axis.y(mark);
         root.draw(&PathElement::new([(LEFT, y), (WIDTH as i32 - RIGHT, y)], GRID))?;
-        root.draw_text(&short(mark), &font(12, TEXT, HPos::Right, VPos::Center), (LEFT - 6, y))?;
+        root.draw_text(&short(mark), &font(14, TEXT, HPos::Right, VPos::Center), (LEFT - 6, y))?;
     }
     let band = (WIDTH as i32 - LEFT - RIGHT) / rows.len().max(1) as i32;
     let bottom = HEIGHT as i32 - BOTTOM;
     for (row, name) in rows.iter().enumerate() {
         let left = LEFT + row as i32 * band;
-        let style = font(13, TEXT, HPos::Center, VPos::Top);
+        let style = font(16, TEXT, HPos::Center, VPos::Top);
         root.draw_text(name, &style, (left + band / 2, bottom + 8))?;
         let mine: Vec<&Bar> = bars.iter().filter(|bar| bar.row == row).collect();
         let width = (band * 4 / 5 / mine.len().max(1) as i32).clamp(4, 48);
@@ -223,9 +226,22 @@ fn paint_bar<'a>(root: &Area<'a>, axis: &Axis, bar: &Bar, left: i32, width: i32)
         root.draw(&Rectangle::new([(left, axis.y(high)), (right, bottom)], colour.mix(0.35).filled()))?;
     }
     root.draw(&Rectangle::new([(left, axis.y(bar.low)), (right, bottom)], colour.filled()))?;
-    let top = bar.high.unwrap_or(bar.low).max(bar.low);
-    let style = font(10, TEXT, HPos::Center, VPos::Bottom);
-    root.draw_text(&short(bar.low), &style, (left + width / 2 - 1, axis.y(top) - 3))
+    let (middle, top) = (left + width / 2 - 1, axis.y(bar.low));
+    if bar.high.is_some() && bottom - top > LABEL {
+        // On the bar itself: above it is the other figure.
+        let style = font(12, on(colour), HPos::Center, VPos::Top);
+        root.draw_text(&short(bar.low), &style, (middle, top + 3))?;
+    }
+    let whole = bar.high.unwrap_or(bar.low);
+    let style = font(12, TEXT, HPos::Center, VPos::Bottom);
+    root.draw_text(&short(whole), &style, (middle, axis.y(whole) - 3))
+}
+
+/// A colour of text that can be read on this one.
+fn on(colour: RGBColor) -> RGBColor {
+    let RGBColor(red, green, blue) = colour;
+    let light = u32::from(red) * 3 + u32::from(green) * 6 + u32::from(blue);
+    if light > 1_350 { TEXT } else { WHITE }
 }
 
 fn legend<'a>(root: &Area<'a>, servers: &[&str]) -> Painted<'a> {
@@ -233,7 +249,7 @@ fn legend<'a>(root: &Area<'a>, servers: &[&str]) -> Painted<'a> {
     for (server, name) in servers.iter().enumerate() {
         let colour = COLOURS[server % COLOURS.len()];
         root.draw(&Rectangle::new([(left, 40), (left + 12, 52)], colour.filled()))?;
-        root.draw_text(name, &font(13, TEXT, HPos::Left, VPos::Center), (left + 18, 46))?;
+        root.draw_text(name, &font(16, TEXT, HPos::Left, VPos::Center), (left + 18, 46))?;
         // Without fonts the width of a text is a guess.
         left += 18 + 8 * name.chars().count() as i32 + 16;
     }
@@ -279,8 +295,8 @@ mod tests {
     fn a_larger_figure_has_a_higher_bar() {
         let bars = |low| Bar { row: 0, server: 0, low, high: None };
         for logarithmic in [false, true] {
-            let axis = Axis::over(&[bars(3.0), bars(4_000.0)], logarithmic);
-            assert!(axis.y(4_000.0) < axis.y(3.0) && axis.y(3.0) < HEIGHT as i32 - BOTTOM);
+            let axis = Axis::over(&[bars(300.0), bars(4_000.0)], logarithmic);
+            assert!(axis.y(4_000.0) < axis.y(300.0) && axis.y(300.0) < HEIGHT as i32 - BOTTOM);
             assert!(axis.y(4_000.0) >= TOP, "it stays below the legend");
             assert!((2..=7).contains(&axis.marks().len()), "{:?}", axis.marks());
         }
