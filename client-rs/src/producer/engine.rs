@@ -197,13 +197,8 @@ impl Shared {
             Ok(frame) => SendResult::read(frame, target, job),
             Err(error) => Err(ClientError::from_request(&target.address, error)),
         };
-        match &result {
-            Ok(_) if target.is_template => {
-                let topic = self.topics.topic(&self.client.inner, job.topic());
-                topic.forget_template();
-            }
-            Ok(_) => {}
-            Err(error) => self.note(target, error),
+        if let Err(error) = &result {
+            self.note(target, error);
         }
         result
     }

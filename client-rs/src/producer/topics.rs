@@ -15,7 +15,8 @@ use crate::error::{ClientError, Result};
 use crate::limits::ROUTES_MAX;
 use crate::routes::{LEADER, TopicRoute};
 
-/// How long the route of the template serves for a topic that does not exist yet, so that a burst of first sends asks once.
+/// How long the route of the template serves for a topic that does not exist yet, so that a burst of first sends asks once. The
+/// topic will have the same queues at the same brokers.
 const TEMPLATE_FOR: Duration = Duration::from_millis(500);
 
 /// The topics that a producer has sent to, and which brokers have just failed it.
@@ -46,8 +47,6 @@ pub(super) struct Snapshot {
     /// Broker of the queue with the same number.
     brokers: Vec<Arc<Broker>>,
     by_name: Vec<Arc<Broker>>,
-    /// The route is that of the topic that new topics are made from.
-    is_template: bool,
     /// All its brokers have heard a heartbeat since it is known.
     announced: AtomicBool,
 }
@@ -69,7 +68,6 @@ pub(super) struct Broker {
 pub(super) struct Target {
     pub(super) queue: Arc<MessageQueue>,
     pub(super) address: Arc<str>,
-    pub(super) is_template: bool,
     broker: Arc<Broker>,
     address_index: usize,
     /// Attempts in a row for the broker under one route.
@@ -95,14 +93,18 @@ impl Topics {
         table.entry(name.to_owned()).or_insert_with(new).clone()
     }
 
-    /// Queues and addresses if the route is known.
+    /// Queues and addresses if they are known: of the topic, else of the template that it will be made from.
     pub(super) fn known(&self, client: &Inner, topic: &Topic) -> Option<Arc<Snapshot>> {
+        self.own(client, topic).or_else(|| topic.recent_template())
+    }
+
+    fn own(&self, client: &Inner, topic: &Topic) -> Option<Arc<Snapshot>> {
         let route = topic.route.borrow().clone()?;
         let mut newest = topic.newest.lock();
         if let Some(snapshot) = newest.as_ref().filter(|snapshot| Arc::ptr_eq(&snapshot.route, &route)) {
             return Some(snapshot.clone());
         }
-        let snapshot = Arc::new(Snapshot::new(route, false, &self.faults));
+        let snapshot = Arc::new(Snapshot::new(route, &self.faults));
         *newest = Some(snapshot.clone());
         // New brokers, or a new leader, have not heard of this producer yet.
         client.beat_soon();
@@ -114,12 +116,11 @@ impl Topics {
     /// # Errors
     /// `NoRoute` when nobody has the topic; `NotSent` when no name server answered.
     pub(super) async fn learn(&self, client: &Inner, topic: &Topic) -> Result<Arc<Snapshot>> {
-        let known = || self.known(client, topic).or_else(|| topic.recent_template());
-        if let Some(snapshot) = known() {
+        if let Some(snapshot) = self.known(client, topic) {
             return Ok(snapshot);
         }
         let _learning = topic.learning.lock().await;
-        if let Some(snapshot) = known() {
+        if let Some(snapshot) = self.known(client, topic) {
             return Ok(snapshot);
         }
         let route = match client.routes.get_or_template(&topic.name, self.queue_count).await {
@@ -130,10 +131,11 @@ impl Topics {
             }
             Err(error) => return Err(error),
         };
-        if let Some(snapshot) = self.known(client, topic) {
+        if let Some(snapshot) = self.own(client, topic) {
             return Ok(snapshot);
         }
-        let snapshot = Arc::new(Snapshot::new(route, true, &self.faults));
+        let snapshot = Arc::new(Snapshot::new(route, &self.faults));
+        client.beat_soon();
         *topic.template.lock() = Some((Instant::now(), snapshot.clone()));
         Ok(snapshot)
     }
@@ -184,11 +186,6 @@ impl Topic {
         self.route.clone()
     }
 
-    /// The topic exists now: its own route counts.
-    pub(super) fn forget_template(&self) {
-        *self.template.lock() = None;
-    }
-
     fn recent_template(&self) -> Option<Arc<Snapshot>> {
         let template = self.template.lock();
         template.as_ref().filter(|(since, _)| since.elapsed() < TEMPLATE_FOR).map(|(_, known)| known.clone())
@@ -196,7 +193,7 @@ impl Topic {
 }
 
 impl Snapshot {
-    fn new(route: Arc<TopicRoute>, is_template: bool, faults: &Faults) -> Snapshot {
+    fn new(route: Arc<TopicRoute>, faults: &Faults) -> Snapshot {
         let by_name: Vec<Arc<Broker>> = route
             .brokers()
             .iter()
@@ -213,7 +210,7 @@ impl Snapshot {
         let with_broker = |queue: &MessageQueue| Some((Arc::new(queue.clone()), find(&queue.broker_name)?));
         let (queues, brokers) = route.write_queues().iter().filter_map(with_broker).unzip();
         let announced = AtomicBool::new(false);
-        Snapshot { route, queues, brokers, by_name, is_template, announced }
+        Snapshot { route, queues, brokers, by_name, announced }
     }
 
     /// Queues to choose from.
@@ -247,7 +244,6 @@ impl Snapshot {
         Some(Target {
             queue: queue.clone(),
             address: broker.addresses[address_index].clone(),
-            is_template: self.is_template,
             broker: broker.clone(),
             address_index,
             tried,

@@ -98,6 +98,8 @@ impl Routes {
                 let Ok(template) = self.fetch(AUTO_CREATE_TOPIC).await else {
                     return Err(ClientError::NoRoute { topic, reason });
                 };
+                // Kept, so that its brokers get heartbeats before anything is sent to them.
+                self.keep(AUTO_CREATE_TOPIC, template.clone());
                 let route = TopicRoute::from_template(&topic, template, queue_count);
                 if route.write_queues().is_empty() {
                     return Err(ClientError::NoRoute { topic, reason });
@@ -133,6 +135,10 @@ impl Routes {
     /// As [`Routes::get`]; the old route stays.
     pub(crate) async fn refresh(&self, topic: &str) -> Result<Arc<TopicRoute>> {
         let data = self.fetch(topic).await?;
+        Ok(self.keep(topic, data))
+    }
+
+    fn keep(&self, topic: &str, data: TopicRouteData) -> Arc<TopicRoute> {
         let route = Arc::new(TopicRoute::new(topic, data));
         let changed = self.entry(topic).route.send_if_modified(|known| {
             let differs = known.as_deref() != Some(&*route);
@@ -144,7 +150,7 @@ impl Routes {
         if changed {
             debug!(topic, ?route, "route learnt");
         }
-        Ok(route)
+        route
     }
 
     /// Something at `address` failed in a way that a stale route would explain: routes that name it are asked for again at

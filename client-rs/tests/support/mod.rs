@@ -120,6 +120,11 @@ impl Server {
         node.stop(false).await;
     }
 
+    /// Claims that the server is one of ours; of an outside one that it says so (`COMPAT_AGAINST`).
+    pub fn is_flotilla(&self) -> bool {
+        self.embedded.is_some() || std::env::var("COMPAT_AGAINST").is_ok_and(|kind| kind != "apache")
+    }
+
     /// Address of the name server.
     pub fn name_server(&self) -> &str {
         &self.name_server
