@@ -12,7 +12,7 @@ use flotilla_client::admin::{
 };
 use flotilla_client::{Client, ClientError, MessageQueue, ResponseCode};
 
-use support::raw::{Raw, Sent};
+use support::wire::{Raw, Sent};
 use support::{Server, eventually, server, unique};
 
 /// A topic with one queue at one broker name, and what talks to it.

@@ -11,7 +11,7 @@ use flotilla_client::admin::{AdminClient, GroupSettings, MessageRequestMode, Sco
 use flotilla_client::simple::{Assignment, ReceiptHandle, TopicMark};
 use flotilla_client::{Client, ClientError, ResponseCode, SimpleConsumer};
 
-use support::raw::Raw;
+use support::wire::Raw;
 use support::{PATIENCE, Server, eventually, server, unique};
 
 /// Long enough that nothing comes again by itself.

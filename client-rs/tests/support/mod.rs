@@ -6,6 +6,7 @@
 pub mod pull;
 pub mod raw;
 pub mod scripted;
+pub mod wire;
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, Weak};
@@ -72,7 +73,7 @@ impl Server {
         let peers =
             sockets.iter().enumerate().map(|(n, (raft, _))| Ok(format!("n{n}-{}", raft.local_addr()?)));
         let peers = peers.collect::<anyhow::Result<Vec<_>>>()?.join(";");
-        let nodes = runtime.block_on(async {
+        let starting = async {
             let options = NameServerOptions {
                 listener: Some(name_server_listener),
                 ..NameServerOptions::new(name_server)
@@ -104,7 +105,10 @@ impl Server {
                 node.ready().await;
             }
             anyhow::Ok(nodes)
-        })?;
+        };
+        // A run-time can't be waited for from within another one, which tests may be in.
+        let nodes = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(starting)).join());
+        let nodes = nodes.expect("no panic")?;
         let embedded = Embedded { runtime: Some(runtime), nodes, _folder: folder };
         Ok(Server { name_server: name_server.to_string(), embedded: Some(embedded) })
     }
@@ -123,6 +127,26 @@ impl Server {
     /// Claims that the server is one of ours; of an outside one that it says so (`COMPAT_AGAINST`).
     pub fn is_flotilla(&self) -> bool {
         self.embedded.is_some() || std::env::var("COMPAT_AGAINST").is_ok_and(|kind| kind != "apache")
+    }
+
+    /// Ends the node that leads, without a farewell: its successor has to be elected.
+    pub async fn stop_leader(&mut self) {
+        let embedded = self.embedded.as_mut().expect("a group of its own");
+        let runtime = embedded.runtime.as_ref().expect("running").handle().clone();
+        let nodes = &mut embedded.nodes;
+        let leads = |node: &BrokerHandle| {
+            let status = node.status();
+            let leads = status.borrow().lease_until.is_some();
+            leads
+        };
+        let at = nodes.iter().position(leads).expect("a leader");
+        let node = nodes.remove(at);
+        runtime.spawn(node.stop(false)).await.expect("stopped");
+    }
+
+    /// Requests past the client under test.
+    pub fn raw(&self) -> raw::Raw {
+        raw::Raw::new(&self.name_server)
     }
 
     /// Address of the name server.
