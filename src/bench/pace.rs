@@ -97,6 +97,8 @@ impl Pace {
             // An end that comes sooner is seen within a tenth of a second.
             timer.sleep(Duration::from_micros((wake_us - now_us).min(100_000))).await?;
         }
+        // Senders that waited take what was released last.
+        tokio::task::yield_now().await;
         self.released.close();
         Ok(())
     }
