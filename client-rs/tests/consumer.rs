@@ -5,9 +5,12 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use flotilla_client::{ClientError, ConsumeFrom, Expression, Model, Outcome, PushConsumer, ReceivedMessage};
+use flotilla_client::{
+    ClientError, ConsumeFrom, Event, Expression, Metrics, Model, Outcome, PushConsumer, ReceivedMessage,
+};
 use flotilla_remoting::bodies::{self, ConsumeDirectlyResult, ConsumerRunningInfo, ConsumerStatusBody};
 use flotilla_remoting::headers::{
     ConsumeMessageDirectlyRequest, GetConsumerRunningInfoRequest, GetConsumerStatusRequest,
@@ -17,7 +20,7 @@ use flotilla_remoting::{RequestCode, names};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use support::raw::Raw;
-use support::{eventually, server, unique};
+use support::{Server, eventually, server, unique};
 
 /// Bodies that listeners got, in their order.
 #[derive(Clone, Default)]
@@ -452,6 +455,81 @@ async fn a_paused_consumer_gets_nothing_new() {
     seen.count("the rest", 4).await;
     witness.shutdown().await;
     consumer.shutdown().await;
+}
+
+/// Counts what arrives.
+#[derive(Debug, Default)]
+struct Arrivals(AtomicUsize);
+
+impl Metrics for Arrivals {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Received { messages, .. } = event {
+            self.0.fetch_add(messages, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_is_slow_stops_the_pulls() {
+    let server = server();
+    let raw = server.raw();
+    let topic = filled(&raw, "slow", 1, 100).await;
+    let arrivals = Arc::new(Arrivals::default());
+    let client = server.options().metrics(arrivals.clone()).start().unwrap();
+    let (seen, gate) = (Seen::default(), Arc::new(tokio::sync::Semaphore::new(0)));
+    let (given, passing) = (seen.clone(), gate.clone());
+    let consumer = PushConsumer::builder(&client)
+        .group(unique("g"))
+        .subscribe(&topic, "*")
+        .consume_from(ConsumeFrom::First)
+        .pull_batch_size(5)
+        .queue_messages_max(10)
+        .start(move |messages| {
+            let (given, passing) = (given.clone(), passing.clone());
+            async move {
+                passing.acquire().await.unwrap().forget();
+                given.add(&messages);
+                Outcome::Success
+            }
+        })
+        .await
+        .unwrap();
+    eventually("the bound", || async {
+        let count = arrivals.0.load(Ordering::SeqCst);
+        if count > 10 { Ok(()) } else { Err(count.to_string()) }
+    })
+    .await;
+    // Meanwhile another one gets everything.
+    let other = Seen::default();
+    let witness = start(&server.client(), &unique("g"), &topic, &other).await;
+    other.count("all at a witness", 100).await;
+    assert_eq!(arrivals.0.load(Ordering::SeqCst), 15, "one pull more than the bound");
+    gate.add_permits(100);
+    seen.count("all", 100).await;
+    witness.shutdown().await;
+    consumer.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_leader_costs_no_message() {
+    let Some(mut server) = Server::own() else { return };
+    let raw = server.raw();
+    let topic = filled(&raw, "fail_over", 2, 50).await;
+    let (client, group, seen) = (server.client(), unique("g"), Seen::default());
+    let consumer = start(&client, &group, &topic, &seen).await;
+    seen.count("before", 50).await;
+    server.stop_leader().await;
+    fill(&raw, &topic, 2, 50..100).await;
+    let all: BTreeSet<String> = bodies_of(0..100).into_iter().collect();
+    eventually("after", || async {
+        let seen: BTreeSet<String> = seen.all().into_iter().collect();
+        if seen == all { Ok(()) } else { Err(format!("{} of 100", seen.len())) }
+    })
+    .await;
+    consumer.shutdown().await;
+    client.shutdown().await;
+    let committed = raw.committed(&group, &topic, 0).await.unwrap();
+    assert!(committed >= 50, "the new leader has the offset: {committed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,38 +14,48 @@ use support::{Server, eventually, server, unique};
 
 /// Consumed bodies by queue, in order; and the queues in which a call runs.
 #[derive(Clone, Default)]
-struct Book(Arc<Mutex<(BTreeMap<i32, Vec<String>>, BTreeSet<i32>)>>);
+struct Book(Arc<Mutex<Pages>>);
+
+#[derive(Default)]
+struct Pages {
+    consumed: BTreeMap<i32, Vec<String>>,
+    running: BTreeSet<i32>,
+}
 
 impl Book {
     /// A call for a queue begins.
     fn enter(&self, queue_id: i32) {
-        assert!(self.0.lock().1.insert(queue_id), "two calls at once for queue {queue_id}");
+        assert!(self.0.lock().running.insert(queue_id), "two calls at once for queue {queue_id}");
     }
 
     fn leave(&self, messages: &[ReceivedMessage], consumed: bool) {
         let queue_id = messages[0].queue().queue_id;
         let mut book = self.0.lock();
-        book.1.remove(&queue_id);
+        book.running.remove(&queue_id);
         if consumed {
             let bodies = messages.iter().map(|message| String::from_utf8_lossy(message.body()).into_owned());
-            book.0.entry(queue_id).or_default().extend(bodies);
+            book.consumed.entry(queue_id).or_default().extend(bodies);
         }
     }
 
     fn count(&self) -> usize {
-        self.0.lock().0.values().map(Vec::len).sum()
+        self.0.lock().consumed.values().map(Vec::len).sum()
     }
 
     async fn reaches(&self, count: usize) {
         eventually("consumed", || async {
             let seen = self.count();
-            if seen >= count { Ok(()) } else { Err(format!("{seen} of {count}: {:?}", self.0.lock().0)) }
+            if seen >= count {
+                Ok(())
+            } else {
+                Err(format!("{seen} of {count}: {:?}", self.0.lock().consumed))
+            }
         })
         .await;
     }
 
     fn queues(&self) -> BTreeMap<i32, Vec<String>> {
-        self.0.lock().0.clone()
+        self.0.lock().consumed.clone()
     }
 }
 

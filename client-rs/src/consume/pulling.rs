@@ -158,7 +158,7 @@ impl Puller {
             return Ok((leader.to_owned(), true));
         }
         let replicas = route.brokers().get(name).map(|broker| &broker.broker_addrs);
-        let other = replicas.and_then(|all| all.values().map(String::as_str).find(|at| avoided(&at)));
+        let other = replicas.and_then(|all| all.values().map(String::as_str).find(avoided));
         match other.or_else(|| route.leader_or_any(name)) {
             Some(address) => Ok((address.to_owned(), false)),
             None => {

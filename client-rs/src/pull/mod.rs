@@ -33,6 +33,21 @@ use crate::received::ReceivedMessage;
 ///
 /// Its queues are either shared out within the group ([`PullConsumer::subscribe`]) or chosen by the application
 /// ([`PullConsumer::assign`]). Dropped, it stops as [`PullConsumer::shutdown`] does, in the background.
+///
+/// ```no_run
+/// # async fn example() -> flotilla_client::Result<()> {
+/// use std::time::Duration;
+/// use flotilla_client::{Client, PullConsumer};
+/// let client = Client::connect("127.0.0.1:9876")?;
+/// let consumer = PullConsumer::builder(&client).group("audit").subscribe("orders", "*").start().await?;
+/// for message in consumer.poll(Duration::from_secs(5)).await? {
+///     println!("{}", message.message_id());
+/// }
+/// consumer.commit().await?;
+/// consumer.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct PullConsumer {
     core: Arc<core::Core>,
 }

@@ -158,6 +158,26 @@ impl PushConsumerBuilder {
     ///
     /// A topic that does not exist yet is consumed as soon as it does.
     ///
+    /// ```no_run
+    /// # async fn example() -> flotilla_client::Result<()> {
+    /// use flotilla_client::{Client, Outcome, PushConsumer};
+    /// let client = Client::connect("127.0.0.1:9876")?;
+    /// let consumer = PushConsumer::builder(&client)
+    ///     .group("billing")
+    ///     .subscribe("orders", "paid || sent")
+    ///     .start(|messages| async move {
+    ///         for message in &messages {
+    ///             println!("{}: {} bytes", message.message_id(), message.body().len());
+    ///         }
+    ///         Outcome::Success
+    ///     })
+    ///     .await?;
+    /// // ...
+    /// consumer.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// `Invalid` for settings that make no sense and for a group that the client has already; `Refused` when a broker does not
     /// take the subscription (SQL92 needs `enablePropertyFilter`); what kept name servers or brokers from answering. Nothing

@@ -134,11 +134,7 @@ impl Server {
         let embedded = self.embedded.as_mut().expect("a group of its own");
         let runtime = embedded.runtime.as_ref().expect("running").handle().clone();
         let nodes = &mut embedded.nodes;
-        let leads = |node: &BrokerHandle| {
-            let status = node.status();
-            let leads = status.borrow().lease_until.is_some();
-            leads
-        };
+        let leads = |node: &BrokerHandle| node.status().borrow().lease_until.is_some();
         let at = nodes.iter().position(leads).expect("a leader");
         let node = nodes.remove(at);
         runtime.spawn(node.stop(false)).await.expect("stopped");
