@@ -50,8 +50,17 @@ pub(super) struct Shared {
     pub(super) closing: CancellationToken,
 }
 
-/// The answer to a request in flight, and its room.
-pub(super) type Landed = (std::result::Result<Frame, RequestError>, Permit);
+/// The answer to a request in flight, and its room if it is not done.
+pub(super) type Landed = (std::result::Result<Frame, RequestError>, Option<Permit>);
+
+/// How long a request in flight keeps its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// Until it is stored, also when nobody looks at the result for a long time.
+    UntilStored,
+    /// Until somebody has seen the result: who waits for room then knows that all results have been given.
+    UntilSeen,
+}
 
 /// A request in flight.
 #[derive(Debug)]
@@ -88,12 +97,14 @@ impl Shared {
     ///
     /// # Errors
     /// Gives the job back when it must wait for something.
-    pub(super) fn launch(self: &Arc<Shared>, mut job: Job) -> std::result::Result<Flight, Grounded> {
-        let Some((target, connection)) = self.ready(&mut job) else { return Err(Grounded::new(job)) };
-        let Some(permit) = self.gate.try_enter(job.count(), job.size()) else {
-            return Err(Grounded::new(job));
+    pub(super) fn launch(self: &Arc<Shared>, mut job: Job) -> std::result::Result<Flight, Box<Grounded>> {
+        let Some((target, connection)) = self.ready(&mut job) else {
+            return Err(Box::new(Grounded::new(job)));
         };
-        let receiver = self.fly(&connection, &job, &target, permit);
+        let Some(permit) = self.gate.try_enter(job.count(), job.size()) else {
+            return Err(Box::new(Grounded::new(job)));
+        };
+        let receiver = self.fly(&connection, &job, &target, permit, Room::UntilStored);
         Ok(Flight { job, target, receiver })
     }
 
@@ -111,8 +122,9 @@ impl Shared {
             .landed(&mut job, &target, answer)
         {
             Ok(result) => {
-                drop(permit);
                 done(shared.finish(&job, Ok(result)), job);
+                // Whoever waits until nothing is in flight has then got all results.
+                drop(permit);
             }
             Err(error) => {
                 let failure = Some(Failure { error, target: Some(target) });
@@ -123,20 +135,19 @@ impl Shared {
     }
 
     /// Runs `drive` on a task of the client.
-    fn drive_on<F>(self: &Arc<Shared>, grounded: Grounded, done: F)
+    fn drive_on<F>(self: &Arc<Shared>, mut grounded: Grounded, done: F)
     where
         F: FnOnce(Result<SendResult>, Job) + Send + 'static,
     {
         let shared = self.clone();
         self.client.inner.tracker.spawn(async move {
             let stop = shared.client.inner.stop.clone();
-            let mut driven = Grounded { job: grounded.job, ..grounded };
             let result = tokio::select! {
-                result = shared.drive(&mut driven) => result,
+                result = shared.drive(&mut grounded) => result,
                 () = stop.cancelled() => Err(ClientError::Stopped),
             };
-            drop(driven.permit.take());
-            done(result, driven.job);
+            done(result, grounded.job);
+            drop(grounded.permit);
         });
     }
 
@@ -175,9 +186,13 @@ impl Shared {
         job: &Job,
         target: &Target,
         permit: Permit,
+        room: Room,
     ) -> oneshot::Receiver<Landed> {
         let (sender, receiver) = oneshot::channel();
-        let landed = move |answer| {
+        let landed = move |answer: std::result::Result<Frame, RequestError>| {
+            let is_stored = answer.as_ref().is_ok_and(SendResult::is_stored);
+            let is_done = is_stored && room == Room::UntilStored;
+            let permit = (!is_done).then_some(permit);
             // Whoever waited may have gone; the room is given back then.
             let _ = sender.send((answer, permit));
         };
@@ -328,9 +343,9 @@ impl Shared {
             }
         };
         let room = permit.take().expect("taken above");
-        let receiver = self.fly(&connection, job, &target, room);
+        let receiver = self.fly(&connection, job, &target, room, Room::UntilSeen);
         let Ok((answer, room)) = receiver.await else { return Err(at(ClientError::Stopped)) };
-        *permit = Some(room);
+        *permit = room;
         self.landed(job, &target, answer).map_err(at)
     }
 
