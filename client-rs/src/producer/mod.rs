@@ -15,7 +15,8 @@
 //! |------------------|-------------------------------------------------------------|
 //! | `options.rs`     | settings                                                    |
 //! | `future.rs`      | a send under way                                            |
-//! | `engine.rs`      | its way: room, route, connection, answer, and again         |
+//! | `engine.rs`      | its way, when nothing is missing and nothing fails          |
+//! | `drive.rs`       | its way otherwise: waiting, and trying again                |
 //! | `retry.rs`       | when trying again is safe: the table of codes               |
 //! | `topics.rs`      | queues and addresses, turns, brokers that just failed       |
 //! | `gate.rs`        | bounds of what is in flight                                 |
@@ -33,6 +34,7 @@
 //! repeated, and Flotilla stores them so; RocketMQ works on the requests of a connection with many threads.
 
 mod batch;
+mod drive;
 mod engine;
 mod future;
 mod gate;
