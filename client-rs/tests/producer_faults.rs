@@ -255,6 +255,36 @@ async fn bounds_of_what_is_in_flight_hold_and_say_so() {
 }
 
 #[tokio::test]
+async fn room_comes_back_with_the_answer_whether_anybody_looks_or_not() {
+    let world = World::new();
+    let broker = ScriptedBroker::start([Act::Store]);
+    world.name_server.route("t", &[("b", &[broker.address])]);
+    let producer = world.builder().in_flight_max(2).start().await.unwrap();
+    producer.send(message()).await.unwrap();
+    let unseen = [producer.send(message()), producer.send(message())];
+    producer.send(message()).await.unwrap();
+    for send in unseen {
+        send.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_leader_is_asked_again_after_a_moment_under_the_same_route() {
+    let world = World::new();
+    let busy = Act::Refuse(ResponseCode::ServiceNotAvailable, "not now");
+    let (leader, replica) = (ScriptedBroker::start([busy, Act::Store]), ScriptedBroker::start([Act::Store]));
+    world.name_server.route("t", &[("b", &[leader.address, replica.address])]);
+    let producer = world.producer().await;
+    producer.send(message()).await.unwrap();
+    assert_eq!((leader.sent().len(), replica.sent().len()), (1, 1));
+    support::eventually("a send to the leader", || async {
+        producer.send(message()).await.map_err(|error| error.to_string())?;
+        (leader.sent().len() > 1).then_some(()).ok_or_else(|| "all go to the replica".to_owned())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_send_begins_without_being_polled_and_goes_on_when_dropped() {
     let world = World::new();
     let broker = ScriptedBroker::start([Act::Store]);

@@ -58,7 +58,7 @@ impl SendFuture {
     pub(super) fn launch(shared: &Arc<Shared>, job: Job) -> SendFuture {
         let state = match shared.launch(job) {
             Ok(flight) => State::Flying(Box::new(flight), shared.clone()),
-            Err(grounded) => State::slow(shared.clone(), grounded),
+            Err(grounded) => State::slow(shared.clone(), *grounded),
         };
         SendFuture { state }
     }
@@ -127,7 +127,7 @@ impl Future for SendFuture {
                         Ok(result) => return Poll::Ready(shared.finish(&job, Ok(result))),
                         Err(error) => {
                             let failure = Some(Failure { error, target: Some(target) });
-                            let grounded = Grounded { job, permit: Some(permit), failure };
+                            let grounded = Grounded { job, permit, failure };
                             self.state = State::slow(shared, grounded);
                         }
                     }

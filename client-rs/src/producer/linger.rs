@@ -37,6 +37,7 @@ struct Lanes {
 
 /// The batch of a lane that is being filled. A lane without one does not exist.
 struct Lane {
+    topic: String,
     queue: Option<Arc<MessageQueue>>,
     number: u64,
     batch: Batch,
@@ -125,12 +126,11 @@ impl Linger {
         if !by_topic.contains_key(message.topic()) {
             by_topic.insert(message.topic().to_owned(), Vec::new());
         }
-        let topic = message.topic().to_owned();
-        let lanes = by_topic.get_mut(&topic).expect("put there above");
+        let lanes = by_topic.get_mut(message.topic()).expect("put there above");
         let mut at = lanes.iter().position(|lane| lane.queue == queue);
         if let Some(index) = at.filter(|index| lanes[*index].batch.is_full_for(record_size, &shared.options))
         {
-            lanes.swap_remove(index).depart(shared, topic.clone());
+            lanes.swap_remove(index).depart(shared);
             at = None;
         }
         let index = match at {
@@ -140,9 +140,10 @@ impl Linger {
             }
             None => {
                 *opened += 1;
+                let topic = message.topic().to_owned();
                 Linger::watch(shared, topic.clone(), *opened);
                 let (batch, waiters) = (Batch::new(), Vec::new());
-                lanes.push(Lane { queue, number: *opened, batch, permit, waiters });
+                lanes.push(Lane { topic, queue, number: *opened, batch, permit, waiters });
                 lanes.len() - 1
             }
         };
@@ -152,7 +153,7 @@ impl Linger {
             Err(error) => return waiter.tell(Err(error)),
         }
         if lane.batch.is_full_for(1, &shared.options) {
-            lanes.swap_remove(index).depart(shared, topic);
+            lanes.swap_remove(index).depart(shared);
         }
     }
 
@@ -173,7 +174,7 @@ impl Linger {
                 if lanes.is_empty() {
                     table.by_topic.remove(&topic);
                 }
-                lane.depart(&shared, topic);
+                lane.depart(&shared);
             }
         });
     }
@@ -181,18 +182,16 @@ impl Linger {
     /// Lets everything go that waits.
     pub(super) fn flush(shared: &Arc<Shared>) {
         let mut table = shared.linger.lanes.lock();
-        for (topic, lanes) in std::mem::take(&mut table.by_topic) {
-            for lane in lanes {
-                lane.depart(shared, topic.clone());
-            }
+        for lane in std::mem::take(&mut table.by_topic).into_values().flatten() {
+            lane.depart(shared);
         }
     }
 }
 
 impl Lane {
     /// Sends the batch; each waiter gets the result of its own message.
-    fn depart(self, shared: &Arc<Shared>, topic: String) {
-        let Lane { queue, batch, permit, waiters, .. } = self;
+    fn depart(self, shared: &Arc<Shared>) {
+        let Lane { topic, queue, batch, permit, waiters, .. } = self;
         if waiters.is_empty() {
             return;
         }

@@ -15,7 +15,8 @@
 //! |------------------|-------------------------------------------------------------|
 //! | `options.rs`     | settings                                                    |
 //! | `future.rs`      | a send under way                                            |
-//! | `engine.rs`      | its way: room, route, connection, answer, and again         |
+//! | `engine.rs`      | its way, when nothing is missing and nothing fails          |
+//! | `drive.rs`       | its way otherwise: waiting, and trying again                |
 //! | `retry.rs`       | when trying again is safe: the table of codes               |
 //! | `topics.rs`      | queues and addresses, turns, brokers that just failed       |
 //! | `gate.rs`        | bounds of what is in flight                                 |
@@ -28,11 +29,12 @@
 //! | `transaction.rs` | messages that are sent with a local transaction, or not     |
 //! | `result.rs`      | what a send ends with                                       |
 //!
-//! Order: sends from one task to one queue are stored in the order of the calls as long as none fails and none of them had to
-//! wait for room, route or connection (only their first ones do, unless the producer is at its bounds). Whoever depends on
-//! order awaits each send before the next one of its key.
+//! Order: whoever depends on it awaits each send before the next one of its key. Sends from one task to one queue that are in
+//! flight together leave in the order of the calls, as long as none of them has to wait for room, route or connection or is
+//! repeated, and Flotilla stores them so; RocketMQ works on the requests of a connection with many threads.
 
 mod batch;
+mod drive;
 mod engine;
 mod future;
 mod gate;
@@ -215,7 +217,8 @@ impl Producer {
 
     /// Sends a message as [`Producer::send`] does and gives the result to `done`, which needs no task and no future of the
     /// caller: the way for very many messages. Returns when the message has its room in flight, so that the caller is slowed
-    /// down when the bounds are reached. `done` runs on a task of the client and must be quick and must not block.
+    /// down when the bounds are reached. `done` runs on the task that reads the connection: it must be quick, must not block,
+    /// and must not panic, which would close the connection.
     ///
     /// Dropped before it returns, the message is not sent.
     ///

@@ -110,6 +110,11 @@ impl SendResult {
         }
     }
 
+    /// Claims that an answer says that the message is stored.
+    pub(super) fn is_stored(frame: &Frame) -> bool {
+        SendStatus::of(frame.header.response_code()).is_some()
+    }
+
     /// Reads the answer to a job. A success takes the ids of its message, which then can't be sent again.
     ///
     /// # Errors

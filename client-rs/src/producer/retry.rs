@@ -133,3 +133,47 @@ impl Attempts {
         pause
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: ResponseCode, remark: &str) -> ClientError {
+        refusal("b", &Frame::response(code, Some(remark.to_owned())))
+    }
+
+    #[test]
+    fn only_what_surely_stored_nothing_is_repeated() {
+        let unknown = "leadership changed while the message was being stored: the outcome is not known";
+        let table = [
+            (refused(ResponseCode::ServiceNotAvailable, "disk full"), Verdict::Again),
+            (refused(ResponseCode::ServiceNotAvailable, unknown), Verdict::Unknown),
+            (refused(ResponseCode::SystemBusy, ""), Verdict::Again),
+            (refused(ResponseCode::SystemError, ""), Verdict::Unknown),
+            (refused(ResponseCode::TopicNotExist, ""), Verdict::Elsewhere),
+            (refused(ResponseCode::MessageIllegal, ""), Verdict::Final),
+            (ClientError::NotSent { address: "b".into(), reason: String::new() }, Verdict::Again),
+            (ClientError::Unknown { address: "b".into(), reason: String::new() }, Verdict::Unknown),
+            (ClientError::Stopped, Verdict::Final),
+        ];
+        for (error, expected) in table {
+            assert_eq!(verdict(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn attempts_end_by_number_and_pauses_grow() {
+        let mut attempts = Attempts::new();
+        assert!((0..3).all(|_| attempts.allow(Verdict::Again, 3, false)));
+        assert!(!attempts.allow(Verdict::Again, 3, false));
+        let mut attempts = Attempts::new();
+        assert!((0..ELSEWHERE_MAX).all(|_| attempts.allow(Verdict::Elsewhere, u32::MAX, false)));
+        assert!(!attempts.allow(Verdict::Elsewhere, u32::MAX, false));
+        let mut attempts = Attempts::new();
+        assert!(!attempts.allow(Verdict::Unknown, u32::MAX, false));
+        assert!(attempts.allow(Verdict::Unknown, u32::MAX, true));
+        let pauses: Vec<Duration> = (0..6).map(|_| attempts.pause()).collect();
+        assert_eq!(pauses[0], PAUSE_MIN);
+        assert_eq!(pauses[5], PAUSE_MAX);
+    }
+}

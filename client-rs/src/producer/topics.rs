@@ -57,9 +57,12 @@ pub(super) struct Broker {
     name: String,
     /// The leader's first.
     addresses: Vec<Arc<str>>,
-    /// Number of the address to begin with: another than the leader's once that could not be reached.
+    /// Number of the address to begin with: another than the leader's while that is to be passed over.
     first: AtomicUsize,
-    /// End of its penalty, in ms since the table of faults was made.
+    /// When the leader's is tried again, in ms since `epoch`.
+    first_until_ms: AtomicU64,
+    epoch: Instant,
+    /// End of its penalty, in ms since `epoch`.
     bad_until_ms: Arc<AtomicU64>,
 }
 
@@ -140,13 +143,15 @@ impl Topics {
         Ok(snapshot)
     }
 
-    /// Passes over a broker for some time when there are others, and over this address of it until a new route comes.
+    /// Passes over a broker for some time when there are others, and over this address of it, at most until a new route comes.
     pub(super) fn blame(&self, target: &Target, penalty: Duration) {
         let (broker, index) = (&target.broker, target.address_index);
         let next = (index + 1) % broker.addresses.len();
-        // Fails when somebody has moved it on already.
-        let _ = broker.first.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
         let until = self.faults.now_ms() + u64::try_from(penalty.as_millis()).unwrap_or(0);
+        // Fails when somebody has moved it on already.
+        if broker.first.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            broker.first_until_ms.store(until, Ordering::Relaxed);
+        }
         broker.bad_until_ms.fetch_max(until, Ordering::Relaxed);
     }
 
@@ -203,7 +208,14 @@ impl Snapshot {
                 let (leader, others): (Vec<_>, Vec<_>) = addresses.partition(|(id, _)| **id == LEADER);
                 let addresses = leader.into_iter().chain(others).map(|(_, at)| at.as_str().into()).collect();
                 let bad_until_ms = faults.of(name);
-                Arc::new(Broker { name: name.clone(), addresses, first: AtomicUsize::new(0), bad_until_ms })
+                Arc::new(Broker {
+                    name: name.clone(),
+                    addresses,
+                    first: AtomicUsize::new(0),
+                    first_until_ms: AtomicU64::new(0),
+                    epoch: faults.epoch,
+                    bad_until_ms,
+                })
             })
             .collect();
         let find = |name: &str| by_name.iter().find(|broker| broker.name == name).cloned();
@@ -239,7 +251,7 @@ impl Snapshot {
         let same = failed.filter(|failed| Arc::ptr_eq(&failed.broker, broker));
         let (address_index, tried) = match same {
             Some(failed) => ((failed.address_index + 1) % count, failed.tried + 1),
-            None => (broker.first.load(Ordering::Relaxed), 1),
+            None => (broker.first_address(), 1),
         };
         Some(Target {
             queue: queue.clone(),
@@ -248,6 +260,18 @@ impl Snapshot {
             address_index,
             tried,
         })
+    }
+}
+
+impl Broker {
+    /// Number of the address to begin with.
+    fn first_address(&self) -> usize {
+        let first = self.first.load(Ordering::Relaxed);
+        if first != 0 && elapsed_ms(self.epoch) >= self.first_until_ms.load(Ordering::Relaxed) {
+            self.first.store(0, Ordering::Relaxed);
+            return 0;
+        }
+        first
     }
 }
 
@@ -276,7 +300,7 @@ impl Faults {
     }
 
     fn now_ms(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+        elapsed_ms(self.epoch)
     }
 
     fn of(&self, name: &str) -> Arc<AtomicU64> {
@@ -290,4 +314,8 @@ impl Faults {
         }
         table.entry(name.to_owned()).or_default().clone()
     }
+}
+
+fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
