@@ -7,6 +7,7 @@
 //! | [`options`]   | what can be set for a client                                                      |
 //! | [`message`]   | [`Message`], what is sent                                                         |
 //! | [`received`]  | [`ReceivedMessage`], what arrives                                                 |
+//! | [`producer`]  | [`Producer`] and [`TransactionProducer`]: what sends                              |
 //! | [`error`]     | [`ClientError`], by what the caller can do                                        |
 //! | [`metrics`]   | hook for an application's metrics                                                 |
 //! | [`admin`]     | [`AdminClient`]: topics, groups, offsets, brokers, name servers, messages         |
@@ -25,6 +26,7 @@ pub mod message;
 pub mod metrics;
 mod name_servers;
 pub mod options;
+pub mod producer;
 pub mod received;
 mod remote;
 mod replies;
@@ -43,6 +45,10 @@ pub use message::Message;
 pub use metrics::{Event, Metrics};
 pub use name_servers::NameServers;
 pub use options::{ClientOptions, Credentials};
+pub use producer::{
+    BatchError, Producer, ProducerBuilder, SendFuture, SendResult, SendStatus, TransactionOutcome,
+    TransactionProducer, TransactionState,
+};
 pub use received::ReceivedMessage;
 pub use replies::Reply;
 pub use routes::TopicRoute;

@@ -28,3 +28,14 @@ pub const CALLBACKS_MAX: usize = 1_024;
 
 /// Requests of a client (request-reply) that wait for their reply.
 pub const REQUESTS_MAX: usize = 65_536;
+
+/// Messages of a producer that were sent and are not answered yet, unless set otherwise: some ten round trips of the
+/// fastest sender measured, below the 65,536 that one connection takes.
+pub const IN_FLIGHT_MAX: u32 = 10_000;
+
+/// Likewise in bytes: what the write queue of one connection takes.
+pub const IN_FLIGHT_BYTES_MAX: u32 = 64 * 1024 * 1024;
+
+/// Bodies up to this size, in bytes, are compressed where the send is called: about a millisecond at worst. Larger ones go to a
+/// thread that may block.
+pub const INLINE_COMPRESSION_SIZE_MAX: usize = 64 * 1024;

@@ -1,5 +1,6 @@
 //! A message to send.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ pub struct Message {
     topic: String,
     body: Bytes,
     flag: i32,
-    properties: Vec<(String, String)>,
+    properties: Vec<(Cow<'static, str>, String)>,
 }
 
 /// Properties that the system sets; an application that set them would break retries, timers or transactions.
@@ -66,7 +67,7 @@ impl Message {
     /// Sets a property of the application.
     #[must_use]
     pub fn property(self, name: impl Into<String>, value: impl Into<String>) -> Message {
-        self.with(name.into(), value.into())
+        self.with(name.into(), value)
     }
 
     /// Sets the opaque flag that consumers get as it is.
@@ -143,13 +144,13 @@ impl Message {
     }
 
     /// Sets a property without asking whether it is reserved.
-    pub(crate) fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Message {
+    pub(crate) fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Message {
         self.set(name, value);
         self
     }
 
     /// [`Message::with`] in place.
-    pub(crate) fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+    pub(crate) fn set(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         let (name, value) = (name.into(), value.into());
         match self.properties.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
@@ -160,14 +161,24 @@ impl Message {
     /// Gives it a unique id unless it has one.
     pub(crate) fn ensure_unique_id(&mut self) {
         if self.unique_id().is_none() {
-            self.properties.push((properties::UNIQUE_KEY.to_owned(), unique_id::next().to_string()));
+            self.properties.push((properties::UNIQUE_KEY.into(), unique_id::next().to_string()));
         }
+    }
+
+    /// Takes the unique id out of a message that won't be sent any more; empty without one.
+    pub(crate) fn take_unique_id(&mut self) -> String {
+        let id = self.properties.iter_mut().find(|(name, _)| name == properties::UNIQUE_KEY);
+        id.map(|(_, value)| std::mem::take(value)).unwrap_or_default()
+    }
+
+    /// Bytes of the property text.
+    pub(crate) fn properties_size(&self) -> usize {
+        self.properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum()
     }
 
     /// The property text of the wire.
     pub(crate) fn properties_text(&self) -> String {
-        let size = self.properties.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        let mut text = String::with_capacity(size);
+        let mut text = String::with_capacity(self.properties_size());
         for (name, value) in &self.properties {
             properties::append(&mut text, name, value);
         }
@@ -197,7 +208,7 @@ impl Message {
             if name.is_empty() || value.is_empty() {
                 return invalid(format!("property {name:?} has no name or no value: it would be lost"));
             }
-            if [name, value].iter().any(|text| text.contains([NAME_SEPARATOR, PROPERTY_SEPARATOR])) {
+            if [&**name, value].iter().any(|text| text.contains([NAME_SEPARATOR, PROPERTY_SEPARATOR])) {
                 return invalid(format!("property {name:?} contains a separator (0x01 or 0x02)"));
             }
             size += name.len() + value.len() + 2;
@@ -213,7 +224,7 @@ impl Message {
     /// # Errors
     /// `Invalid`, with the name.
     pub(crate) fn check_reserved(&self) -> Result<()> {
-        match self.properties.iter().find(|(name, _)| RESERVED.contains(&name.as_str())) {
+        match self.properties.iter().find(|(name, _)| RESERVED.contains(&&**name)) {
             Some((name, _)) => Err(ClientError::Invalid(format!("property {name} is set by the system"))),
             None => Ok(()),
         }

@@ -70,11 +70,11 @@ impl ReceivedMessage {
         }
     }
 
-    /// All messages of an answer, in order.
+    /// All messages of an answer to a pull, in order; `queue` is the one that was asked.
     ///
     /// # Errors
     /// Where the bytes are no record.
-    pub(crate) fn all(queue: &Arc<MessageQueue>, body: &Bytes) -> Result<Vec<ReceivedMessage>, LayoutError> {
+    pub fn all(queue: &Arc<MessageQueue>, body: &Bytes) -> Result<Vec<ReceivedMessage>, LayoutError> {
         flotilla_remoting::message::messages(body)
             .map(|view| Ok(ReceivedMessage::new(queue, body, &view?)))
             .collect()

@@ -13,7 +13,7 @@ pub mod table;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use flotilla_remoting::code::{RequestCode, ResponseCode};
+use flotilla_remoting::code::{OUTCOME_UNKNOWN, RequestCode, ResponseCode};
 use flotilla_remoting::frame::Frame;
 use tokio::runtime::Handle;
 use tracing::debug;
@@ -188,6 +188,6 @@ fn no_leader(call: Call) {
 fn unknown(call: Call) {
     call.refuse(
         ResponseCode::ServiceNotAvailable,
-        "the leader changed while it held the request: the outcome is not known",
+        format!("the leader changed while it held the request: {OUTCOME_UNKNOWN}"),
     );
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use flotilla_remoting::code::ResponseCode;
+use flotilla_remoting::code::{OUTCOME_UNKNOWN, ResponseCode};
 use flotilla_remoting::headers::SendMessageResponse;
 use flotilla_remoting::message::OffsetMessageId;
 
@@ -103,8 +103,8 @@ impl SendAnswers {
     /// RocketMQ broker that dies between storing and answering.
     pub fn unknown(&self, send: SendWork) {
         self.metrics.unknown_outcome();
-        let remark = "leadership changed while the message was being stored: the outcome is not known";
-        refuse(send, ResponseCode::ServiceNotAvailable, remark, "UNKNOWN_ERROR");
+        let remark = format!("leadership changed while the message was being stored: {OUTCOME_UNKNOWN}");
+        refuse(send, ResponseCode::ServiceNotAvailable, &remark, "UNKNOWN_ERROR");
     }
 }
 

@@ -3,7 +3,9 @@
 //! stops it and removes its files.
 #![allow(dead_code)]
 
+pub mod pull;
 pub mod raw;
+pub mod scripted;
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, Weak};

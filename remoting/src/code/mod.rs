@@ -6,7 +6,7 @@ mod request;
 mod response;
 
 pub use request::RequestCode;
-pub use response::ResponseCode;
+pub use response::{OUTCOME_UNKNOWN, ResponseCode};
 
 /// Defines an enum of codes with its numbers and upstream names.
 macro_rules! codes {

@@ -5,6 +5,10 @@
 
 use super::codes;
 
+/// Part of the remark with which Flotilla answers SERVICE_NOT_AVAILABLE to a write that it may have done, because leadership
+/// changed under it: the code is the one that official clients try again, the remark tells the difference.
+pub const OUTCOME_UNKNOWN: &str = "the outcome is not known";
+
 codes! {
     /// Outcome of a request. A number without a name stays `Unknown` and keeps its number.
     pub enum ResponseCode {

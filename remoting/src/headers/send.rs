@@ -1,4 +1,4 @@
-//! Sending: codes 10, 310, 320 (and 324, 325), with long or short keys by the code.
+//! Sending: codes 10, 310, 320 (and 324, 325), with long or short keys by the code; taking back: 370.
 //!
 //! Code 10 and 324 use the long names, 310, 320 and 325 the short ones; there is no fall-back between them. Whether the
 //! body is a batch is told by the `batch` field, not by the code. The Go client sends singles with 10 and batches with 320.
@@ -150,5 +150,27 @@ header! {
         batch_unique_id: Option<&'a str> => "batchUniqId";
         /// Handle to recall a timer message.
         recall_handle: Option<&'a str> => "recallHandle";
+    }
+}
+
+header! {
+    /// Request header of RECALL_MESSAGE (370). Source: RocketMQ 5.3 RecallMessageRequestHeader.
+    pub struct RecallMessageRequest<'a> {
+        /// Group of the producer.
+        producer_group: Option<&'a str> => "producerGroup";
+        /// Topic of the message.
+        topic: &'a str => "topic";
+        /// Handle from the answer to its send.
+        recall_handle: &'a str => "recallHandle";
+        /// Broker name that the client believes to address.
+        broker_name: Option<&'a str> => "bname";
+    }
+}
+
+header! {
+    /// Response header of RECALL_MESSAGE (370).
+    pub struct RecallMessageResponse<'a> {
+        /// Unique id of the message that won't be delivered.
+        message_id: &'a str => "msgId";
     }
 }
