@@ -17,7 +17,7 @@ use crate::callbacks::Callbacks;
 use crate::error::Result;
 use crate::members::Members;
 use crate::metrics::Metrics;
-use crate::name_servers::NameServerList;
+use crate::name_servers::{NameServerList, NameServers};
 use crate::options::ClientOptions;
 use crate::remote::Remote;
 use crate::replies::Replies;
@@ -48,6 +48,10 @@ impl Drop for Alive {
 /// What the handles and the tasks of a client share.
 pub(crate) struct Inner {
     pub(crate) client_id: String,
+    /// Stands for this client in the paths of broadcasting consumers' offsets; the same after a restart.
+    pub(crate) broadcast_id: String,
+    /// Name servers as they were set, for administrators.
+    pub(crate) name_servers: NameServers,
     pub(crate) remote: Remote,
     pub(crate) routes: Routes,
     pub(crate) members: Members,
@@ -56,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) tracker: TaskTracker,
     heartbeat_now: Notify,
+    /// Held over a heartbeat and over a farewell: a heartbeat that is under way must not make a member of one who left.
+    beating: tokio::sync::Mutex<()>,
 }
 
 impl Client {
@@ -74,6 +80,8 @@ impl Client {
                 Routes::new(remote.clone(), name_servers, metrics.clone(), stop.clone(), tracker.clone());
             Inner {
                 client_id: client_id(&options),
+                broadcast_id: broadcast_id(&options),
+                name_servers: options.name_servers.clone(),
                 remote,
                 routes,
                 members: Members::default(),
@@ -82,6 +90,7 @@ impl Client {
                 stop: stop.clone(),
                 tracker: tracker.clone(),
                 heartbeat_now: Notify::new(),
+                beating: tokio::sync::Mutex::default(),
             }
         });
         spawn_until(&tracker, &stop, inner.clone().keep_routes(options.route_refresh));
@@ -162,6 +171,7 @@ impl Inner {
     /// Tells all brokers in use who is here; ends when all have answered or failed. Consumers are told to every replica,
     /// producers to leaders only. Source: RocketMQ 5.3 MQClientInstance.sendHeartbeatToAllBroker.
     pub(crate) async fn beat(&self) {
+        let _beating = self.beating.lock().await;
         let Some(data) = self.members.heartbeat(&self.client_id) else { return };
         let body = bodies::encode(&data);
         let everywhere = self.members.has_consumers();
@@ -183,6 +193,7 @@ impl Inner {
 
     /// Tells all brokers that a member leaves its group.
     pub(crate) async fn leave(&self, producer_group: Option<&str>, consumer_group: Option<&str>) {
+        let _beating = self.beating.lock().await;
         let header = UnregisterClientRequest { client_id: &self.client_id, producer_group, consumer_group };
         let brokers = self.routes.brokers();
         let farewells = brokers.iter().map(|(_, _, address)| {
@@ -202,9 +213,18 @@ impl Inner {
 
 /// `address@instance`. Source: RocketMQ 5.3 ClientConfig.buildMQClientId, changeInstanceNameToPID.
 fn client_id(options: &ClientOptions) -> String {
-    let ip = options.client_ip.or_else(local_ip).map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string());
+    let ip = address(options);
     match &options.instance_name {
         Some(name) => format!("{ip}@{name}"),
         None => format!("{ip}@{}#{:x}{:08x}", std::process::id(), now_ms(), rand::random::<u32>()),
     }
+}
+
+/// `address@instance`, where a client without an instance name is `DEFAULT`: what Java's broadcasting consumers are called.
+fn broadcast_id(options: &ClientOptions) -> String {
+    format!("{}@{}", address(options), options.instance_name.as_deref().unwrap_or("DEFAULT"))
+}
+
+fn address(options: &ClientOptions) -> String {
+    options.client_ip.or_else(local_ip).map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string())
 }

@@ -6,6 +6,9 @@
 //! | [`client`]    | [`Client`]: connections, routes, heartbeats; everything else is made of it        |
 //! | [`options`]   | what can be set for a client                                                      |
 //! | [`message`]   | [`Message`], what is sent                                                         |
+//! | [`PushConsumer`] | a consumer that calls a listener                                               |
+//! | [`PullConsumer`] | a consumer that is polled                                                      |
+//! | [`allocate`]  | who of a group gets which queue                                                   |
 //! | [`received`]  | [`ReceivedMessage`], what arrives                                                 |
 //! | [`producer`]  | [`Producer`] and [`TransactionProducer`]: what sends                              |
 //! | [`error`]     | [`ClientError`], by what the caller can do                                        |
@@ -19,6 +22,7 @@ pub mod admin;
 mod callbacks;
 pub mod client;
 mod compression;
+mod consume;
 pub mod error;
 mod limits;
 mod members;
@@ -27,6 +31,8 @@ pub mod metrics;
 mod name_servers;
 pub mod options;
 pub mod producer;
+mod pull;
+mod push;
 pub mod received;
 mod remote;
 mod replies;
@@ -38,6 +44,7 @@ mod unique_id;
 pub use admin::AdminClient;
 pub use client::Client;
 pub use compression::Codec;
+pub use consume::{ConsumeFrom, Expression, Model, allocate};
 pub use error::{ClientError, Result};
 pub use flotilla_remoting::ResponseCode;
 pub use flotilla_remoting::bodies::MessageQueue;
@@ -49,6 +56,8 @@ pub use producer::{
     BatchError, Producer, ProducerBuilder, SendFuture, SendResult, SendStatus, TransactionOutcome,
     TransactionProducer, TransactionState,
 };
+pub use pull::{PullConsumer, PullConsumerBuilder};
+pub use push::{Delivery, MessageStream, OrderlyOutcome, Outcome, PushConsumer, PushConsumerBuilder};
 pub use received::ReceivedMessage;
 pub use replies::Reply;
 pub use routes::TopicRoute;

@@ -39,3 +39,89 @@ pub const IN_FLIGHT_BYTES_MAX: u32 = 64 * 1024 * 1024;
 /// Bodies up to this size, in bytes, are compressed where the send is called: about a millisecond at worst. Larger ones go to a
 /// thread that may block.
 pub const INLINE_COMPRESSION_SIZE_MAX: usize = 64 * 1024;
+
+/// Listener calls of a push consumer that run at once; each is a task.
+pub const CONCURRENCY_MAX: usize = 4_096;
+
+/// Pause before a call is repeated at a new leader, unless the route changes before.
+pub const CALL_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the calls of a consumer are repeated while a leader is elected: elections take about a second.
+pub const CALL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a failed message is tried to be handed back before it is tried otherwise. Source: RocketMQ 5.3, 5 s.
+pub const SEND_BACK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long offsets are tried to be stored when a queue is given up: later they could override the next owner's.
+pub const LAST_COMMIT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Offsets that are being stored at once.
+pub const COMMITS_AT_ONCE: usize = 16;
+
+/// How long a broker may hold a pull, in ms. Source: RocketMQ 5.3 DefaultMQPushConsumerImpl.
+pub const PULL_SUSPEND_MS: i64 = 15_000;
+
+/// Time for a pull, the time that it is held included. Source: as above.
+pub const PULL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Most bytes wanted of one pull.
+pub const PULL_BYTES_MAX: i32 = 1 << 20;
+
+/// A pull that is answered with nothing sooner was not held.
+pub const PULL_HELD_MIN: Duration = Duration::from_millis(20);
+
+/// First pause after a pull failed for want of a leader; doubles up to [`PULL_PAUSE_MAX`]. A new route ends it.
+pub const PULL_PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// Longest such pause.
+pub const PULL_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Pause after the broker asked to slow down. Source: RocketMQ 5.3 DefaultMQPushConsumerImpl.
+pub const PULL_PAUSE_FLOW_CONTROL: Duration = Duration::from_millis(20);
+
+/// Pause after a broker did not know the subscription: the heartbeat is on its way.
+pub const PULL_PAUSE_SUBSCRIPTION: Duration = Duration::from_millis(200);
+
+/// Pause after any other refusal. Source: RocketMQ 5.3 DefaultMQPushConsumerImpl.
+pub const PULL_PAUSE_REFUSED: Duration = Duration::from_secs(3);
+
+/// Time between rounds of sharing out queues. Source: RocketMQ 5.3 RebalanceService.
+pub const REBALANCE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// First pause after a round that could not be finished; doubles up to [`REBALANCE_INTERVAL`].
+pub const REBALANCE_PAUSE_MIN: Duration = Duration::from_millis(250);
+
+/// Age at which the lock of a queue is not relied on any more; brokers keep it for 60 s. Source: RocketMQ 5.3 ProcessQueue.
+pub const LOCK_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// Time between renewals of locks. Source: RocketMQ 5.3 ProcessQueue.
+pub const LOCK_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Pause before a lock that was not granted is asked for again. Source: RocketMQ 5.3 ConsumeMessageOrderlyService, 10 ms to
+/// 3 s.
+pub const LOCK_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a queue that is given up waits for its listener calls before its offset is stored; what takes longer is repeated
+/// by the next owner.
+pub const DROP_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a queue with a lock waits likewise: by then the broker has let the lock go.
+pub const DROP_WAIT_LOCKED: Duration = Duration::from_secs(60);
+
+/// How long a queue that may have had another owner waits before it asks for its offset, so that the other can store it.
+/// Source: RocketMQ 5.3 RebalanceImpl, which waits before the first pull.
+pub const TAKE_WAIT: Duration = Duration::from_millis(500);
+
+/// How long a queue whose offset is reset waits for its listener calls. Source: RocketMQ 5.3 MQClientInstance.resetOffset.
+pub const RESET_WAIT: Duration = Duration::from_secs(10);
+
+/// Pause before messages that could not be handed back are given to the listener again. Source: RocketMQ 5.3
+/// ConsumeMessageConcurrentlyService.
+pub const LOCAL_RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pause before the bounds over all queues of a consumer are looked at again. Source: RocketMQ 5.3
+/// DefaultMQPushConsumerImpl.
+pub const FLOW_CONTROL_PAUSE: Duration = Duration::from_millis(50);
+
+/// Level at which messages of a listener call that took too long come again. Source: RocketMQ 5.3 ProcessQueue.
+pub const TIMED_OUT_LEVEL: u32 = 3;

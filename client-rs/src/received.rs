@@ -187,3 +187,28 @@ fn slice(source: &Bytes, part: &[u8]) -> Bytes {
     // `slice_ref` of nothing would point anywhere.
     if part.is_empty() { Bytes::new() } else { source.slice_ref(part) }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A message of queue 0 of topic `t` at broker `b`, for tests.
+    pub(crate) fn message(queue_offset: i64, body_size: usize) -> ReceivedMessage {
+        let host = SocketAddr::from(([127, 0, 0, 1], 10911));
+        ReceivedMessage {
+            queue: Arc::new(MessageQueue { topic: "t".into(), broker_name: "b".into(), queue_id: 0 }),
+            body: vec![b'x'; body_size].into(),
+            properties: Bytes::new(),
+            queue_offset,
+            physical_offset: 0,
+            born_timestamp: 0,
+            store_timestamp: 0,
+            born_host: host,
+            store_host: host,
+            flag: 0,
+            sys_flag: SysFlag(0),
+            reconsume_times: 0,
+        }
+    }
+}

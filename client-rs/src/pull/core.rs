@@ -1,0 +1,294 @@
+//! What the tasks of a pull consumer share, its life from start to farewell, and its queues.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use flotilla_remoting::bodies::MessageQueue;
+use flotilla_remoting::names;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::assigned::State;
+use super::settings::Settings;
+use crate::client::Client;
+use crate::consume::balance::{Balancer, Holder};
+use crate::consume::calls::Calls;
+use crate::consume::offsets::Offsets;
+use crate::consume::stats::Stats;
+use crate::consume::{Expression, Subscription};
+use crate::error::{ClientError, Result};
+use crate::limits;
+use crate::members::ConsumerMember;
+use crate::unique_id::now_ms;
+
+/// A queue of this consumer.
+pub(crate) struct Assigned {
+    pub(crate) queue: Arc<MessageQueue>,
+    pub(crate) state: Mutex<State>,
+    /// The task of the queue has something to look at: room, a seek, a resume.
+    pub(crate) changed: Notify,
+    pub(crate) dropped: CancellationToken,
+    pub(crate) last_pull_ms: AtomicI64,
+}
+
+/// Who decides on the queues.
+pub(crate) enum Mode {
+    /// Not known yet.
+    Open,
+    /// The group.
+    Subscribed(BTreeMap<String, Arc<Subscription>>),
+    /// The application.
+    Assigned,
+}
+
+/// A pull consumer.
+pub(crate) struct Core {
+    pub(super) me: Weak<Core>,
+    pub(super) settings: Settings,
+    pub(super) calls: Calls,
+    pub(super) offsets: Offsets,
+    pub(super) mode: Mutex<Mode>,
+    pub(super) balancer: Arc<Balancer>,
+    pub(super) queues: Mutex<BTreeMap<MessageQueue, Arc<Assigned>>>,
+    /// Queues with messages for polls, each once. One that is gone, or has lost its messages by a seek, is stepped over.
+    pub(super) ready: Mutex<VecDeque<Arc<Assigned>>>,
+    /// Something became ready.
+    pub(super) arrived: Notify,
+    /// Messages fetched ahead, over all queues.
+    pub(super) ahead: AtomicUsize,
+    /// Held while offsets are stored, so that an older one never overtakes a newer one.
+    pub(super) storing: tokio::sync::Mutex<()>,
+    pub(super) auto_commit_due: Mutex<Instant>,
+    pub(super) stats: Stats,
+    pub(super) started_ms: i64,
+    pub(super) stop: CancellationToken,
+    pub(super) stopped: CancellationToken,
+    pub(super) tracker: TaskTracker,
+}
+
+impl Core {
+    /// Starts a consumer; returns when it has joined its group.
+    pub(super) async fn start(client: Client, settings: Settings) -> Result<Arc<Core>> {
+        settings.check()?;
+        let inner = client.inner.clone();
+        let calls = Calls { client: inner.clone(), group: settings.group.as_str().into() };
+        let offsets = Offsets::open(calls.clone(), settings.model, settings.offsets_folder.as_deref())?;
+        let balancer = Arc::new(Balancer::new(calls.clone(), settings.model, settings.strategy.clone()));
+        let core = Arc::new_cyclic(|me| Core {
+            me: me.clone(),
+            auto_commit_due: Mutex::new(Instant::now() + settings.auto_commit_interval),
+            settings,
+            calls,
+            offsets,
+            mode: Mutex::new(Mode::Open),
+            balancer,
+            queues: Mutex::default(),
+            ready: Mutex::default(),
+            arrived: Notify::new(),
+            ahead: AtomicUsize::new(0),
+            storing: tokio::sync::Mutex::default(),
+            stats: Stats::default(),
+            started_ms: now_ms(),
+            stop: inner.stop.child_token(),
+            stopped: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+        });
+        let member: Arc<dyn ConsumerMember> = core.clone();
+        inner.members.add_consumer(&core.settings.group, &member)?;
+        // Whoever gives up waiting here gives up the consumer.
+        let given_up = core.stop.clone().drop_guard();
+        let (report, joined) = oneshot::channel();
+        core.tracker.spawn(core.clone().live(client, report));
+        joined.await.unwrap_or(Err(ClientError::Stopped))?;
+        given_up.disarm();
+        Ok(core)
+    }
+
+    async fn live(self: Arc<Self>, client: Client, report: oneshot::Sender<Result<()>>) {
+        let joined = tokio::select! {
+            () = self.stop.cancelled() => Err(ClientError::Stopped),
+            joined = self.prepare() => joined,
+        };
+        let goes_on = joined.is_ok();
+        let reported = report.send(joined).is_ok();
+        if goes_on && reported {
+            info!(group = %self.calls.group, client = %self.calls.client.client_id, "pull consumer started");
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = self.balancer.run(&*self) => {}
+            }
+        }
+        self.stop.cancel();
+        self.farewell().await;
+        self.stopped.cancel();
+        drop(client);
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        for (topic, expression) in &self.settings.subscriptions {
+            self.subscribe(topic, expression).await?;
+        }
+        self.calls.client.beat().await;
+        Ok(())
+    }
+
+    async fn farewell(&self) {
+        if self.settings.auto_commit {
+            let queues: Vec<Arc<Assigned>> = self.queues.lock().values().cloned().collect();
+            if let Err(error) = self.commit(&queues, true, limits::LAST_COMMIT_PATIENCE).await {
+                warn!(group = %self.calls.group, %error, "offsets not committed at the end");
+            }
+        }
+        self.tracker.close();
+        self.calls.client.members.remove_consumer(&self.calls.group);
+        self.calls.client.leave(None, Some(&self.calls.group)).await;
+        info!(group = %self.calls.group, "pull consumer stopped");
+    }
+
+    /// Adds or replaces a subscription.
+    pub(super) async fn subscribe(&self, topic: &str, expression: &Expression) -> Result<()> {
+        names::check_topic(topic).map_err(|error| ClientError::Invalid(format!("topic {topic}: {error}")))?;
+        let subscription = Subscription::new(topic, expression, now_ms())?;
+        match self.calls.client.routes.get(topic).await {
+            Ok(_) if !subscription.data.is_tag() => self.calls.check(&subscription.data).await?,
+            Ok(_) => {}
+            Err(ClientError::NoRoute { reason, .. }) => {
+                warn!(group = %self.calls.group, topic, reason, "topic does not exist yet");
+            }
+            Err(error) => return Err(error),
+        }
+        let known = {
+            let mut mode = self.mode.lock();
+            if let Mode::Open = *mode {
+                *mode = Mode::Subscribed(BTreeMap::new());
+            }
+            match &mut *mode {
+                Mode::Subscribed(subscriptions) => {
+                    subscriptions.insert(topic.to_owned(), Arc::new(subscription)).is_some()
+                }
+                Mode::Open | Mode::Assigned => {
+                    return Err(ClientError::Invalid(
+                        "queues were assigned: subscribing is of no use".into(),
+                    ));
+                }
+            }
+        };
+        if !known {
+            self.balancer.follow_route(topic, &self.tracker, &self.stop);
+        }
+        self.calls.client.beat_soon();
+        self.balancer.now.notify_one();
+        Ok(())
+    }
+
+    /// Takes exactly these queues.
+    pub(super) fn assign(&self, queues: Vec<MessageQueue>) -> Result<()> {
+        if self.stop.is_cancelled() {
+            return Err(ClientError::Stopped);
+        }
+        {
+            let mut mode = self.mode.lock();
+            if let Mode::Subscribed(_) = *mode {
+                return Err(ClientError::Invalid("topics are subscribed: assigning is of no use".into()));
+            }
+            *mode = Mode::Assigned;
+        }
+        let wanted: BTreeSet<MessageQueue> = queues.into_iter().collect();
+        let held: BTreeSet<MessageQueue> = self.queues.lock().keys().cloned().collect();
+        self.give_up(held.difference(&wanted).cloned().collect());
+        for queue in wanted.difference(&held) {
+            self.add(queue.clone(), false);
+        }
+        Ok(())
+    }
+
+    /// The subscription of a topic; everything for queues that the application chose.
+    pub(super) fn subscription(&self, topic: &str) -> Result<Arc<Subscription>> {
+        if let Mode::Subscribed(subscriptions) = &*self.mode.lock()
+            && let Some(subscription) = subscriptions.get(topic)
+        {
+            return Ok(subscription.clone());
+        }
+        Subscription::new(topic, &Expression::All, self.started_ms).map(Arc::new)
+    }
+
+    /// A queue of this consumer.
+    pub(super) fn queue(&self, queue: &MessageQueue) -> Option<Arc<Assigned>> {
+        self.queues.lock().get(queue).cloned()
+    }
+
+    fn add(&self, queue: MessageQueue, contested: bool) {
+        let Some(me) = self.me.upgrade() else { return };
+        let assigned = Arc::new(Assigned {
+            queue: Arc::new(queue.clone()),
+            state: Mutex::default(),
+            changed: Notify::new(),
+            dropped: self.stop.child_token(),
+            last_pull_ms: AtomicI64::new(now_ms()),
+        });
+        self.queues.lock().insert(queue, assigned.clone());
+        self.tracker.spawn(me.fetch_queue(assigned, contested));
+    }
+
+    /// Puts a queue in line for polls, if it has something and does not stand there.
+    pub(super) fn line_up(&self, assigned: &Arc<Assigned>) {
+        {
+            let mut state = assigned.state.lock();
+            if state.in_line || !state.is_ready() {
+                return;
+            }
+            state.in_line = true;
+        }
+        self.ready.lock().push_back(assigned.clone());
+        self.arrived.notify_one();
+    }
+
+    /// Counts messages that are fetched ahead no more.
+    pub(super) fn note_taken(&self, messages: usize) {
+        self.ahead.fetch_sub(messages, Ordering::Relaxed);
+    }
+}
+
+impl Holder for Core {
+    fn topics(&self) -> Vec<String> {
+        match &*self.mode.lock() {
+            Mode::Subscribed(subscriptions) => subscriptions.keys().cloned().collect(),
+            Mode::Open | Mode::Assigned => Vec::new(),
+        }
+    }
+
+    fn held(&self, topic: &str) -> BTreeSet<MessageQueue> {
+        self.queues.lock().keys().filter(|queue| queue.topic == topic).cloned().collect()
+    }
+
+    fn give_up(&self, queues: Vec<MessageQueue>) {
+        let Some(me) = self.me.upgrade() else { return };
+        let mut lost = Vec::new();
+        for name in &queues {
+            let Some(assigned) = self.queues.lock().remove(name) else { continue };
+            assigned.dropped.cancel();
+            let dropped = assigned.state.lock().clear();
+            self.note_taken(dropped);
+            lost.push(assigned);
+        }
+        if self.settings.auto_commit && !lost.is_empty() {
+            self.tracker.spawn(async move {
+                if let Err(error) = me.commit(&lost, false, limits::LAST_COMMIT_PATIENCE).await {
+                    warn!(group = %me.calls.group, %error, "offsets of queues given up not committed");
+                }
+            });
+        }
+    }
+
+    async fn take(&self, queues: Vec<MessageQueue>, contested: bool) -> bool {
+        for queue in queues {
+            self.add(queue, contested);
+        }
+        true
+    }
+}

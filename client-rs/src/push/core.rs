@@ -1,0 +1,263 @@
+//! What the tasks of a push consumer share, and its life from start to farewell.
+//!
+//! ```text
+//! main task      prepare, rounds of the balancer, at the end farewell
+//! one per queue  pulls (`pull_loop`); of orderly consumers another one that calls the listener (`orderly`)
+//! workers        call the listener of concurrent consumers (`workers`)
+//! keeper         stores offsets, renews locks (`keep`)
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use flotilla_remoting::bodies::MessageQueue;
+use flotilla_remoting::names;
+use futures::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::listener::Kind;
+use super::owned::Owned;
+use super::process_queue::Amount;
+use super::settings::Settings;
+use super::work::WorkQueue;
+use crate::client::{Client, spawn_until};
+use crate::consume::balance::Balancer;
+use crate::consume::calls::Calls;
+use crate::consume::offsets::Offsets;
+use crate::consume::stats::Stats;
+use crate::consume::{Expression, Model, Subscription};
+use crate::error::{ClientError, Result};
+use crate::limits;
+use crate::members::ConsumerMember;
+use crate::unique_id::now_ms;
+
+/// A push consumer.
+pub(crate) struct Core {
+    pub(super) me: Weak<Core>,
+    pub(super) settings: Settings,
+    pub(super) listener: Kind,
+    pub(super) calls: Calls,
+    pub(super) offsets: Offsets,
+    pub(super) subscriptions: BTreeMap<String, Arc<Subscription>>,
+    pub(super) balancer: Arc<Balancer>,
+    pub(super) queues: Mutex<Queues>,
+    /// A queue has left.
+    pub(super) left: Notify,
+    /// Batches for the workers of a concurrent consumer.
+    pub(super) work: WorkQueue,
+    /// Listener calls that an orderly consumer may have at once.
+    pub(super) turns: Semaphore,
+    held_messages: AtomicUsize,
+    held_bytes: AtomicUsize,
+    pub(super) paused: watch::Sender<bool>,
+    /// Held while offsets are stored, so that an older one never overtakes a newer one.
+    pub(super) storing: tokio::sync::Mutex<()>,
+    pub(super) stats: Stats,
+    pub(super) started_ms: i64,
+    pub(super) stop: CancellationToken,
+    pub(super) stopped: CancellationToken,
+    pub(super) tracker: TaskTracker,
+}
+
+/// Queues of this member. One is in at most one of the tables.
+#[derive(Default)]
+pub(super) struct Queues {
+    pub(super) held: BTreeMap<MessageQueue, Arc<Owned>>,
+    /// Those that are being given up.
+    pub(super) leaving: BTreeMap<MessageQueue, Arc<Owned>>,
+}
+
+impl Core {
+    /// Starts a consumer; returns when it has joined its group.
+    pub(super) async fn start(client: Client, settings: Settings, listener: Kind) -> Result<Arc<Core>> {
+        settings.check()?;
+        let inner = client.inner.clone();
+        let calls = Calls { client: inner.clone(), group: settings.group.as_str().into() };
+        let subscriptions = subscriptions(&settings)?;
+        let offsets = Offsets::open(calls.clone(), settings.model, settings.offsets_folder.as_deref())?;
+        let balancer = Arc::new(Balancer::new(calls.clone(), settings.model, settings.strategy.clone()));
+        let core = Arc::new_cyclic(|me| Core {
+            me: me.clone(),
+            turns: Semaphore::new(settings.concurrency),
+            settings,
+            listener,
+            calls,
+            offsets,
+            subscriptions,
+            balancer,
+            queues: Mutex::default(),
+            left: Notify::new(),
+            work: WorkQueue::default(),
+            held_messages: AtomicUsize::new(0),
+            held_bytes: AtomicUsize::new(0),
+            paused: watch::Sender::new(false),
+            storing: tokio::sync::Mutex::default(),
+            stats: Stats::default(),
+            started_ms: now_ms(),
+            stop: inner.stop.child_token(),
+            stopped: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+        });
+        let member: Arc<dyn ConsumerMember> = core.clone();
+        inner.members.add_consumer(&core.settings.group, &member)?;
+        // Whoever gives up waiting here gives up the consumer.
+        let given_up = core.stop.clone().drop_guard();
+        let (report, joined) = oneshot::channel();
+        core.tracker.spawn(core.clone().live(client, report));
+        joined.await.unwrap_or(Err(ClientError::Stopped))?;
+        given_up.disarm();
+        Ok(core)
+    }
+
+    async fn live(self: Arc<Self>, client: Client, report: oneshot::Sender<Result<()>>) {
+        let joined = tokio::select! {
+            () = self.stop.cancelled() => Err(ClientError::Stopped),
+            joined = self.prepare() => joined,
+        };
+        let goes_on = joined.is_ok();
+        let reported = report.send(joined).is_ok();
+        if goes_on && reported {
+            info!(group = %self.calls.group, client = %self.calls.client.client_id, "consumer started");
+            self.begin();
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = self.balancer.run(&*self) => {}
+            }
+        }
+        self.stop.cancel();
+        self.farewell().await;
+        self.stopped.cancel();
+        drop(client);
+    }
+
+    /// Learns routes, has conditions checked and tells brokers of this member.
+    async fn prepare(&self) -> Result<()> {
+        for (topic, subscription) in &self.subscriptions {
+            match self.calls.client.routes.get(topic).await {
+                Ok(_) if !subscription.data.is_tag() => self.calls.check(&subscription.data).await?,
+                Ok(_) => {}
+                Err(ClientError::NoRoute { .. }) if names::is_retry_topic(topic) => {}
+                Err(ClientError::NoRoute { reason, .. }) => {
+                    warn!(group = %self.calls.group, topic, reason, "topic does not exist yet");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.calls.client.beat().await;
+        Ok(())
+    }
+
+    fn begin(self: &Arc<Self>) {
+        if let Kind::Concurrent(listener) = &self.listener {
+            for _ in 0..self.settings.concurrency {
+                self.tracker.spawn(self.clone().worker(listener.clone()));
+            }
+        }
+        for topic in self.subscriptions.keys() {
+            self.balancer.follow_route(topic, &self.tracker, &self.stop);
+        }
+        spawn_until(&self.tracker, &self.stop, self.clone().keep_offsets());
+        if self.locks() {
+            spawn_until(&self.tracker, &self.stop, self.clone().keep_locks());
+        }
+    }
+
+    /// Claims that queues are locked at their broker before they are consumed.
+    pub(super) fn locks(&self) -> bool {
+        self.listener.is_orderly() && self.settings.model == Model::Clustering
+    }
+
+    /// Waits for listener calls, stores offsets, gives up locks, leaves the group. New listener calls and pulls have ended
+    /// with the stop signal.
+    async fn farewell(&self) {
+        let held: Vec<Arc<Owned>> = self.queues.lock().held.values().cloned().collect();
+        let wait = self.settings.stop_wait;
+        let quiet = join_all(held.iter().map(|owned| owned.quiet(wait))).await;
+        if quiet.contains(&false) {
+            let group = &self.calls.group;
+            warn!(%group, ?wait, "listener calls still run: their messages come again");
+        }
+        for owned in &held {
+            owned.release();
+        }
+        self.store(&held, limits::LAST_COMMIT_PATIENCE).await;
+        if self.locks() {
+            self.unlock(self.lockable()).await;
+        }
+        self.all_left(wait).await;
+        self.calls.client.members.remove_consumer(&self.calls.group);
+        self.calls.client.leave(None, Some(&self.calls.group)).await;
+        self.work.close();
+        self.queues.lock().held.clear();
+        info!(group = %self.calls.group, "consumer stopped");
+    }
+
+    /// Every queue that this member may have locked: the stop may have come between a lock and its note.
+    fn lockable(&self) -> Vec<MessageQueue> {
+        let routes = self.subscriptions.keys().filter_map(|topic| self.calls.client.routes.known(topic));
+        let leaving = &self.queues.lock().leaving;
+        let queues = routes.flat_map(|route| route.read_queues().to_vec());
+        queues.filter(|queue| !leaving.contains_key(queue)).collect()
+    }
+
+    /// Waits until no queue is being given up.
+    async fn all_left(&self, wait: std::time::Duration) {
+        let gone = async {
+            loop {
+                let left = self.left.notified();
+                if self.queues.lock().leaving.is_empty() {
+                    return;
+                }
+                left.await;
+            }
+        };
+        let _ = tokio::time::timeout(wait, gone).await;
+    }
+
+    /// Offsets up to which everything is consumed, by queue.
+    pub(super) fn consumed(&self) -> BTreeMap<MessageQueue, i64> {
+        let queues = self.queues.lock();
+        let offset =
+            |(queue, owned): (&MessageQueue, &Arc<Owned>)| Some((queue.clone(), owned.consumed_to()?));
+        queues.held.iter().filter_map(offset).collect()
+    }
+
+    /// Counts messages that came.
+    pub(super) fn hold(&self, amount: Amount) {
+        self.held_messages.fetch_add(amount.messages, Ordering::Relaxed);
+        self.held_bytes.fetch_add(amount.bytes, Ordering::Relaxed);
+    }
+
+    /// Counts messages that went.
+    pub(super) fn free(&self, amount: Amount) {
+        self.held_messages.fetch_sub(amount.messages, Ordering::Relaxed);
+        self.held_bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
+    }
+
+    /// Claims that the bounds over all queues leave room for a pull.
+    pub(super) fn has_room(&self) -> bool {
+        self.held_messages.load(Ordering::Relaxed) <= self.settings.messages_max
+            && self.held_bytes.load(Ordering::Relaxed) <= self.settings.bytes_max
+    }
+}
+
+/// The subscriptions of a consumer; a clustering one also has its group's retry topic.
+fn subscriptions(settings: &Settings) -> Result<BTreeMap<String, Arc<Subscription>>> {
+    let version = now_ms();
+    let mut subscriptions = BTreeMap::new();
+    for (topic, expression) in &settings.subscriptions {
+        names::check_topic(topic).map_err(|error| ClientError::Invalid(format!("topic {topic}: {error}")))?;
+        subscriptions.insert(topic.clone(), Arc::new(Subscription::new(topic, expression, version)?));
+    }
+    if settings.model == Model::Clustering {
+        let topic = names::retry_topic(&settings.group);
+        let retry = Subscription::new(&topic, &Expression::All, version)?;
+        subscriptions.insert(topic, Arc::new(retry));
+    }
+    Ok(subscriptions)
+}

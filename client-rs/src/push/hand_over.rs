@@ -1,0 +1,131 @@
+//! Queues that come, go, or are set to another offset.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flotilla_remoting::bodies::MessageQueue;
+use futures::future::join_all;
+use tracing::{info, warn};
+
+use super::core::Core;
+use super::listener::Kind;
+use super::owned::Owned;
+use crate::consume::balance::Holder;
+use crate::limits;
+
+impl Holder for Core {
+    fn topics(&self) -> Vec<String> {
+        self.subscriptions.keys().cloned().collect()
+    }
+
+    fn held(&self, topic: &str) -> BTreeSet<MessageQueue> {
+        self.queues.lock().held.keys().filter(|queue| queue.topic == topic).cloned().collect()
+    }
+
+    fn give_up(&self, queues: Vec<MessageQueue>) {
+        let Some(me) = self.me.upgrade() else { return };
+        for owned in self.drop_queues(&queues) {
+            self.tracker.spawn(me.clone().leave(owned));
+        }
+    }
+
+    async fn take(&self, queues: Vec<MessageQueue>, contested: bool) -> bool {
+        let Some(me) = self.me.upgrade() else { return false };
+        let mut all = true;
+        let mut new = Vec::new();
+        for queue in queues {
+            let Some(subscription) = self.subscriptions.get(&queue.topic) else { continue };
+            if self.queues.lock().leaving.contains_key(&queue) {
+                // Its last listener call still runs: two at once would break the order, or repeat messages.
+                all = false;
+                continue;
+            }
+            let stats = self.stats.topic(&queue.topic);
+            new.push(Arc::new(Owned::new(Arc::new(queue), subscription.clone(), stats, &self.stop)));
+        }
+        if self.locks() {
+            self.lock(&new).await;
+            let count = new.len();
+            new.retain(|owned| owned.is_locked());
+            all &= new.len() == count;
+        }
+        for owned in new {
+            self.queues.lock().held.insert((*owned.queue).clone(), owned.clone());
+            if let Kind::Orderly(listener) = &self.listener {
+                self.tracker.spawn(me.clone().consume_queue(owned.clone(), listener.clone()));
+            }
+            self.tracker.spawn(me.clone().pull_queue(owned, contested));
+        }
+        all
+    }
+}
+
+impl Core {
+    /// Stops pulls and new listener calls of queues, which are leaving from then on.
+    fn drop_queues(&self, names: &[MessageQueue]) -> Vec<Arc<Owned>> {
+        let mut queues = self.queues.lock();
+        let mut dropped = Vec::new();
+        for name in names {
+            if let Some(owned) = queues.held.remove(name) {
+                owned.dropped.cancel();
+                queues.leaving.insert(name.clone(), owned.clone());
+                dropped.push(owned);
+            }
+        }
+        dropped
+    }
+
+    /// Gives up a dropped queue: waits a little for listener calls that run, stores the offset, gives up the lock.
+    async fn leave(self: Arc<Self>, owned: Arc<Owned>) {
+        let wait = if self.locks() { limits::DROP_WAIT_LOCKED } else { limits::DROP_WAIT };
+        let quiet = owned.quiet(wait).await;
+        owned.release();
+        self.store(std::slice::from_ref(&owned), limits::LAST_COMMIT_PATIENCE).await;
+        if self.locks() && quiet {
+            self.unlock(vec![(*owned.queue).clone()]).await;
+        }
+        info!(group = %self.calls.group, queue = ?owned.queue, offset = owned.consumed_to(), "queue given up");
+        self.forget(&owned);
+    }
+
+    /// Ends a leave.
+    fn forget(&self, owned: &Owned) {
+        let freed = owned.process.lock().clear();
+        self.free(freed);
+        self.queues.lock().leaving.remove(&*owned.queue);
+        self.left.notify_waiters();
+    }
+
+    /// [`Core::move_to`] in the background.
+    pub(super) fn move_soon(&self, offsets: Vec<(MessageQueue, i64)>, wait: Duration) {
+        if let Some(me) = self.me.upgrade() {
+            self.tracker.spawn(async move { me.move_to(offsets, wait).await });
+        }
+    }
+
+    /// Goes on elsewhere in these queues: waits for listener calls, stores the new offsets and takes the queues anew.
+    /// Source: RocketMQ 5.3 MQClientInstance.resetOffset.
+    async fn move_to(&self, offsets: Vec<(MessageQueue, i64)>, wait: Duration) {
+        let names: Vec<MessageQueue> = offsets.iter().map(|(queue, _)| queue.clone()).collect();
+        let dropped = self.drop_queues(&names);
+        join_all(dropped.iter().map(|owned| owned.quiet(wait))).await;
+        let mut moved = Vec::new();
+        for owned in &dropped {
+            owned.release();
+            let offset = offsets.iter().find(|(queue, _)| *queue == *owned.queue).map(|(_, offset)| *offset);
+            moved.extend(offset.map(|offset| (owned.queue.clone(), offset)));
+        }
+        {
+            let _storing = self.storing.lock().await;
+            info!(group = %self.calls.group, ?moved, "offsets are set");
+            for (queue, error) in self.offsets.store(moved, limits::CALL_PATIENCE).await {
+                warn!(group = %self.calls.group, ?queue, %error, "offset not set");
+            }
+        }
+        for owned in &dropped {
+            self.forget(owned);
+        }
+        self.balancer.now.notify_one();
+    }
+}

@@ -1,0 +1,124 @@
+//! What brokers ask of a push consumer. Source: RocketMQ 5.3 DefaultMQPushConsumerImpl, ClientRemotingProcessor.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use flotilla_remoting::bodies::{
+    ConsumeDirectlyResult, ConsumeType, ConsumerData, ConsumerRunningInfo, MessageQueue, SubscriptionData,
+};
+use futures::future::BoxFuture;
+
+use super::core::Core;
+use super::listener::{Kind, Verdict};
+use super::workers::guarded;
+use super::{OrderlyOutcome, Outcome};
+use crate::consume::running::running_info;
+use crate::limits;
+use crate::members::ConsumerMember;
+use crate::received::ReceivedMessage;
+
+impl Core {
+    fn subscription_data(&self) -> Vec<SubscriptionData> {
+        self.subscriptions.values().map(|subscription| subscription.data.clone()).collect()
+    }
+}
+
+impl ConsumerMember for Core {
+    fn data(&self) -> ConsumerData {
+        ConsumerData {
+            consume_from_where: self.settings.consume_from.wire(),
+            consume_type: ConsumeType::Passively,
+            group_name: self.settings.group.clone(),
+            message_model: self.settings.model.wire(),
+            subscription_data_set: self.subscription_data(),
+            unit_mode: false,
+        }
+    }
+
+    fn members_changed(&self) {
+        self.balancer.now.notify_one();
+    }
+
+    fn reset_offsets(&self, topic: &str, offsets: BTreeMap<MessageQueue, i64>) {
+        let offsets = offsets.into_iter().filter(|(queue, _)| queue.topic == topic).collect();
+        self.move_soon(offsets, limits::RESET_WAIT);
+    }
+
+    fn offsets(&self, topic: &str) -> BTreeMap<MessageQueue, i64> {
+        let mut offsets = self.consumed();
+        offsets.retain(|queue, _| topic.is_empty() || queue.topic == topic);
+        offsets
+    }
+
+    fn running_info(&self) -> ConsumerRunningInfo {
+        let settings = &self.settings;
+        let strategy = settings.strategy.name();
+        let shown = vec![
+            ("PROP_CONSUMEORDERLY", self.listener.is_orderly().to_string()),
+            ("PROP_THREADPOOL_CORE_SIZE", settings.concurrency.to_string()),
+            ("allocateMessageQueueStrategy", strategy),
+            ("consumeConcurrentlyMaxSpan", settings.span_max.to_string()),
+            ("consumeFromWhere", settings.consume_from.wire().name().to_owned()),
+            ("consumeMessageBatchMaxSize", settings.consume_batch_size.to_string()),
+            ("consumeThreadMax", settings.concurrency.to_string()),
+            ("consumeTimeout", (settings.consume_timeout.as_secs() / 60).to_string()),
+            ("consumerGroup", settings.group.clone()),
+            ("instanceName", self.calls.client.client_id.split('@').nth(1).unwrap_or_default().to_owned()),
+            (
+                "maxReconsumeTimes",
+                settings.max_reconsume_times.map_or_else(|| "-1".into(), |n| n.to_string()),
+            ),
+            ("messageModel", settings.model.wire().name().to_owned()),
+            ("pullBatchSize", settings.pull_batch_size.to_string()),
+            ("pullInterval", settings.pull_interval.as_millis().to_string()),
+            ("pullThresholdForQueue", settings.queue_messages_max.to_string()),
+            ("pullThresholdSizeForQueue", (settings.queue_bytes_max >> 20).to_string()),
+            ("suspendCurrentQueueTimeMillis", settings.suspend.as_millis().to_string()),
+        ];
+        let info = running_info(
+            &self.calls.client.name_servers,
+            ConsumeType::Passively,
+            self.started_ms,
+            self.subscription_data(),
+            &self.stats,
+            shown,
+        );
+        let queues = self.queues.lock();
+        let mq_table = queues.held.iter().map(|(queue, owned)| (queue.clone(), owned.info())).collect();
+        ConsumerRunningInfo { mq_table, ..info }
+    }
+
+    fn consume_directly(&self, message: ReceivedMessage) -> BoxFuture<'static, ConsumeDirectlyResult> {
+        let listener = self.listener.clone();
+        Box::pin(async move {
+            let began = Instant::now();
+            let order = listener.is_orderly();
+            let outcome = match listener {
+                Kind::Concurrent(listener) => {
+                    guarded(move || listener(vec![message])).await.map(|verdict| match verdict {
+                        Verdict::Decided(Outcome::Success) => "CR_SUCCESS",
+                        Verdict::Decided(Outcome::Partly(consumed)) if consumed > 0 => "CR_SUCCESS",
+                        Verdict::Decided(_) | Verdict::Undecided => "CR_LATER",
+                    })
+                }
+                Kind::Orderly(listener) => {
+                    guarded(move || listener(vec![message])).await.map(|outcome| match outcome {
+                        OrderlyOutcome::Success => "CR_SUCCESS",
+                        OrderlyOutcome::Suspend | OrderlyOutcome::SuspendFor(_) => "CR_LATER",
+                    })
+                }
+            };
+            let (result, remark) = match outcome {
+                Ok(result) => (result, None),
+                Err(panic) => ("CR_THROW_EXCEPTION", Some(panic)),
+            };
+            ConsumeDirectlyResult {
+                auto_commit: true,
+                consume_result: Some(result.to_owned()),
+                order,
+                remark,
+                spent_time_mills: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
+            }
+        })
+    }
+}

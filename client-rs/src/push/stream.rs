@@ -1,0 +1,142 @@
+//! Messages as a stream, each with a handle to acknowledge it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::Stream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::listener::Verdict;
+use super::settings::Settings;
+use super::{Outcome, PushConsumer, listener};
+use crate::client::Client;
+use crate::error::{ClientError, Result};
+use crate::limits;
+use crate::received::ReceivedMessage;
+
+/// Messages of a consumer as a stream; ends after [`MessageStream::shutdown`] or when the client is shut down.
+#[derive(Debug)]
+pub struct MessageStream {
+    consumer: PushConsumer,
+    deliveries: mpsc::Receiver<Delivery>,
+    /// The consumer has stopped.
+    ended: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+/// A message to be acknowledged. Dropped without a word it is delivered again, as by [`Delivery::retry_later`].
+#[derive(Debug)]
+pub struct Delivery {
+    message: ReceivedMessage,
+    answer: Option<oneshot::Sender<Verdict>>,
+    /// Whether it was taken from the stream.
+    taken: bool,
+}
+
+impl MessageStream {
+    pub(crate) async fn start(
+        client: Client,
+        mut settings: Settings,
+        unacked_max: usize,
+    ) -> Result<MessageStream> {
+        if !(1..=limits::CONCURRENCY_MAX).contains(&unacked_max) {
+            let max = limits::CONCURRENCY_MAX;
+            return Err(ClientError::Invalid(format!(
+                "unacked_max is {unacked_max}, allowed are 1 to {max}"
+            )));
+        }
+        settings.concurrency = unacked_max;
+        settings.consume_batch_size = 1;
+        let (sender, deliveries) = mpsc::channel(unacked_max);
+        let listener: std::sync::Arc<listener::Listener> = std::sync::Arc::new(move |messages| {
+            let sender = sender.clone();
+            Box::pin(async move {
+                for message in messages {
+                    let (answer, outcome) = oneshot::channel();
+                    let delivery = Delivery { message, answer: Some(answer), taken: false };
+                    if sender.send(delivery).await.is_err() {
+                        // The stream has gone: nobody has seen the message.
+                        return Verdict::Undecided;
+                    }
+                    match outcome.await {
+                        Ok(Verdict::Decided(Outcome::Success)) => {}
+                        Ok(other) => return other,
+                        Err(_) => return Verdict::Undecided,
+                    }
+                }
+                Verdict::Decided(Outcome::Success)
+            })
+        });
+        let consumer = PushConsumer::start(client, settings, listener::Kind::Concurrent(listener)).await?;
+        let ended = Box::pin(consumer.core.stopped.clone().cancelled_owned());
+        Ok(MessageStream { consumer, deliveries, ended })
+    }
+
+    /// The consumer behind the stream: to pause, resume and ask for queues and offsets.
+    pub fn consumer(&self) -> &PushConsumer {
+        &self.consumer
+    }
+
+    /// Stops the consumer as [`PushConsumer::shutdown`]: waits for acknowledgements of what was handed out; messages that
+    /// nobody took from the stream come again at the next member.
+    ///
+    /// # Cancellation
+    /// As [`PushConsumer::shutdown`].
+    pub async fn shutdown(self) {
+        let MessageStream { consumer, deliveries, .. } = self;
+        drop(deliveries);
+        consumer.shutdown().await;
+    }
+}
+
+impl Stream for MessageStream {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        match self.deliveries.poll_recv(context) {
+            Poll::Ready(delivery) => Poll::Ready(delivery.map(|mut delivery| {
+                delivery.taken = true;
+                delivery
+            })),
+            Poll::Pending => self.ended.as_mut().poll(context).map(|()| None),
+        }
+    }
+}
+
+impl Delivery {
+    /// The message.
+    pub fn message(&self) -> &ReceivedMessage {
+        &self.message
+    }
+
+    /// It is consumed: the offset moves on once everything before it is consumed too. The broker hears of it with the next
+    /// offsets; after a crash before that the message comes again.
+    pub fn ack(mut self) {
+        self.answer(Outcome::Success);
+    }
+
+    /// It is to be delivered again: after the delay of a level (1 to 18), or of its number of attempts.
+    pub fn retry_later(mut self, level: Option<u32>) {
+        self.answer(level.map_or(Outcome::Retry, Outcome::RetryAtLevel));
+    }
+
+    /// It goes to the group's dead-letter topic.
+    pub fn dead_letter(mut self) {
+        self.answer(Outcome::DeadLetter);
+    }
+
+    fn answer(&mut self, outcome: Outcome) {
+        if let Some(answer) = self.answer.take() {
+            // The consumer has gone: the message comes again elsewhere.
+            let _ = answer.send(Verdict::Decided(outcome));
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if self.taken {
+            self.answer(Outcome::Retry);
+        }
+    }
+}
