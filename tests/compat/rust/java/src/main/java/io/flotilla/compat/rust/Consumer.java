@@ -26,6 +26,8 @@ final class Consumer {
         consumer.setNamesrvAddr(nameServers);
         consumer.setInstanceName("consumer" + System.nanoTime());
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // A stop lets listener calls end and stores their offsets.
+        consumer.setAwaitTerminationMillisWhenShutdown(10_000);
         consumer.subscribe(topic, Texts.text(expression));
         switch (kind) {
             case "concurrent" -> consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
@@ -38,7 +40,8 @@ final class Consumer {
             });
             case "failing-once" -> consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
                 tell(messages);
-                context.setDelayLevelWhenNextConsume(1);
+                // 5 s: time to stop this consumer and start another.
+                context.setDelayLevelWhenNextConsume(2);
                 boolean first = messages.stream().map(MessageExt::getMsgId).filter(refused::add).count() > 0;
                 return first ? ConsumeConcurrentlyStatus.RECONSUME_LATER : ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
             });
