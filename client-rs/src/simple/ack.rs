@@ -18,7 +18,7 @@ use crate::error::{ClientError, Result};
 use crate::remote::success;
 
 /// Offsets of one pop that a bit set spans; a pop has at most 32 messages, but filtered ones lie between them.
-const SPAN_MAX: i64 = 4_096;
+const SPAN_MAX: u16 = 4_096;
 
 impl SimpleConsumer {
     /// Acknowledges a message: no member gets it again. Doing it twice, or after its time was over, is answered with success by
@@ -163,33 +163,30 @@ fn message_offset(handle: &ReceiptHandle) -> Result<i64> {
 
 /// One entry for each queue of each pop: its messages are bits. Source: RocketMQ 5.3 MQClientAPIImpl.batchAckMessageAsync.
 fn batches(group: &str, topic: &str, handles: &[&ReceiptHandle]) -> Result<Vec<BatchAck>> {
-    let mut pops: BTreeMap<(&str, i32, i64, i64, i32), (&ReceiptHandle, Vec<u16>)> = BTreeMap::new();
+    // By what their handles have in common.
+    let mut pops: BTreeMap<String, (&ReceiptHandle, Vec<u16>)> = BTreeMap::new();
     for handle in handles {
-        let mark = mark_text(handle.mark);
-        let place = (mark, handle.queue_id, handle.start_offset, handle.pop_time, handle.revive_queue_id);
         let difference = message_offset(handle)? - handle.start_offset;
-        if !(0..SPAN_MAX).contains(&difference) {
-            return Err(ClientError::Invalid(format!(
-                "handle {handle}: its message lies {difference} after its start"
-            )));
-        }
-        pops.entry(place).or_insert_with(|| (handle, Vec::new())).1.push(difference as u16);
-    }
-    let entry =
-        |((mark, ..), (handle, differences)): ((&str, i32, i64, i64, i32), (&ReceiptHandle, Vec<u16>))| {
-            BatchAck {
-                bit_set: BatchAck::bit_set_of(&differences),
-                consumer_group: group.to_owned(),
-                invisible_time_ms: handle.invisible_time_ms,
-                pop_time: handle.pop_time,
-                queue_id: handle.queue_id,
-                retry: mark.to_owned(),
-                revive_queue_id: handle.revive_queue_id,
-                start_offset: handle.start_offset,
-                topic: topic.to_owned(),
-            }
+        let Some(difference) = u16::try_from(difference).ok().filter(|difference| *difference < SPAN_MAX)
+        else {
+            let reason = format!("handle {handle}: its message lies {difference} after its start");
+            return Err(ClientError::Invalid(reason));
         };
-    Ok(pops.into_iter().map(entry).collect())
+        let pop = ReceiptHandle { message_offset: None, ..(*handle).clone() };
+        pops.entry(pop.to_string()).or_insert_with(|| (handle, Vec::new())).1.push(difference);
+    }
+    let acks = pops.into_values().map(|(handle, differences)| BatchAck {
+        bit_set: BatchAck::bit_set_of(&differences),
+        consumer_group: group.to_owned(),
+        invisible_time_ms: handle.invisible_time_ms,
+        pop_time: handle.pop_time,
+        queue_id: handle.queue_id,
+        retry: mark_text(handle.mark).to_owned(),
+        revive_queue_id: handle.revive_queue_id,
+        start_offset: handle.start_offset,
+        topic: topic.to_owned(),
+    });
+    Ok(acks.collect())
 }
 
 fn mark_text(mark: TopicMark) -> &'static str {
