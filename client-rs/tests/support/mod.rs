@@ -3,6 +3,7 @@
 //! stops it and removes its files.
 #![allow(dead_code)]
 
+pub mod java;
 pub mod pull;
 pub mod raw;
 pub mod scripted;
@@ -187,6 +188,22 @@ fn rand_suffix() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
+
+/// [`eventually`] within a task: the checks borrow nothing, so that the whole can move between threads.
+pub async fn eventually_on_a_task<T, F: Future<Output = Result<T, String>>>(
+    what: &str,
+    mut check: impl FnMut() -> F,
+) -> T {
+    let began = tokio::time::Instant::now();
+    loop {
+        match check().await {
+            Ok(value) => return value,
+            Err(last) if began.elapsed() > PATIENCE => panic!("{what}: not within {PATIENCE:?}: {last}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
 
 /// Waits until `check` gives a value; fails with what it says last.
 pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {

@@ -78,7 +78,7 @@ impl Raw {
         };
         let leader = self.leader("TBW102").await?;
         self.ask(&leader, RequestCode::UpdateAndCreateTopic, header.encode(), Bytes::new()).await?;
-        super::eventually("route of the new topic", || async {
+        super::eventually_on_a_task("route of the new topic", || async {
             self.leader(topic).await.map(drop).map_err(|error| error.to_string())
         })
         .await;
@@ -87,7 +87,7 @@ impl Raw {
 
     /// Sends a message to a queue; tries again for as long as there is no leader.
     pub async fn send(&self, topic: &str, queue_id: i32, tag: &str, body: &str) {
-        super::eventually("send", || async {
+        super::eventually_on_a_task("send", || async {
             self.try_send(topic, queue_id, tag, body).await.map_err(|error| error.to_string())
         })
         .await;
