@@ -95,25 +95,6 @@ impl Remote {
         success(address, self.ask(address, code, ext, body, limit).await?)
     }
 
-    /// Sends and waits for no answer.
-    ///
-    /// # Errors
-    /// `NotSent`.
-    pub(crate) async fn oneway(
-        &self,
-        address: &str,
-        code: RequestCode,
-        ext: ExtFields,
-        body: Bytes,
-    ) -> Result<()> {
-        let connection = self.connection(address, self.call_timeout).await?;
-        let not_sent = |error: flotilla_net::SendError| ClientError::NotSent {
-            address: address.to_owned(),
-            reason: error.to_string(),
-        };
-        connection.oneway(self.frame(code, ext, body)).map_err(not_sent)
-    }
-
     /// The connection to an address, opened if need be.
     ///
     /// # Errors
@@ -141,11 +122,6 @@ impl Remote {
     /// The connection if it is open.
     pub(crate) fn open_connection(&self, address: &str) -> Option<Arc<Connection>> {
         self.pool.open_connection(address)
-    }
-
-    /// Closes a connection that is of no use any more, and forgets its back-off.
-    pub(crate) fn close(&self, address: &str, why: &str) {
-        self.pool.close(address, why);
     }
 
     pub(crate) async fn stop(&self) {

@@ -259,7 +259,9 @@ async fn a_message_that_fails_comes_again_and_then_is_a_dead_letter() {
     let raw = server.raw();
     let topic = filled(&raw, "retry", 1, 3).await;
     let (client, group) = (server.client(), unique("g"));
-    let attempts: Arc<Mutex<BTreeMap<String, Vec<(i32, String)>>>> = Arc::default();
+    // Attempts of each message: how often it had failed, and where it came from.
+    type Attempts = BTreeMap<String, Vec<(i32, String)>>;
+    let attempts: Arc<Mutex<Attempts>> = Arc::default();
     let noted = attempts.clone();
     let consumer = PushConsumer::builder(&client)
         .group(&group)

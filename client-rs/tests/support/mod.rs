@@ -204,7 +204,6 @@ pub async fn eventually_on_a_task<T, F: Future<Output = Result<T, String>>>(
     }
 }
 
-
 /// Waits until `check` gives a value; fails with what it says last.
 pub async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Result<T, String>) -> T {
     let began = tokio::time::Instant::now();

@@ -128,7 +128,9 @@ impl Direct {
                 Ok(_) => return Err(io::Error::other("a direct write ended within a block")),
                 Err(Errno::INTR) => {}
                 // Part of the chunk is on the disk; the caller must not take the file system for one that never could.
-                Err(Errno::INVAL) if written > 0 => return Err(io::Error::other("a direct write was refused half-way")),
+                Err(Errno::INVAL) if written > 0 => {
+                    return Err(io::Error::other("a direct write was refused half-way"));
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -106,7 +106,9 @@ impl VfsFile for RealFile {
     fn allocate(&self, size: u64) -> io::Result<()> {
         match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, size) {
             Ok(()) => Ok(()),
-            Err(rustix::io::Errno::OPNOTSUPP) => fill_with_zeros(&self.file, self.file.metadata()?.len(), size),
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                fill_with_zeros(&self.file, self.file.metadata()?.len(), size)
+            }
             Err(error) => Err(error.into()),
         }
     }
