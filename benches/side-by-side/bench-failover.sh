@@ -53,22 +53,27 @@ restore() {
     wait_until 60 has_applied "$killed" "$goal"
 }
 
-# Opened for both, so that it does not end between two orders.
+# Opened for both, so that it does not end between two orders. Read without a limit of time, which could cut an order in two.
 exec 8<>"$RUN_DIR/orders"
 start_load
+(
+    until ended "${PIDS[load]}"; do sleep 0.2; done
+    echo ended >"$RUN_DIR/orders"
+) &
+PIDS[watch]=$!
 shown=0
 show_trials() {
     local lines
     lines=$(grep -c '^trial ' "$RUN_DIR/load.log" || true)
     [ "$lines" -le "$shown" ] || { grep '^trial ' "$RUN_DIR/load.log" | tail -n +$((shown + 1)) >&2; shown=$lines; }
 }
-while ! ended "${PIDS[load]}"; do
+while read -r order <&8 && [ "$order" != ended ]; do
     show_trials
-    read -r -t 1 order <&8 || continue
     answer=done
     case "$order" in
         kill) kill_leader || answer=failed ;;
         restore) restore || answer=failed ;;
+        *) answer=failed ;;
     esac
     # Nobody reads when the load has been ended meanwhile.
     timeout 5 sh -c "echo $answer >'$RUN_DIR/answers'" || true

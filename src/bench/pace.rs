@@ -87,7 +87,8 @@ impl Pace {
         let mut released = 0;
         loop {
             let now_us = clock.now_us();
-            let due = self.schedule.due(now_us.min(end_us())).max(released);
+            // The end itself is not of the run any more.
+            let due = self.schedule.due(now_us.min(end_us() - 1)).max(released);
             self.released.add_permits(usize::try_from(due - released).unwrap_or(0));
             released = due;
             if now_us >= end_us() {
@@ -166,7 +167,7 @@ mod tests {
         let (done, intended) = tokio::join!(pace.run(clock, || begin_us + 1_100_000), take);
         done.unwrap();
         assert_eq!(intended, [0, 1_000, 2_000]);
-        assert_eq!(pace.behind(), 1_101 - 3, "due up to the end, and not sent");
+        assert_eq!(pace.behind(), 1_100 - 3, "due before the end, and not sent");
         assert_eq!(pace.next().await, None);
     }
 }

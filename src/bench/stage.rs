@@ -289,7 +289,7 @@ impl Stage {
         if now_us >= times.end_us.load(Ordering::Relaxed) && !self.is_over() {
             self.end();
         }
-        progress.show(self, now_us - times.start_us, now_us < times.begin_us);
+        progress.show(self, now_us - times.start_us, times.begin_us - times.start_us);
     }
 }
 
@@ -309,7 +309,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn show(&mut self, stage: &Stage, elapsed_us: u64, warming: bool) {
+    fn show(&mut self, stage: &Stage, elapsed_us: u64, warmup_us: u64) {
         let second = elapsed_us / 1_000_000;
         if second <= self.second {
             return;
@@ -319,7 +319,8 @@ impl Progress {
         let (failed, unknown) = (Counts::get(&counts.failed), Counts::get(&counts.unknown));
         let messages = acked.max(received);
         let rate = (messages - self.messages.min(messages)) / (second - self.second);
-        let part = if warming { " warm-up" } else { "" };
+        // Of the second that the line is about.
+        let part = if self.second * 1_000_000 < warmup_us { " warm-up" } else { "" };
         let mut line = format!("{second:>4} s{part}  {rate} messages/s");
         for (name, count) in
             [("acked", acked), ("received", received), ("failed", failed), ("unknown", unknown)]

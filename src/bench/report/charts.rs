@@ -5,7 +5,6 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::results::{Run, distinct, median_of, of};
-use super::table::digits;
 
 /// A chart: name of its file, title, and text of the SVG.
 pub struct Chart {
@@ -256,20 +255,20 @@ fn legend<'a>(root: &Area<'a>, servers: &[&str]) -> Painted<'a> {
     Ok(())
 }
 
-/// A figure with few letters: 1.2M, 340k.
+/// A figure in four letters at most, two digits that count: 1.2M, 34k, 0.87. The table has more.
 fn short(figure: f64) -> String {
-    let text = match figure {
-        figure if figure >= 1e6 => format!("{}M", digits(figure / 1e6)),
-        figure if figure >= 1e4 => format!("{}k", digits(figure / 1e3)),
-        figure => digits(figure),
+    let (figure, unit) = match figure {
+        figure if figure >= 999_500.0 => (figure / 1e6, "M"),
+        figure if figure >= 999.5 => (figure / 1e3, "k"),
+        figure => (figure, ""),
     };
-    // 10.0k says no more than 10k.
-    match text.split_once('.') {
-        Some((whole, rest)) if rest.trim_end_matches(['k', 'M']).chars().all(|digit| digit == '0') => {
-            format!("{whole}{}", rest.trim_start_matches('0'))
-        }
-        _ => text,
-    }
+    let text = match figure {
+        figure if figure >= 9.95 => format!("{figure:.0}"),
+        figure if figure >= 0.995 => format!("{figure:.1}"),
+        figure => format!("{figure:.2}"),
+    };
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{unit}")
 }
 
 #[cfg(test)]
@@ -304,8 +303,20 @@ mod tests {
 
     #[test]
     fn figures_are_written_with_few_letters() {
-        let cases = [(0.123, "0.12"), (10.0, "10"), (1_000.0, "1,000"), (12_345.0, "12.3k"), (1e5, "100k")];
-        for (figure, text) in cases.into_iter().chain([(2.5e6, "2.50M"), (1e7, "10M")]) {
+        let cases = [
+            (0.0, "0"),
+            (0.1, "0.1"),
+            (0.873, "0.87"),
+            (5.86, "5.9"),
+            (10.0, "10"),
+            (591.0, "591"),
+            (999.7, "1k"),
+            (3_300.0, "3.3k"),
+            (99_960.0, "100k"),
+            (842_000.0, "842k"),
+            (2.5e6, "2.5M"),
+        ];
+        for (figure, text) in cases {
             assert_eq!(short(figure), text);
         }
     }

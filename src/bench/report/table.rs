@@ -100,7 +100,7 @@ fn whole(figure: Option<f64>) -> String {
 }
 
 /// Three digits that count, more for large numbers.
-pub fn digits(figure: f64) -> String {
+fn digits(figure: f64) -> String {
     match figure {
         figure if figure >= 1000.0 => grouped(figure.round() as u64),
         figure if figure >= 100.0 => format!("{figure:.0}"),
