@@ -140,7 +140,7 @@ ack_policy() { # SERVER ROW
         kafka)
             local held="all in-sync replicas hold it in page cache, no fsync before the ack (default)" linger="linger.ms=${KAFKA_LINGER:-5 (default)}"
             [ "$KAFKA_FSYNC" != yes ] || held="all in-sync replicas have written and fsynced it (log.flush.interval.messages=1)"
-            case "$2" in sync-* | e2e) linger="linger.ms=${KAFKA_LINGER:-0}" ;; esac
+            case "$2" in sync-*) linger="linger.ms=${KAFKA_LINGER:-0}" ;; esac
             echo "acks=all, 3 replicas, min.insync.replicas=2: acked when $held; client: $linger, batch.size=16384 (default)"
             ;;
         nats)

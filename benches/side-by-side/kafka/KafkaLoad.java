@@ -23,7 +23,7 @@ import org.apache.kafka.common.TopicPartition;
  *   KafkaLoad e2e     --servers S --topic T --rate R --size 1024 --seconds S --warmup S [--clients N]
  *
  * A client is a thread. They share one KafkaProducer, as its documentation advises, or --connections N of them. acks=all always; linger.ms=0
- * where a client waits for each single message and in e2e, Kafka's default otherwise; --linger MS and --batch-bytes N set linger.ms and batch.size.
+ * where a client waits for each single message, Kafka's default otherwise; --linger MS and --batch-bytes N set linger.ms and batch.size.
  * The topic has three replicas, two of which must be in sync. One line of JSON on stdout, everything else on stderr.
  */
 public final class KafkaLoad {
