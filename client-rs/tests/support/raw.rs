@@ -34,7 +34,9 @@ impl Service for Deaf {
 impl Raw {
     pub fn new(name_server: &str) -> Raw {
         let pool = ClientPool::new(PoolOptions::default(), Arc::new(Deaf));
-        Raw { pool, name_server: name_server.to_owned() }
+        // Of several any will do.
+        let name_server = name_server.split(';').next().unwrap_or_default().to_owned();
+        Raw { pool, name_server }
     }
 
     /// The answer if it is a success.
