@@ -21,16 +21,17 @@ if command -v java >/dev/null && command -v mvn >/dev/null; then
         die "mvn failed"
     export COMPAT_JAVA_CLASSPATH="$here/target/classes:$here/target/lib/*"
 fi
-suite='*'
+suite='*' package=(-p flotilla-client)
 if [ -n "$TEST" ] && [ -e "$ROOT/client-rs/tests/$TEST.rs" ]; then
-    suite=$TEST
+    # With the features of the whole workspace, as `cargo test --workspace` has built everything: nothing is built twice.
+    suite=$TEST package=(--workspace)
     TEST=
 fi
 # Before the servers start: building takes all the machine has.
 # shellcheck disable=SC2086  # CARGO_ARGS is a list of words
-cargo test --manifest-path "$ROOT/Cargo.toml" -p flotilla-client --test "$suite" --no-run ${CARGO_ARGS:-}
+cargo test --manifest-path "$ROOT/Cargo.toml" "${package[@]}" --test "$suite" --no-run ${CARGO_ARGS:-}
 servers_up
 echo "=== flotilla-client against $AGAINST"
 # A server is shared by all tests: as many at a time as a small machine can serve.
 # shellcheck disable=SC2086
-cargo test --manifest-path "$ROOT/Cargo.toml" -p flotilla-client --test "$suite" --no-fail-fast ${CARGO_ARGS:-} -- --test-threads 4 --nocapture $TEST
+cargo test --manifest-path "$ROOT/Cargo.toml" "${package[@]}" --test "$suite" --no-fail-fast ${CARGO_ARGS:-} -- --test-threads 4 --nocapture $TEST
