@@ -21,6 +21,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use support::raw::Raw;
 use support::{Server, eventually, server, unique};
+use tokio::sync::Semaphore;
 
 /// Bodies that listeners got, in their order.
 #[derive(Clone, Default)]
@@ -130,8 +131,9 @@ async fn a_graceful_stop_loses_and_repeats_nothing() {
     let seen = Seen::default();
     for turn in 0..2 {
         let client = server.client();
-        let (given, entered) = (seen.clone(), Arc::new(tokio::sync::Notify::new()));
-        let begun = entered.clone();
+        // In the first turn the last calls end when the stop has begun.
+        let gate = Arc::new(Semaphore::new(if turn == 0 { 10 } else { Semaphore::MAX_PERMITS }));
+        let (given, held) = (seen.clone(), gate.clone());
         let consumer = PushConsumer::builder(&client)
             .group(&group)
             .subscribe(&topic, "*")
@@ -139,11 +141,9 @@ async fn a_graceful_stop_loses_and_repeats_nothing() {
             .concurrency(3)
             .consume_batch_size(4)
             .start(move |messages| {
-                let (given, begun) = (given.clone(), begun.clone());
+                let (given, held) = (given.clone(), held.clone());
                 async move {
-                    begun.notify_one();
-                    // Long enough for the stop to come in between.
-                    tokio::time::sleep(Duration::from_millis(if turn == 0 { 20 } else { 0 })).await;
+                    held.acquire().await.expect("open").forget();
                     given.add(&messages);
                     Outcome::Success
                 }
@@ -151,12 +151,14 @@ async fn a_graceful_stop_loses_and_repeats_nothing() {
             .await
             .unwrap();
         if turn == 0 {
-            seen.count("some", 40).await;
-            entered.notified().await;
+            seen.count("ten calls", 10).await;
+            // The stop is under way before the calls that it has to wait for end.
+            let open = async { gate.add_permits(Semaphore::MAX_PERMITS / 2) };
+            tokio::join!(biased; consumer.shutdown(), open);
         } else {
             seen.count("all", 300).await;
+            consumer.shutdown().await;
         }
-        consumer.shutdown().await;
     }
     assert_eq!(sorted(seen.all()), bodies_of(0..300));
 }

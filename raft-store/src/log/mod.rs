@@ -99,7 +99,8 @@ pub struct LogOptions {
     pub ring_bytes_max: usize,
     /// Bytes that one group of writes takes at most before it is synced.
     pub group_bytes_max: usize,
-    /// Whether records are written past the page cache where the file system can do that.
+    /// Whether records are written past the page cache where the file system can do that; with [`FlushMode::Sync`] only, since
+    /// what is acknowledged in the other mode has not been waited for and must outlive the process.
     pub direct: bool,
     /// Segments allocated ahead of their use.
     pub spare_count: usize,

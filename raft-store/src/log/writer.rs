@@ -205,7 +205,7 @@ impl Writer {
             let size: usize = slices.iter().map(|slice| slice.len()).sum();
             assert_eq!(size as u64, end - start, "a group's records of one segment lie back to back");
             let at = segment.offset(start);
-            if self.shared.options.direct {
+            if self.shared.options.direct && self.shared.syncs() {
                 segment.file().append_all_vectored_at(&mut slices, at)?;
             } else {
                 segment.file().write_all_vectored_at(&mut slices, at)?;

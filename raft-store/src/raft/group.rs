@@ -36,7 +36,7 @@ use super::types::{StoredMembers, Types};
 use super::watcher::{Boards, Watcher, tell_waiting};
 use crate::identity::NodeId;
 use crate::log::{Checkpoints, Log, LogOptions, LogReader, RecoveredVote, SystemClock};
-use crate::types::{FlushMode, Stamper};
+use crate::types::Stamper;
 use crate::vfs::Vfs;
 
 /// The library's handle for a machine of type `M`.
@@ -84,7 +84,7 @@ impl<M: Machine> Group<M> {
         let mut log_options = LogOptions::new(&options.cluster, &options.group);
         log_options.segment_size = options.segment_size;
         log_options.flush = options.flush;
-        log_options.direct = options.direct && options.flush == FlushMode::Sync;
+        log_options.direct = options.direct;
         log_options.ring_bytes_max = options.ring_bytes_max;
         log_options.reserve_bytes = log_options.reserve_bytes.min(options.segment_size / 4);
         let state = State { machine, at: None, members: StoredMembers::default() };

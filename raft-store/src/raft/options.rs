@@ -29,8 +29,7 @@ pub struct ReplicaOptions {
     pub flush: FlushMode,
     /// Bytes per segment file.
     pub segment_size: u64,
-    /// Whether the log is written past the page cache where the file system can do that; with `FlushMode::Sync` only, since
-    /// an acknowledgement of the other mode does not wait for the disk.
+    /// See [`crate::log::LogOptions::direct`].
     pub direct: bool,
     /// Bytes of newest records that stay in memory.
     pub ring_bytes_max: usize,

@@ -67,6 +67,13 @@ impl Appends {
         }
         Ok(rustix::io::pwritev(file, slices, offset)?)
     }
+
+    /// The file is changed by other means: what the last append kept of its end says nothing any more.
+    pub(super) fn forget_tail(&mut self) {
+        if let Appends::Direct(direct) = self {
+            direct.tail.clear();
+        }
+    }
 }
 
 fn cached_because(error: &io::Error) -> Appends {
@@ -195,14 +202,15 @@ mod tests {
             let (mut model, mut end) = (vec![0_u8; SIZE], 64_usize);
             for (number, (size, back, kind)) in steps.into_iter().enumerate() {
                 let bytes: Vec<u8> = (0..size).map(|n| (n * 7 + number * 31) as u8 | 1).collect();
-                let at = if kind == 0 { end.saturating_sub(back).max(64) } else { end };
-                if kind == 0 {
+                let goes_back = kind % 2 == 0;
+                let at = if goes_back { end.saturating_sub(back).max(64) } else { end };
+                if goes_back {
                     // What a truncation leaves behind its end counts no more.
                     file.zero_range(at as u64, (end - at) as u64).unwrap();
                     model[at..end].fill(0);
                 }
                 let (first, second) = bytes.split_at(size / 3);
-                if kind == 1 {
+                if kind < 2 {
                     file.write_all_at(&bytes, at as u64).unwrap();
                 } else {
                     let mut slices = [IoSlice::new(first), IoSlice::new(second)];

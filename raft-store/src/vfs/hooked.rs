@@ -18,6 +18,7 @@ pub(crate) enum Call {
     Space,
     Read,
     Write,
+    Append,
     Allocate,
     ZeroRange,
     Sync,
@@ -115,7 +116,7 @@ impl VfsFile for HookedFile {
     }
 
     fn append_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.hook.before(Call::Write, &self.path)?;
+        self.hook.before(Call::Append, &self.path)?;
         self.file.append_vectored_at(slices, offset)
     }
 

@@ -96,6 +96,7 @@ impl VfsFile for RealFile {
     }
 
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.appends.lock().forget_tail();
         Ok(rustix::io::pwritev(&self.file, slices, offset)?)
     }
 
@@ -117,6 +118,7 @@ impl VfsFile for RealFile {
         if size == 0 {
             return Ok(());
         }
+        self.appends.lock().forget_tail();
         match rustix::fs::fallocate(&self.file, FallocateFlags::ZERO_RANGE, offset, size) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP) => fill_with_zeros(&self.file, offset, offset + size),

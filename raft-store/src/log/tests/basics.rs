@@ -3,12 +3,13 @@
 use crate::log::checkpoint::checkpoint_name;
 use crate::log::testing::{Bench, app, blank, options};
 use crate::log::{AppendError, Body, Draft, GroupDone, LogObserver, LogOptions, Space, WriterMode};
-use crate::types::{Done, EntryKind, LogId, Vote};
+use crate::types::{Done, EntryKind, FlushMode, LogId, Vote};
+use crate::vfs::hooked::{Call, Hook, Hooked};
 use crate::vfs::{Fault, Loss, MemVfs, OpenMode, Vfs};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -22,6 +23,33 @@ fn appended_entries_can_be_read_at_once_and_after_a_restart() {
     assert_eq!(bench.recovered.last, Some(LogId::new(1, 39)));
     assert_eq!(bench.read_all(), written);
     assert_eq!(bench.seen.len(), 40, "the visitor saw every record");
+}
+
+/// Counts the appends that may go past the page cache.
+#[derive(Debug, Default)]
+struct Appends(AtomicUsize);
+
+impl Hook for Appends {
+    fn before(&self, call: Call, _: &Path) -> io::Result<()> {
+        self.0.fetch_add(usize::from(call == Call::Append), Relaxed);
+        Ok(())
+    }
+}
+
+#[test]
+fn records_go_past_the_page_cache_when_acknowledgements_wait_for_the_disk_and_nobody_forbids_it() {
+    for (flush, direct, expected) in
+        [(FlushMode::Sync, true, true), (FlushMode::Sync, false, false), (FlushMode::Async, true, false)]
+    {
+        let appends = Arc::new(Appends::default());
+        let vfs = Arc::new(Hooked::new(MemVfs::new(), appends.clone()));
+        let options = LogOptions { flush, direct, ..options(WriterMode::Inline) };
+        let mut bench = Bench::on(vfs, Path::new("/node"), options).unwrap();
+        let written = bench.append((0..10).map(|n| app(1, n, 300)));
+        bench.settle();
+        assert_eq!(bench.read_all(), written);
+        assert_eq!(appends.0.load(Relaxed) > 0, expected, "{flush:?}, direct {direct}");
+    }
 }
 
 #[test]

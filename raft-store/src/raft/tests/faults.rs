@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, becomes};
 use crate::raft::status::{Role, Status};
 use crate::types::FlushMode;
 use crate::vfs::RealVfs;
@@ -17,6 +17,8 @@ use crate::vfs::hooked::{Call, Hook, Hooked};
 struct Mood {
     /// Syncs take this much longer.
     sync_delay_ms: AtomicU64,
+    /// Syncs that were delayed so far.
+    delayed: AtomicU64,
     sync_fails: AtomicBool,
     /// Counts the starts of the machine.
     boots: AtomicU64,
@@ -25,7 +27,11 @@ struct Mood {
 impl Hook for Mood {
     fn before(&self, call: Call, _: &Path) -> io::Result<()> {
         if call == Call::Sync {
-            std::thread::sleep(Duration::from_millis(self.sync_delay_ms.load(Ordering::Relaxed)));
+            let delay = Duration::from_millis(self.sync_delay_ms.load(Ordering::Relaxed));
+            if !delay.is_zero() {
+                self.delayed.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(delay);
+            }
             if self.sync_fails.load(Ordering::Relaxed) {
                 return Err(io::Error::other("the disk does not answer"));
             }
@@ -61,12 +67,14 @@ async fn a_long_sync_on_both_followers_is_no_election() {
     let leader = cluster.leader().await;
     cluster.commit(1).await;
     let term = cluster.status(leader).term;
-    for follower in [(leader + 1) % 3, (leader + 2) % 3] {
+    let followers = [(leader + 1) % 3, (leader + 2) % 3];
+    for follower in followers {
         moods[follower].sync_delay_ms.store(1500, Ordering::Relaxed);
     }
     let slow = cluster.commit(2);
     let heal = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let hangs = |follower: usize| moods[follower].delayed.load(Ordering::Relaxed) > 0;
+        becomes("both disks hang", || followers.into_iter().all(hangs)).await;
         moods.iter().for_each(|mood| mood.sync_delay_ms.store(0, Ordering::Relaxed));
     };
     let (committed, ()) = tokio::join!(slow, heal);

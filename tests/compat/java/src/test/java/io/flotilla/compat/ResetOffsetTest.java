@@ -50,10 +50,9 @@ class ResetOffsetTest extends Compat {
         } finally {
             consumer.shutdown();
         }
-        // Apart by more than the clock's step, so that the time between the two is a place in each queue.
-        Thread.sleep(50);
-        long between = System.currentTimeMillis();
-        Thread.sleep(50);
+        // The time between the two is a place in each queue: later than all early messages, and past before a late one is stored.
+        long between = System.currentTimeMillis() + 1;
+        await("the time between", LIMIT, () -> System.currentTimeMillis() > between);
         sendAll(producer, topic, "late", 10);
         Deliveries second = Deliveries.accepted();
         DefaultMQPushConsumer again = newPushConsumer(group, topic, "*", second);
