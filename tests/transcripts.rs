@@ -36,6 +36,9 @@ const LATER: &[i32] = &[
     200_052, 200_053, 200_054, 200_055, 200_151,
 ];
 
+/// Codes of which only some requests are refused for now: those whose message needs what is not there yet.
+const LATER_IN_PART: &[i32] = &[10, 310, 320];
+
 /// A difference that is meant: code, part of the phase's name (empty for all), how it begins, and why.
 type Listed = (i32, &'static str, &'static str, &'static str);
 
@@ -364,7 +367,7 @@ fn recorded_requests_get_answers_of_the_recorded_form() {
             let unsupported = answer.header.response_code() == ResponseCode::RequestCodeNotSupported;
             let remark = answer.header.remark.as_deref().unwrap_or_default();
             if (unsupported && response["code"] != 3 && LATER.contains(&code))
-                || remark.contains("not supported by this version")
+                || (remark.contains("not supported by this version") && LATER_IN_PART.contains(&code))
             {
                 later.insert(code);
                 continue;

@@ -84,7 +84,9 @@ mod tests {
         let counted = metrics.find_group("t", "g").map(|group| group.flows().0.get(MESSAGES));
         assert_eq!(counted, Some(2));
         assert_eq!((metrics.totals().puts, metrics.totals().gets), (2, 3));
+        metrics.dead_letters("t", "g").stored(false);
         series.forget_group("g");
+        assert!(metrics.find_dead_letters("t", "g").is_none());
         assert!(metrics.find_group("t", "g").is_none() && metrics.find_topic("t").is_some());
         series.group("t", "g").delivered(0, 1, 1, Duration::ZERO);
         assert_eq!(metrics.totals().gets, 4);

@@ -312,7 +312,7 @@ impl AllSeries {
         let is_old = |topic: &str, flow: &Flow| topic != OTHER && (!exists(topic) || flow.is_idle());
         let topics = self.topics.take(|topic, series| is_old(topic, &series.total));
         let groups = self.groups.take(|(topic, _), series| is_old(topic, &series.total));
-        self.dead_letters.take(|(topic, _), _| topic != OTHER && !exists(topic));
+        self.dead_letters.take(|(topic, _), dead_letters| is_old(topic, dead_letters.flows().0));
         topics.iter().for_each(|(_, topic)| gone.add_topic(topic));
         groups.iter().for_each(|(_, group)| gone.add_group(group));
         (topics.into_iter().map(|(key, _)| key).collect(), groups.into_iter().map(|(key, _)| key).collect())

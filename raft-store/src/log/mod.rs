@@ -91,7 +91,7 @@ pub struct LogOptions {
     pub cluster: String,
     /// Name of the group; logs of two groups never chain.
     pub group: String,
-    /// Bytes of a segment file, header included.
+    /// Bytes of a segment file, header included; rounded down to a multiple of 4096.
     pub segment_size: u64,
     /// When an append counts as done.
     pub flush: FlushMode,
@@ -99,8 +99,8 @@ pub struct LogOptions {
     pub ring_bytes_max: usize,
     /// Bytes that one group of writes takes at most before it is synced.
     pub group_bytes_max: usize,
-    /// Whether records are written past the page cache where the file system can do that; with [`FlushMode::Sync`] only, since
-    /// what is acknowledged in the other mode has not been waited for and must outlive the process.
+    /// Whether records are written past the page cache where the file system can do that; with [`FlushMode::Sync`] only: in the
+    /// other mode an acknowledgement would wait for the disk that it need not wait for.
     pub direct: bool,
     /// Segments allocated ahead of their use.
     pub spare_count: usize,

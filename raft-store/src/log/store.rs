@@ -59,11 +59,13 @@ impl Log {
     pub fn open(
         vfs: Arc<dyn Vfs>,
         dir: &Path,
-        options: LogOptions,
+        mut options: LogOptions,
         clock: Arc<dyn Clock>,
         mut stamper: Box<dyn Stamper>,
         visitor: &mut dyn RecoveryVisitor,
     ) -> Result<(Self, Recovered), OpenError> {
+        // Appends write whole blocks: in a file of another size the last one would make it longer, and no spare any more.
+        options.segment_size -= options.segment_size % super::segment::SEGMENT_HEADER_SIZE;
         options.check().map_err(OpenError::Options)?;
         let Opened { shared, vote_file, recovered, last_time_ms } =
             recover(vfs, dir, options, &mut *stamper, visitor)?;

@@ -99,6 +99,9 @@ impl Writer {
             }
             Job::Open { segment, spare, sealed } => {
                 let opened = self.write(group).and_then(|()| self.open(&segment, spare));
+                if let Some(sealed) = &sealed {
+                    sealed.file().end_appends();
+                }
                 match opened {
                     Ok(()) => self.tasks.push(sealed.map(Task::View).into_iter().chain([Task::Allocate])),
                     Err(error) => self.fail("opening a segment", &error, group),

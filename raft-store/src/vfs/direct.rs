@@ -16,6 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::sync::Once;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -45,16 +46,21 @@ pub(super) struct Direct {
     /// Where the block of the last append's end begins, and its bytes up to that end.
     tail_at: u64,
     tail: Vec<u8>,
+    /// Lets a test refuse the writes behind so many blocks of a file.
+    #[cfg(test)]
+    refused_behind: Option<u64>,
 }
 
 impl Appends {
     /// Writes the slices from `offset` and gives the number of bytes written, perhaps fewer than asked for.
     pub(super) fn append(&mut self, file: &File, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         if matches!(self, Appends::Unknown) {
-            *self = match Direct::open(file) {
-                Ok(direct) => Appends::Direct(direct),
-                Err(error) => cached_because(&error),
-            };
+            match Direct::open(file) {
+                Ok(direct) => *self = Appends::Direct(direct),
+                // Says nothing of the file system: the next append tries again.
+                Err(error) if is_out_of_descriptors(&error) => {}
+                Err(error) => *self = cached_because(&error),
+            }
         }
         if let Appends::Direct(direct) = self {
             match direct.append(file, slices, offset) {
@@ -76,8 +82,16 @@ impl Appends {
     }
 }
 
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let full = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|number| full.contains(&number))
+}
+
 fn cached_because(error: &io::Error) -> Appends {
-    warn!(%error, "the file system takes no direct writes: the log is written through the page cache");
+    static TOLD: Once = Once::new();
+    TOLD.call_once(
+        || warn!(%error, "direct writes are not possible: the log is written through the page cache"),
+    );
     Appends::Cached
 }
 
@@ -86,7 +100,13 @@ impl Direct {
         // By its descriptor: the file may have another name by now. Source: proc(5), /proc/self/fd.
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         let file = OpenOptions::new().write(true).custom_flags(OFlags::DIRECT.bits() as i32).open(path)?;
-        Ok(Direct { file, tail_at: 0, tail: Vec::new() })
+        Ok(Direct {
+            file,
+            tail_at: 0,
+            tail: Vec::new(),
+            #[cfg(test)]
+            refused_behind: None,
+        })
     }
 
     /// One chunk at most; the caller asks again for the rest.
@@ -129,7 +149,7 @@ impl Direct {
         self.tail.clear();
         let mut written = 0;
         while written < padded {
-            match rustix::io::pwrite(&self.file, &chunk[written..padded], from + written as u64) {
+            match self.write_blocks(&chunk[written..padded], from + written as u64) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) if count.is_multiple_of(BLOCK) => written += count,
                 Ok(_) => return Err(io::Error::other("a direct write ended within a block")),
@@ -145,6 +165,19 @@ impl Direct {
         self.tail.extend_from_slice(&chunk[tail_at..end]);
         self.tail_at = from + tail_at as u64;
         Ok(end - head)
+    }
+
+    fn write_blocks(&self, blocks: &[u8], offset: u64) -> Result<usize, Errno> {
+        #[cfg(test)]
+        if let Some(limit) = self.refused_behind.map(|blocks| blocks * BLOCK as u64) {
+            let room = usize::try_from(limit.saturating_sub(offset)).expect("small files").min(blocks.len());
+            return if room == 0 {
+                Err(Errno::INVAL)
+            } else {
+                rustix::io::pwrite(&self.file, &blocks[..room], offset)
+            };
+        }
+        rustix::io::pwrite(&self.file, blocks, offset)
     }
 }
 
@@ -169,12 +202,14 @@ impl Buffer {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::io::IoSlice;
+    use std::os::unix::fs::MetadataExt;
     use std::path::Path;
     use std::sync::Arc;
 
     use proptest::prelude::*;
 
+    use super::*;
+    use crate::vfs::real::RealFile;
     use crate::vfs::{OpenMode, RealVfs, Vfs, VfsFile};
 
     fn file(dir: &Path, size: u64) -> Arc<dyn VfsFile> {
@@ -223,6 +258,63 @@ mod tests {
             }
             prop_assert!(read(&file, 0, SIZE) == model, "nothing behind the end");
         });
+    }
+
+    /// A direct append of `size` bytes at the start of a file, and then one that is refused behind the third block.
+    fn refused(size: usize) -> (tempfile::NamedTempFile, Appends, Vec<u8>, io::Result<usize>) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bytes: Vec<u8> = (0..size + 20_000).map(|n| (n / 3) as u8 | 1).collect();
+        let mut appends = Appends::Unknown;
+        let whole = [IoSlice::new(&bytes[..size])];
+        assert_eq!(appends.append(file.as_file(), &whole, 0).unwrap(), size);
+        let Appends::Direct(direct) = &mut appends else { panic!("this file system takes direct writes") };
+        direct.refused_behind = Some(3);
+        let more = appends.append(file.as_file(), &[IoSlice::new(&bytes[size..])], size as u64);
+        (file, appends, bytes, more)
+    }
+
+    #[test]
+    fn what_is_refused_as_a_whole_goes_through_the_cache_with_what_follows() {
+        let (file, mut appends, bytes, more) = refused(3 * BLOCK + 100);
+        let end = 3 * BLOCK + 100 + more.unwrap();
+        assert_eq!(end, bytes.len());
+        assert!(matches!(appends, Appends::Cached));
+        assert_eq!(appends.append(file.as_file(), &[IoSlice::new(&[7; 50])], end as u64).unwrap(), 50);
+        let read = std::fs::read(file.path()).unwrap();
+        assert!(read[..end] == bytes && read[end..] == [7; 50]);
+    }
+
+    #[test]
+    fn what_is_refused_half_way_is_a_failure() {
+        let (file, appends, bytes, more) = refused(BLOCK + 100);
+        assert_eq!(more.unwrap_err().to_string(), "a direct write was refused half-way");
+        assert!(matches!(appends, Appends::Direct(_)));
+        let read = std::fs::read(file.path()).unwrap();
+        assert!(read[..BLOCK + 100] == bytes[..BLOCK + 100], "what was there before stays");
+    }
+
+    #[test]
+    fn a_segment_that_is_complete_keeps_no_second_descriptor() {
+        let file = tempfile::tempfile().unwrap();
+        let open = || {
+            std::fs::read_dir("/proc/self/fd")
+                .unwrap()
+                .filter_map(Result::ok)
+                .filter(|entry| {
+                    std::fs::metadata(entry.path()).is_ok_and(|of| of.ino() == file.metadata().unwrap().ino())
+                })
+                .count()
+        };
+        let file = Arc::new(RealFile::new(file.try_clone().unwrap()));
+        let before = open();
+        file.append_vectored_at(&[IoSlice::new(b"abc")], 0).unwrap();
+        assert_eq!(open(), before + 1);
+        file.end_appends();
+        assert_eq!(open(), before);
+        file.append_vectored_at(&[IoSlice::new(b"def")], 3).unwrap();
+        let mut read = [0; 6];
+        file.read_at(&mut read, 0).unwrap();
+        assert_eq!(&read, b"abcdef");
     }
 
     #[test]

@@ -120,6 +120,10 @@ impl VfsFile for HookedFile {
         self.file.append_vectored_at(slices, offset)
     }
 
+    fn end_appends(&self) {
+        self.file.end_appends();
+    }
+
     fn allocate(&self, size: u64) -> io::Result<()> {
         self.hook.before(Call::Allocate, &self.path)?;
         self.file.allocate(size)

@@ -44,7 +44,8 @@ impl Mapping {
         // SAFETY: the map is read-only and shared. Two facts keep it valid. The file does not shrink while mapped: the
         // log allocates segments at full length, never shortens them, and reuses one only when `users` is 0 (this
         // module's header; `log/segment.rs`). Bytes that are handed out do not change: readers are given only ranges
-        // below the committed position, which no truncation reaches and no write touches again (`log/reader.rs`).
+        // below the committed position, which no truncation reaches (`log/reader.rs`); an append writes those in the block
+        // of its beginning again, with the same values (`vfs/direct.rs`).
         let map = unsafe { MmapOptions::new().len(size).map(file) }?;
         let alive = Arc::new(());
         let owner = Arc::downgrade(&alive);

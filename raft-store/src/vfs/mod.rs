@@ -118,6 +118,9 @@ pub trait VfsFile: fmt::Debug + Send + Sync + 'static {
     /// As the operating system reports; what lies before `offset` is untouched.
     fn append_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
 
+    /// Nothing is appended for now: gives back what is kept for that.
+    fn end_appends(&self) {}
+
     /// Reserves room for `size` bytes and makes the file at least that long; new bytes read as zero.
     ///
     /// # Errors

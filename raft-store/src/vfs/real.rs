@@ -17,10 +17,16 @@ use super::{DiskSpace, Mapping, OpenMode, Vfs, VfsFile};
 pub struct RealVfs;
 
 #[derive(Debug)]
-struct RealFile {
+pub(super) struct RealFile {
     file: File,
     /// The one writer's.
     appends: Mutex<Appends>,
+}
+
+impl RealFile {
+    pub(super) fn new(file: File) -> RealFile {
+        RealFile { file, appends: Mutex::new(Appends::Unknown) }
+    }
 }
 
 impl Vfs for RealVfs {
@@ -37,7 +43,7 @@ impl Vfs for RealVfs {
             OpenMode::CreateNew => drop(options.write(true).create_new(true)),
             OpenMode::Truncate => drop(options.write(true).create(true).truncate(true)),
         }
-        Ok(Arc::new(RealFile { file: options.open(path)?, appends: Mutex::new(Appends::Unknown) }))
+        Ok(Arc::new(RealFile::new(options.open(path)?)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -102,6 +108,10 @@ impl VfsFile for RealFile {
 
     fn append_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.appends.lock().append(&self.file, slices, offset)
+    }
+
+    fn end_appends(&self) {
+        *self.appends.lock() = Appends::Unknown;
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {

@@ -14,8 +14,7 @@ pub(super) const ONE_DELETER: &str = "whole segments are deleted, by one backgro
 pub(super) const ONE_LOG: &str = "everything lies in the replicated log under storePathRootDir";
 pub(super) const ONE_PROPOSER: &str =
     "requests are batched into the log by one task instead of a pool of threads";
-pub(super) const PAGE_CACHE: &str =
-    "the newest entries are kept in memory (logMemoryBytesMax), the rest is the page cache's";
+pub(super) const PAGE_CACHE: &str = "the newest entries are kept in memory (logMemoryBytesMax), the rest is read from the disk, through the page cache";
 pub(super) const RAFT_DECIDES: &str = "replication, leadership and membership are Raft's";
 pub(super) const RECOVERY: &str = "recovery always checks every record that was not known to be flushed";
 pub(super) const SENDS_AT_ONCE: &str = "sends are accepted as soon as a replica leads";

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -27,13 +27,14 @@ const MARK_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Desk {
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
-    identity: Mutex<Identity>,
+    /// What the file says.
+    identity: Arc<Mutex<Identity>>,
     gate: Arc<Gate>,
     pub(super) log: LogReader,
     /// Nodes of the group, once this node takes part.
     members: Mutex<BTreeSet<u64>>,
-    /// One change of the identity file at a time; `identity` is what the file says.
-    writing: tokio::sync::Mutex<()>,
+    /// One change of the identity file at a time; held until the file is written, whatever becomes of who asked for it.
+    writing: Arc<tokio::sync::Mutex<()>>,
     /// This node has taken part in a group, which the file may not say yet.
     took_part: Notify,
 }
@@ -49,11 +50,11 @@ impl Desk {
         Desk {
             vfs,
             dir,
-            identity: Mutex::new(identity),
+            identity: Arc::new(Mutex::new(identity)),
             gate,
             log,
             members: Mutex::default(),
-            writing: tokio::sync::Mutex::default(),
+            writing: Arc::default(),
             took_part: Notify::new(),
         }
     }
@@ -84,8 +85,12 @@ impl Desk {
             () = self.took_part.notified() => {}
             () = stop.cancelled() => return,
         }
-        while let Err(error) = self.write_mark().await {
-            warn!(%error, "the identity file could not be written: trying again");
+        loop {
+            match self.write_mark().await {
+                Ok(true) => return,
+                Ok(false) => warn!("the identity file was not written: trying again"),
+                Err(error) => warn!(%error, "the identity file could not be written: trying again"),
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(MARK_PAUSE) => {}
@@ -93,13 +98,13 @@ impl Desk {
         }
     }
 
-    async fn write_mark(&self) -> Result<(), IdentityError> {
-        let _one = self.writing.lock().await;
+    async fn write_mark(&self) -> Result<bool, IdentityError> {
+        let one = Arc::clone(&self.writing).lock_owned().await;
         let before = self.identity.lock().clone();
-        if !before.formed {
-            self.store(Identity { formed: true, ..before }).await?;
+        if before.formed {
+            return Ok(true);
         }
-        Ok(())
+        self.store(one, Identity { formed: true, ..before }).await
     }
 
     fn standing(&self) -> Answer {
@@ -131,15 +136,17 @@ impl Desk {
         tokio::time::timeout(DIALOGUE_MAX, dialogue).await?
     }
 
-    /// Writes the identity file, for a caller that holds `writing`. False: the runtime ends.
-    async fn store(&self, identity: Identity) -> Result<bool, IdentityError> {
-        let (vfs, dir, stored) = (Arc::clone(&self.vfs), self.dir.clone(), identity.clone());
-        let Ok(outcome) = tokio::task::spawn_blocking(move || stored.store(&*vfs, &dir)).await else {
-            return Ok(false);
+    /// Writes the identity file. False: it did not come to that, because the runtime ends or the writing panicked. Dropped
+    /// half-way, the file is written to the end and the next change waits for that.
+    async fn store(&self, one: OwnedMutexGuard<()>, identity: Identity) -> Result<bool, IdentityError> {
+        let (vfs, dir, known) = (Arc::clone(&self.vfs), self.dir.clone(), Arc::clone(&self.identity));
+        let write = move || {
+            let _one = one;
+            identity.store(&*vfs, &dir)?;
+            *known.lock() = identity;
+            Ok(true)
         };
-        outcome?;
-        *self.identity.lock() = identity;
-        Ok(true)
+        tokio::task::spawn_blocking(write).await.unwrap_or(Ok(false))
     }
 
     /// Promises a token durably; `Blank` means that the promise stands.
@@ -147,7 +154,7 @@ impl Desk {
     /// The promise is withdrawn before it is replaced, so no call is carried out under one that is about to go. The
     /// work is not undone when the future is dropped; the file holds the old token or the new one.
     pub(super) async fn promise(&self, token: Token) -> Result<Answer, IdentityError> {
-        let _one = self.writing.lock().await;
+        let one = Arc::clone(&self.writing).lock_owned().await;
         if self.gate.is_member() {
             return Ok(self.standing());
         }
@@ -161,9 +168,103 @@ impl Desk {
             return Ok(Answer::Refused);
         }
         let identity = Identity { promise: Some(token.encode()), ..self.identity.lock().clone() };
-        if !self.store(identity).await? {
+        if !self.store(one, identity).await? {
             return Ok(Answer::Refused);
         }
         Ok(if self.gate.set_promise(token) { Answer::Blank } else { self.standing() })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+    use std::sync::{Condvar, PoisonError};
+
+    use super::*;
+    use crate::log::WriterMode;
+    use crate::log::testing::Bench;
+    use crate::vfs::hooked::{Call, Hook, Hooked};
+    use crate::vfs::{MemVfs, Vfs};
+
+    const OWN: NodeId = NodeId(7);
+
+    /// A disk that hangs in a sync of the identity file while the door is shut.
+    #[derive(Debug, Default)]
+    struct Door {
+        shut: std::sync::Mutex<bool>,
+        opened: Condvar,
+        waiting: Notify,
+    }
+
+    impl Door {
+        fn set(&self, shut: bool) {
+            *self.shut.lock().unwrap_or_else(PoisonError::into_inner) = shut;
+            self.opened.notify_all();
+        }
+    }
+
+    impl Hook for Door {
+        fn before(&self, call: Call, path: &Path) -> io::Result<()> {
+            if call == Call::Sync && path.ends_with("identity.tmp") {
+                let shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
+                if *shut {
+                    self.waiting.notify_one();
+                }
+                drop(self.opened.wait_while(shut, |shut| *shut));
+            }
+            Ok(())
+        }
+    }
+
+    fn desk(vfs: Arc<dyn Vfs>) -> Desk {
+        let dir = Path::new("/node");
+        vfs.create_dir_all(dir).unwrap();
+        let own = Identity { node: OWN, ..Identity::new("c", "g", 0, 7) };
+        own.store(&*vfs, dir).unwrap();
+        let gate = Arc::new(Gate::new("c".into(), "g".into(), OWN, vec![0]));
+        let log = Bench::new(WriterMode::Inline).log().reader();
+        Desk::new(vfs, dir.to_path_buf(), own, gate, log)
+    }
+
+    fn stored(vfs: &MemVfs) -> Identity {
+        Identity::load(vfs, Path::new("/node")).unwrap().unwrap()
+    }
+
+    /// The peer that asked hangs up while the disk hangs; the mark that comes next must not meet the file half written, nor
+    /// be overwritten by it.
+    #[tokio::test]
+    async fn a_promise_that_nobody_waits_for_any_more_still_goes_before_the_mark() {
+        let (disk, door) = (MemVfs::new(), Arc::new(Door::default()));
+        let desk = desk(Arc::new(Hooked::new(disk.clone(), door.clone())));
+        door.set(true);
+        let token = Token { group: "g".into(), nodes: [OWN.0].into() };
+        tokio::select! {
+            _ = desk.promise(token.clone()) => panic!("the disk hangs"),
+            () = door.waiting.notified() => {}
+        }
+        desk.mark_formed();
+        let kept = desk.keep_mark(CancellationToken::new());
+        tokio::pin!(kept);
+        assert!(futures::poll!(&mut kept).is_pending());
+        door.set(false);
+        kept.await;
+        let stored = stored(&disk);
+        assert!(stored.formed);
+        assert_eq!(stored.promise, Some(token.encode()), "both changes are in the file");
+    }
+
+    #[tokio::test]
+    async fn a_mark_that_is_due_is_written_though_the_replica_stops() {
+        // Without a preference either could be chosen.
+        for _ in 0..32 {
+            let disk = MemVfs::new();
+            let desk = desk(Arc::new(disk.clone()));
+            let stop = CancellationToken::new();
+            desk.mark_formed();
+            stop.cancel();
+            desk.keep_mark(stop).await;
+            assert!(stored(&disk).formed);
+        }
     }
 }
