@@ -6,7 +6,6 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use flotilla_client::{
     ClientError, ConsumeFrom, Event, Expression, Metrics, Model, Outcome, PushConsumer, ReceivedMessage,
