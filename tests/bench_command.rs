@@ -6,9 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use flotilla_client::admin::AdminClient;
 use serde_json::Value;
-use support::process::flotilla;
-use support::{Cluster, run};
+use support::forgetful::Forgetful;
+use support::process::{Process, flotilla};
+use support::wait::claim;
+use support::{Cluster, eventually, run};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -90,6 +93,146 @@ fn what_is_produced_is_consumed_and_every_count_agrees() {
         for key in ["lost", "duplicates", "out_of_order"] {
             ensure!(number(&both, key)? == 0, "{both}");
         }
+        let left = groups(&name_server, &["plain", "keyed"]).await?;
+        ensure!(!left.iter().any(|group| group.starts_with("flotilla_bench")), "groups are left: {left:?}");
+        Ok(())
+    });
+}
+
+/// All consumer groups of a cluster: those with settings, and those that have consumed of these topics.
+async fn groups(name_server: &str, topics: &[&str]) -> anyhow::Result<Vec<String>> {
+    let client = flotilla_client::Client::connect(name_server)?;
+    let admin = AdminClient::new(&client);
+    let mut groups = admin.groups().await?;
+    for topic in topics {
+        groups.extend(admin.groups_of_topic(topic).await?);
+    }
+    client.shutdown().await;
+    Ok(groups)
+}
+
+#[test]
+fn fewer_messages_than_asked_for_end_with_1_and_are_shown() {
+    run(LIMIT, async {
+        let cluster = Cluster::start_with(&[]).await?;
+        let name_server = cluster.name_server();
+        let common = ["--namesrv", &name_server, "--topic", "few", "--json"];
+        let produce = ["produce", "--clients", "1", "--rate", "50", "--seconds", "1", "--warmup", "0"];
+        let (code, produced, err) = bench(&[&produce[..], &common].concat())?;
+        ensure!(code == Some(0), "{code:?}\n{err}");
+        let consume = ["consume", "--messages", "1000000", "--seconds", "2"];
+        let (code, consumed, err) = bench(&[&consume[..], &common].concat())?;
+        let acked = number(&produced, "acked")?;
+        ensure!(code == Some(1), "{code:?} {consumed}\n{err}");
+        ensure!(err.contains(&format!("{acked} of 1000000 messages came")), "{err}");
+        ensure!(number(&consumed, "received")? == acked, "{consumed} of {acked}");
+        Ok(())
+    });
+}
+
+#[test]
+fn time_of_a_consumer_begins_with_the_first_message() {
+    run(LIMIT, async {
+        let cluster = Cluster::start_with(&[]).await?;
+        let name_server = cluster.name_server();
+        let common = ["--namesrv", &name_server, "--topic", "later", "--json"];
+        let consume = ["bench", "consume", "--from", "last", "--messages", "8", "--seconds", "60"];
+        let folder = tempfile::tempdir()?;
+        let waiting = Process::start("consumer", folder.path(), &[&consume[..], &common].concat())?;
+        // It waits for messages when its time goes by.
+        eventually(Duration::from_secs(60), "three seconds without a message", || async {
+            let log = waiting.log();
+            claim(log.lines().any(|line| line.trim_start().starts_with("3 s")), log)
+        })
+        .await?;
+        let produce = ["produce", "--clients", "1", "--rate", "10", "--seconds", "1", "--warmup", "0"];
+        let (code, _, err) = bench(&[&produce[..], &common].concat())?;
+        ensure!(code == Some(0), "{code:?}\n{err}");
+        let ended = waiting.end(Duration::from_secs(30)).await?;
+        ensure!(ended.success(), "{}", waiting.log());
+        let consumed: Value = serde_json::from_str(&waiting.out())?;
+        ensure!(consumed["seconds"].as_f64().is_some_and(|seconds| seconds < 3.0), "{consumed}");
+        Ok(())
+    });
+}
+
+#[test]
+fn acked_messages_that_are_missing_end_with_1() {
+    run(LIMIT, async {
+        let server = Forgetful::start()?;
+        let address = server.address();
+        let common = ["--namesrv", &address, "--rate", "100", "--seconds", "1", "--json"];
+        for command in ["e2e", "failover"] {
+            // On a thread of its own: the server is on this one.
+            let arguments: Vec<String> =
+                [command].iter().chain(&common).map(|text| (*text).to_owned()).collect();
+            let arguments = move || bench(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+            let (code, json, err) = tokio::task::spawn_blocking(arguments).await??;
+            ensure!(code == Some(1), "{command}: {code:?}\n{err}");
+            ensure!(number(&json, "acked")? > 0, "{command}: {json}\n{err}");
+            // The warm-up's are missing too.
+            ensure!(number(&json, "lost")? >= number(&json, "acked")?, "{command}: {json}\n{err}");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn requests_that_were_due_and_not_sent_are_counted_and_make_latency_worse() {
+    run(LIMIT, async {
+        let cluster = Cluster::start_with(&[]).await?;
+        let (code, json, err) = bench(&[
+            "produce",
+            "--namesrv",
+            &cluster.name_server(),
+            "--topic",
+            "behind",
+            "--clients",
+            "1",
+            "--rate",
+            "1000000",
+            "--seconds",
+            "2",
+            "--warmup",
+            "0",
+            "--json",
+        ])?;
+        ensure!(code == Some(0), "{code:?}\n{err}");
+        let (sent, behind) = (number(&json, "sent")?, number(&json, "behind")?);
+        ensure!(sent + behind == 2_000_000, "{json}");
+        // Almost all of two seconds' requests were not sent: half of them had waited for a second in the end.
+        let median = number(&json["latency_us"], "p50")?;
+        ensure!((800_000..1_200_000).contains(&median), "{json}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_failing_command_keeps_the_trials_before_it_and_ends_with_1() {
+    run(LIMIT, async {
+        let cluster = Cluster::start_with(&[]).await?;
+        let folder = tempfile::tempdir()?;
+        let mark = folder.path().join("killed");
+        let kill = format!("test ! -e '{0}' && touch '{0}'", mark.display());
+        let (code, json, err) = bench(&[
+            "failover",
+            "--namesrv",
+            &cluster.name_server(),
+            "--topic",
+            "kept",
+            "--rate",
+            "200",
+            "--seconds",
+            "2",
+            "--trials",
+            "3",
+            "--kill",
+            &kill,
+            "--json",
+        ])?;
+        ensure!(code == Some(1) && err.contains("--kill"), "{code:?}\n{err}");
+        ensure!(json["trials"].as_array().is_some_and(|trials| trials.len() == 1), "{json}\n{err}");
+        ensure!(number(&json, "acked")? > 0 && number(&json, "lost")? == 0, "{json}\n{err}");
         Ok(())
     });
 }

@@ -13,7 +13,7 @@ use flotilla_broker::{Broker, BrokerHandle, BrokerOptions, Disk, DiskProbe};
 use flotilla_net::{BytesPermit, ClientPool, Connection, PoolOptions, Service};
 use flotilla_raft_store::log::{Clock, SystemClock};
 use flotilla_remoting::headers::{
-    OffsetResponse, PullMessageRequest, PullMessageResponse, PullSysFlag, QueueRequest, SendMessageRequest,
+    OffsetResponse, PullMessageRequest, PullMessageResponse, QueueRequest, SendMessageRequest,
 };
 use flotilla_remoting::{ExtFields, Frame, RequestCode, ResponseCode};
 use tempfile::TempDir;
@@ -152,23 +152,7 @@ impl Group {
 
     /// Code of a pull of the first message, and the minimum that it tells.
     async fn pull(&self, node: usize) -> (ResponseCode, i64) {
-        let header = PullMessageRequest {
-            consumer_group: "g",
-            topic: "disk",
-            queue_id: 0,
-            queue_offset: 0,
-            max_message_nums: 1,
-            sys_flag: PullSysFlag::SUBSCRIPTION,
-            commit_offset: 0,
-            suspend_timeout_ms: 0,
-            subscription: Some("*"),
-            subscription_version: 0,
-            expression_type: Some("TAG"),
-            max_message_bytes: None,
-            request_source: None,
-            proxy_forward_client_id: None,
-            broker_name: None,
-        };
+        let header = PullMessageRequest::plain("g", "disk", 0, 0, 1);
         let frame = Frame::request(RequestCode::PullMessage, header.encode(), Bytes::new());
         let answer = self.client.request(&self.nodes[node].address, frame, PATIENCE).await.unwrap();
         let header = PullMessageResponse::decode(&answer.header.ext).unwrap();

@@ -12,7 +12,7 @@ use flotilla_client::admin::{
 };
 use flotilla_client::{Client, ClientError, MessageQueue, ResponseCode};
 
-use support::wire::{Raw, Sent};
+use support::raw::{Raw, Sent};
 use support::{Server, eventually, server, unique};
 
 /// A topic with one queue at one broker name, and what talks to it.
@@ -41,7 +41,8 @@ impl Fixture {
         let topic = unique(name);
         let scope = Scope::Broker(broker_name.clone());
         admin.create_topic(&topic, &TopicSettings::queues(1), &scope).await.unwrap();
-        Fixture { _server: server, client, admin, raw: Raw::new(), topic, broker_name, leader }
+        let raw = server.raw();
+        Fixture { _server: server, client, admin, raw, topic, broker_name, leader }
     }
 
     fn queue(&self) -> MessageQueue {
@@ -49,7 +50,7 @@ impl Fixture {
     }
 
     async fn send(&self, body: &str, properties: &[(&str, &str)]) -> Sent {
-        self.raw.send(&self.leader, &self.topic, 0, body, properties).await.unwrap()
+        self.raw.send_to(&self.leader, &self.topic, 0, body, properties).await.unwrap()
     }
 
     async fn group(&self, name: &str) -> String {
@@ -473,7 +474,7 @@ fn calls_outlive_an_election() {
         let cluster = admin.cluster().await.unwrap();
         let (broker_name, leader) = cluster.leaders().into_iter().next().unwrap();
         let queue = MessageQueue { broker_name: broker_name.to_owned(), queue_id: 0, topic: topic.clone() };
-        let sent = Raw::new().send(leader, &topic, 0, "kept", &[]).await.unwrap();
+        let sent = server.raw().send_to(leader, &topic, 0, "kept", &[]).await.unwrap();
         assert_eq!(admin.max_offset(&queue).await.unwrap(), 1);
         server.stop_node_at(leader).await;
         assert_eq!(admin.max_offset(&queue).await.unwrap(), 1, "the new leader has the message");

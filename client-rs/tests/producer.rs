@@ -15,7 +15,7 @@ use flotilla_client::{
 };
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use support::pull::Puller;
+use support::raw::Raw;
 use support::{PATIENCE, Server, eventually, server, unique};
 
 fn builder(client: &Client) -> ProducerBuilder {
@@ -28,7 +28,7 @@ async fn producer(server: &Server) -> Producer {
 }
 
 /// Checks that the message is where the result says, with this body.
-async fn check(puller: &Puller, result: &SendResult, body: &[u8]) {
+async fn check(puller: &Raw, result: &SendResult, body: &[u8]) {
     let stored = puller.at(result.queue(), result.queue_offset()).await;
     assert_eq!(stored.body().as_ref(), body, "{result:?}");
     assert_eq!(stored.message_id(), result.message_id());
@@ -39,7 +39,7 @@ async fn check(puller: &Puller, result: &SendResult, body: &[u8]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_send_is_stored_where_its_result_says() {
     let server = server();
-    let (producer, puller, topic) = (producer(&server).await, Puller::new(&server), unique("kinds"));
+    let (producer, puller, topic) = (producer(&server).await, server.raw(), unique("kinds"));
     let message = |body: &str| Message::new(&topic, body.to_owned()).tag("a").key("k");
 
     let sent = producer.send(message("plain")).await.unwrap();
@@ -96,7 +96,7 @@ async fn every_kind_of_send_is_stored_where_its_result_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_come_back_whatever_compressed_them() {
     let server = server();
-    let (puller, topic) = (Puller::new(&server), unique("codecs"));
+    let (puller, topic) = (server.raw(), unique("codecs"));
     let text: Vec<u8> = "all work and no play makes jack a dull boy\n".repeat(600).into_bytes();
     let noise: Vec<u8> = (0..20_000).map(|_| rand::random()).collect();
     let large: Vec<u8> = (0..250_000_u32).flat_map(|n| (n / 50).to_be_bytes()).collect();
@@ -118,7 +118,7 @@ async fn bodies_come_back_whatever_compressed_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn properties_come_back_as_they_were_given() {
     let server = server();
-    let (producer, puller, topic) = (producer(&server).await, Puller::new(&server), unique("properties"));
+    let (producer, puller, topic) = (producer(&server).await, server.raw(), unique("properties"));
     let mut many = Message::new(&topic, "many").flag(-7);
     for number in 0..500 {
         many = many.property(format!("name-{number}"), format!("value {number}"));
@@ -155,7 +155,7 @@ async fn properties_come_back_as_they_were_given() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_beyond_the_bounds_goes_in_parts_and_keeps_its_order() {
     let server = server();
-    let (puller, topic) = (Puller::new(&server), unique("parts"));
+    let (puller, topic) = (server.raw(), unique("parts"));
     let producer = builder(&server.client()).batch_size_max(16 * 1024).start().await.unwrap();
     let body = |number: usize| format!("{number:05}{}", "x".repeat(1_000)).into_bytes();
     let messages: Vec<Message> = (0..50).map(|number| Message::new(&topic, body(number))).collect();
@@ -189,7 +189,7 @@ impl Metrics for Requests {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lingering_messages_share_requests_and_are_where_their_results_say() {
     let server = server();
-    let (puller, topic) = (Puller::new(&server), unique("linger"));
+    let (puller, topic) = (server.raw(), unique("linger"));
     let requests = Arc::new(Requests::default());
     let client = server.options().metrics(requests.clone()).start().unwrap();
     let linger = Duration::from_millis(20);
@@ -228,7 +228,7 @@ async fn lingering_messages_share_requests_and_are_where_their_results_say() {
 async fn thousands_in_flight_are_all_stored_once_and_in_order() {
     const COUNT: usize = 5_000;
     let server = server();
-    let (producer, puller, topic) = (producer(&server).await, Puller::new(&server), unique("flight"));
+    let (producer, puller, topic) = (producer(&server).await, server.raw(), unique("flight"));
     producer.send(Message::new(&topic, "first")).await.unwrap();
     let queue = producer.queues(&topic).await.unwrap()[0].clone();
     let before = puller.range(&queue).await.unwrap().1;
@@ -280,7 +280,7 @@ async fn callbacks_get_every_result_and_the_caller_is_slowed_down() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delayed_message_arrives_later_and_arbitrary_delays_do_or_are_refused() {
     let server = server();
-    let (producer, puller, topic) = (producer(&server).await, Puller::new(&server), unique("delay"));
+    let (producer, puller, topic) = (producer(&server).await, server.raw(), unique("delay"));
     producer.send(Message::new(&topic, "first")).await.unwrap();
     let queue = producer.queues(&topic).await.unwrap()[1].clone();
     let before = puller.range(&queue).await.unwrap().1;
@@ -309,7 +309,7 @@ async fn a_request_gets_its_reply() {
     // Made before, so that the replier knows the queues to look at.
     requester.send(Message::new(&topic, "first")).await.unwrap();
     let queues = requester.queues(&topic).await.unwrap();
-    let puller = Puller::new(&server);
+    let puller = server.raw();
     let replier = producer(&server).await;
     let working = async {
         let request = eventually("the request", || async {
@@ -367,7 +367,7 @@ async fn a_recall_is_done_or_refused_aloud() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transactions_commit_roll_back_and_are_checked_or_are_refused() {
     let server = server();
-    let (puller, topic) = (Puller::new(&server), unique("transaction"));
+    let (puller, topic) = (server.raw(), unique("transaction"));
     let checked = Arc::new(Mutex::new(Vec::new()));
     let seen = checked.clone();
     let producer: TransactionProducer = builder(&server.client())

@@ -11,7 +11,7 @@ use flotilla_client::admin::{AdminClient, GroupSettings, MessageRequestMode, Sco
 use flotilla_client::simple::{Assignment, ReceiptHandle, TopicMark};
 use flotilla_client::{Client, ClientError, ResponseCode, SimpleConsumer};
 
-use support::wire::Raw;
+use support::raw::Raw;
 use support::{PATIENCE, Server, eventually, server, unique};
 
 /// Long enough that nothing comes again by itself.
@@ -50,7 +50,8 @@ impl Fixture {
             Err(error) if error.code() == Some(ResponseCode::RequestCodeNotSupported) => false,
             Err(error) => panic!("{error}"),
         };
-        Fixture { _server: server, client, admin, raw: Raw::new(), topic, group, leader, pops }
+        let raw = server.raw();
+        Fixture { _server: server, client, admin, raw, topic, group, leader, pops }
     }
 
     /// For tests that need pop: says aloud what is not tested.
@@ -73,7 +74,7 @@ impl Fixture {
     }
 
     async fn send(&self, queue_id: i32, body: &str, properties: &[(&str, &str)]) {
-        self.raw.send(&self.leader, &self.topic, queue_id, body, properties).await.unwrap();
+        self.raw.send_to(&self.leader, &self.topic, queue_id, body, properties).await.unwrap();
     }
 }
 
@@ -248,7 +249,7 @@ fn a_waiting_receive_gets_a_message_of_any_topic_as_it_arrives() {
         for topic in [&it.topic, &other, &it.topic] {
             let waiting = consumer.clone();
             let receive = tokio::spawn(async move { waiting.receive(1, HIDDEN, PATIENCE).await });
-            it.raw.send(&it.leader, topic, 0, "arrived", &[]).await.unwrap();
+            it.raw.send_to(&it.leader, topic, 0, "arrived", &[]).await.unwrap();
             let messages = receive.await.unwrap().unwrap();
             assert_eq!((messages.len(), messages[0].topic()), (1, topic.as_str()));
             consumer.ack(&messages[0]).await.unwrap();

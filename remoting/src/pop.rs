@@ -22,7 +22,8 @@ pub enum TopicMark {
 }
 
 impl TopicMark {
-    fn text(self) -> &'static str {
+    /// As it stands in handles and requests.
+    pub fn text(self) -> &'static str {
         match self {
             TopicMark::Normal => "0",
             TopicMark::RetryV1 => "1",

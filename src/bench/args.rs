@@ -115,7 +115,8 @@ pub struct ProduceArgs {
 #[command(after_help = "\
 Time counts from the first message after the warm-up to the last one. Without --messages it ends
 after --seconds; with --messages, when that many were received, and with an error when none comes
-for ten seconds. Each run is a consumer group of its own, so it reads what others have read.")]
+for ten seconds, or --seconds are over before. Each run is a consumer group of its own, so it reads
+what others have read.")]
 pub struct ConsumeArgs {
     #[command(flatten)]
     pub target: TargetArgs,

@@ -13,6 +13,7 @@ use futures::future::try_join_all;
 use tokio::runtime::Runtime;
 
 use super::args::{ConsumeArgs, From};
+use super::groups;
 use super::outcome::{Outcome, rounded};
 use super::receivers::{MeasuredBy, Reading, Receiver};
 use super::stage::{Counts, Plan, Stage, Work};
@@ -32,19 +33,21 @@ pub fn run(args: &ConsumeArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
     let threads = args.threads.min(consumers);
     let measured = args.seconds.or(args.messages.is_none().then_some(SECONDS));
     let stage = Stage::new(Plan { warmup: args.warmup, measured }, threads as usize);
+    let run = stage.clock.now_us();
     let order = Order {
         name_servers: name_servers.to_owned(),
         topic: topic.to_owned(),
-        group: format!("flotilla_bench_{:x}", stage.clock.now_us()),
+        names: (0..args.groups).map(|group| groups::name(run, &group.to_string())).collect(),
         clients: args.clients,
-        groups: args.groups,
         threads,
         from: args.from,
         messages: args.messages,
         last_us: Arc::default(),
     };
     let work = (0..threads).map(|thread| work(&order, thread)).collect();
-    let threads = stage.run(runtime, work)?;
+    let threads = stage.run(runtime, work);
+    runtime.block_on(groups::delete(name_servers, &order.names));
+    let threads = threads?;
 
     let mut groups: Vec<Reading> = (0..args.groups).map(|_| Reading::new(None)).collect();
     for (group, reading) in threads.into_iter().flatten() {
@@ -53,8 +56,11 @@ pub fn run(args: &ConsumeArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
     let sum = |figure: fn(&Reading) -> u64| groups.iter().map(figure).sum::<u64>();
     let mut outcome = Outcome::new("consume", name_servers, topic);
     outcome.clients = consumers;
+    let first_us = groups.iter().filter_map(|group| group.first_us).min();
     let last_us = groups.iter().map(|group| group.last_us).max().unwrap_or(0);
-    let seconds = last_us.saturating_sub(stage.begin_us()) as f64 / 1e6;
+    // What comes all at once has no time between first and last.
+    let from_us = first_us.filter(|first_us| *first_us < last_us).unwrap_or(stage.begin_us());
+    let seconds = last_us.saturating_sub(from_us) as f64 / 1e6;
     outcome.over(seconds, sum(|group| group.messages), sum(|group| group.bytes));
     outcome.received = Some(sum(|group| group.messages));
     outcome.duplicates = Some(sum(|group| group.ledger.duplicates()));
@@ -67,6 +73,13 @@ pub fn run(args: &ConsumeArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
     }
     outcome.client_cpu_seconds = rounded(stage.cpu_seconds(), 3);
     super::show(&outcome, args.target.json);
+    if let Some(wanted) = args.messages {
+        let got = Counts::get(&stage.counts.received);
+        ensure!(
+            got >= wanted || stage.is_interrupted(),
+            "{got} of {wanted} messages came before the time was up"
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,10 +88,9 @@ pub fn run(args: &ConsumeArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
 struct Order {
     name_servers: String,
     topic: String,
-    /// Beginning of the groups' names.
-    group: String,
+    /// The groups' names.
+    names: Arc<[String]>,
     clients: u32,
-    groups: u32,
     threads: u32,
     from: From,
     messages: Option<u64>,
@@ -93,19 +105,17 @@ fn work(order: &Order, thread: u32) -> Work<Vec<(u32, Reading)>> {
 }
 
 async fn consume(order: Order, stage: Arc<Stage>, thread: u32) -> anyhow::Result<Vec<(u32, Reading)>> {
-    let all = (0..order.groups).flat_map(|group| (0..order.clients).map(move |client| (group, client)));
+    let groups = order.names.len() as u32;
+    let all = (0..groups).flat_map(|group| (0..order.clients).map(move |client| (group, client)));
     let mine = all.enumerate().filter(|(number, _)| *number as u32 % order.threads == thread);
     let mut receivers = Vec::new();
     for (_, (group, client)) in mine {
-        let name = format!("{}_{group}", order.group);
-        receivers.push((
-            group,
-            client,
-            Receiver::start(&order.name_servers, &order.topic, &name, true).await?,
-        ));
+        let name = &order.names[group as usize];
+        let receiver = Receiver::start(&order.name_servers, &order.topic, name, true).await?;
+        receivers.push((group, client, receiver));
     }
     let readings: Vec<Rc<RefCell<Reading>>> =
-        (0..order.groups).map(|_| Rc::new(RefCell::new(Reading::new(None)))).collect();
+        (0..groups).map(|_| Rc::new(RefCell::new(Reading::new(None)))).collect();
     stage.prepared().await;
     order.last_us.fetch_max(stage.clock.now_us(), Ordering::Relaxed);
 

@@ -9,10 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use futures::FutureExt;
 use futures::future::try_join_all;
+use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::args::E2eArgs;
+use super::groups;
+use super::ledger::{Acked, Received};
 use super::outcome::Outcome;
 use super::produce::describe;
 use super::receivers::{MeasuredBy, Reading, Receiver};
@@ -40,7 +43,9 @@ pub fn run(args: &E2eArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
     work.extend((0..load.threads).map(|number| send(&load, number, &sent)));
     let mut groups = Vec::new();
     let mut threads = Vec::new();
-    for part in stage.run(runtime, work)? {
+    let parts = stage.run(runtime, work);
+    runtime.block_on(groups::delete(&load.name_servers, &group_names(&load, args.groups)));
+    for part in parts? {
         match part {
             Part::Sent(sending) => threads.push(*sending),
             Part::Received(readings) => groups.extend(readings),
@@ -51,10 +56,14 @@ pub fn run(args: &E2eArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
     let mut outcome = Outcome::new("e2e", &load.name_servers, &load.topic);
     describe(&mut outcome, &load, &stage, &sending);
     let mut latencies = super::latency::Latencies::new();
-    groups.iter().for_each(|group| latencies.merge(&group.latencies));
+    for group in &groups {
+        latencies.merge(&group.latencies);
+        latencies.merge(&sending.unsent);
+    }
     outcome.latency_us = latencies.summary();
     let sum = |figure: fn(&Reading) -> u64| groups.iter().map(figure).sum::<u64>();
-    let lost = groups.iter().map(|group| sending.numbers.lost(load.run, &group.ledger)).sum();
+    let acked = sent.acked.lock();
+    let lost = groups.iter().map(|group| acked.lost(load.run, &group.ledger)).sum();
     outcome.received = Some(sum(|group| group.messages));
     outcome.lost = Some(lost);
     outcome.duplicates = Some(sum(|group| group.ledger.duplicates()));
@@ -75,18 +84,34 @@ enum Part {
 #[derive(Debug, Default)]
 struct Sent {
     threads_left: AtomicUsize,
-    acked: AtomicU64,
+    /// Of the threads that have ended.
+    acked: Mutex<Acked>,
     unknown: AtomicU64,
     /// Cancelled when the last answer has come.
     all: CancellationToken,
 }
 
+impl Sent {
+    /// Claims that a group has received all that was acked. How much it has received says nothing: messages arrive that were
+    /// never acked.
+    fn all_acked_are_in(&self, run: u64, received: &Received) -> bool {
+        let acked = self.acked.lock();
+        // Counting is quick, looking at each number is not.
+        received.distinct() >= acked.count() && acked.lost(run, received) == 0
+    }
+}
+
+/// Names of the groups of a run.
+fn group_names(load: &Load, groups: u32) -> Vec<String> {
+    (0..groups).map(|group| groups::name(load.run, &group.to_string())).collect()
+}
+
 fn send(load: &Load, number: u32, sent: &Arc<Sent>) -> Work<Part> {
     let (load, sent) = (load.clone(), sent.clone());
     let work = async move |stage: Arc<Stage>| {
-        let sending = senders::run(load, stage, number).await;
-        if let Ok(sending) = &sending {
-            sent.acked.fetch_add(sending.numbers.count(), Ordering::AcqRel);
+        let mut sending = senders::run(load, stage, number).await;
+        if let Ok(sending) = &mut sending {
+            sent.acked.lock().merge(std::mem::take(&mut sending.numbers));
             sent.unknown.fetch_add(sending.unknown_ever, Ordering::AcqRel);
         }
         // After a failure too: the receiver waits for this.
@@ -105,9 +130,7 @@ fn receive(load: &Load, groups: u32, sent: &Arc<Sent>) -> Work<Part> {
 
 async fn receive_all(load: Load, groups: u32, sent: Arc<Sent>, stage: Arc<Stage>) -> anyhow::Result<Part> {
     let mut receivers = Vec::new();
-    let name = format!("flotilla_bench_{:x}", load.run);
-    for group in 0..groups {
-        let name = format!("{name}_{group}");
+    for name in group_names(&load, groups) {
         let receiver = Receiver::start(&load.name_servers, &load.topic, &name, true).await?;
         // Before anything is sent: what comes from now on is received.
         receiver.take(0, 1, true).await?;
@@ -119,7 +142,7 @@ async fn receive_all(load: Load, groups: u32, sent: Arc<Sent>, stage: Arc<Stage>
     let loops = receivers
         .iter()
         .zip(&readings)
-        .map(|(receiver, reading)| receive_group(receiver, reading, &sent, &stage));
+        .map(|(receiver, reading)| receive_group(receiver, reading, load.run, &sent, &stage));
     try_join_all(loops).await?;
     for receiver in receivers {
         receiver.stop().await;
@@ -131,6 +154,7 @@ async fn receive_all(load: Load, groups: u32, sent: Arc<Sent>, stage: Arc<Stage>
 async fn receive_group(
     receiver: &Receiver,
     reading: &RefCell<Reading>,
+    run: u64,
     sent: &Sent,
     stage: &Stage,
 ) -> anyhow::Result<()> {
@@ -150,11 +174,30 @@ async fn receive_group(
         }
         if noticed {
             let quiet = Duration::from_micros(stage.clock.now_us().saturating_sub(last_us));
-            let complete = reading.borrow().ledger.distinct() >= sent.acked.load(Ordering::Acquire);
+            let complete = sent.all_acked_are_in(run, &reading.borrow().ledger);
             let certain = sent.unknown.load(Ordering::Acquire) == 0;
             if quiet >= STRAGGLERS || (complete && (certain || quiet >= UNCERTAIN)) {
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::body::Header;
+
+    #[test]
+    fn messages_without_an_ack_do_not_stand_for_those_with_one() {
+        let header = |sequence| Header { run: 1, producer: 0, sequence, intended_us: 0, key: None };
+        let (sent, mut received) = (Sent::default(), Received::default());
+        [0, 1, 2].into_iter().for_each(|sequence| sent.acked.lock().insert(0, sequence));
+        for sequence in [0, 1, 7, 8] {
+            received.message(Some(0), &header(sequence));
+        }
+        assert!(!sent.all_acked_are_in(1, &received), "2 is under way");
+        received.message(Some(0), &header(2));
+        assert!(sent.all_acked_are_in(1, &received));
     }
 }

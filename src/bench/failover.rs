@@ -13,6 +13,7 @@ use futures::FutureExt;
 use tokio::runtime::Runtime;
 
 use super::args::FailoverArgs;
+use super::latency::Latencies;
 use super::outcome::{Outcome, Size, rounded};
 use super::senders::{self, Load, Sending};
 use super::stage::{Plan, Stage, Work};
@@ -26,11 +27,43 @@ const WARMUP: Duration = Duration::from_secs(1);
 /// Runs all trials and prints the result; exit code 1 when an acked message is not there.
 ///
 /// # Errors
-/// A command of the shell failed, the topic can't be read back; see [`super::run`].
+/// A command of the shell failed, the topic can't be read back: the trials before are printed then; see [`super::run`].
 pub fn run(args: &FailoverArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
     let target = super::prepare(&args.target, runtime)?;
-    let mut trials: Vec<Trial> = Vec::new();
-    let mut latencies = super::latency::Latencies::new();
+    let (mut trials, mut latencies) = (Vec::new(), Latencies::new());
+    let ended = run_trials(args, target, runtime, &mut trials, &mut latencies);
+    if trials.is_empty() {
+        return ended.map(|()| ExitCode::SUCCESS);
+    }
+    let lost: u64 = trials.iter().map(|trial| trial.lost).sum();
+    let mut outcome = Outcome::new("failover", target.0, target.1);
+    outcome.size = Some(Size::from(&args.load.size));
+    outcome.clients = args.clients;
+    outcome.window = Some(args.window);
+    outcome.rate = Some(args.rate);
+    outcome.latency_us = latencies.summary();
+    trials::sum_up(&mut outcome, &trials);
+    if args.target.json {
+        println!("{}", trials::json(&outcome, &trials));
+    } else {
+        print!("{}{}", trials::table(&trials), outcome.table());
+    }
+    // What was measured before is worth as much as without it.
+    ended?;
+    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs one trial after the other and notes each one's figures as soon as it is over.
+///
+/// # Errors
+/// What failed first; the trials before it are noted.
+fn run_trials(
+    args: &FailoverArgs,
+    target: (&str, &str),
+    runtime: &Runtime,
+    trials: &mut Vec<Trial>,
+    latencies: &mut Latencies,
+) -> anyhow::Result<()> {
     for number in 1..=args.trials {
         // Each with a run number of its own, so that none takes another's messages for its own.
         let load = Load {
@@ -55,21 +88,7 @@ pub fn run(args: &FailoverArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-
-    let lost: u64 = trials.iter().map(|trial| trial.lost).sum();
-    let mut outcome = Outcome::new("failover", target.0, target.1);
-    outcome.size = Some(Size::from(&args.load.size));
-    outcome.clients = args.clients;
-    outcome.window = Some(args.window);
-    outcome.rate = Some(args.rate);
-    outcome.latency_us = latencies.summary();
-    trials::sum_up(&mut outcome, &trials);
-    if args.target.json {
-        println!("{}", trials::json(&outcome, &trials));
-    } else {
-        print!("{}{}", trials::table(&trials), outcome.table());
-    }
-    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }
 
 /// Sends, and runs the command in the middle.

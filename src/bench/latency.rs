@@ -25,6 +25,11 @@ impl Latencies {
         self.0.add(&other.0).expect("all have the same bounds");
     }
 
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+
     /// The figures that are reported; `None` without any latency.
     pub fn summary(&self) -> Option<Summary> {
         let at = |quantile| self.0.value_at_quantile(quantile).min(LONGEST_US);

@@ -6,6 +6,7 @@
 //! | `stage`        | what the threads of a run share: begin, end, progress                               |
 //! | `senders`      | producers: closed loop, or at a rate with [`pace`]                                  |
 //! | `receivers`    | consumers                                                                           |
+//! | `topic`, `groups` | what a run needs at the servers, and what it must not leave there                |
 //! | `produce`, `consume`, `e2e`, `failover` | a command each                                            |
 //! | `body`, `size` | what is sent                                                                        |
 //! | `ledger`, `sequences` | lost, duplicate and out-of-order messages                                     |
@@ -23,6 +24,7 @@ mod consume;
 mod e2e;
 mod failover;
 mod gap;
+mod groups;
 mod latency;
 mod ledger;
 mod outcome;

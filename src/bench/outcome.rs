@@ -43,6 +43,9 @@ pub struct Outcome {
     /// Messages that may have been stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown: Option<u64>,
+    /// Requests that were due at the intended rate and were not sent; latency has what they waited until the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u64>,
     /// Messages that arrived, without those that came again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub received: Option<u64>,
@@ -107,6 +110,7 @@ impl Outcome {
             acked: None,
             failed: None,
             unknown: None,
+            behind: None,
             received: None,
             messages_per_second: 0.0,
             bytes_per_second: 0.0,
@@ -151,6 +155,7 @@ impl Outcome {
             ("acked", self.acked),
             ("failed", self.failed),
             ("unknown", self.unknown),
+            ("requests not sent", self.behind),
             ("received", self.received),
         ];
         let counts: Vec<String> = counts
@@ -197,6 +202,17 @@ impl Outcome {
 pub fn rounded(number: f64, digits: i32) -> f64 {
     let unit = 10f64.powi(digits);
     (number * unit).round() / unit
+}
+
+/// The value in the middle, the mean of the two in the middle; `None` of nothing.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() {
+        0 => None,
+        count if count % 2 == 1 => Some(values[half]),
+        _ => Some(values[half - 1].midpoint(values[half])),
+    }
 }
 
 /// Microseconds as milliseconds with three digits that count.
@@ -247,5 +263,15 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), text);
         }
+    }
+
+    #[test]
+    fn requests_that_were_not_sent_are_told_when_there_are_any() {
+        let mut outcome = Outcome::new("produce", "127.0.0.1:9876", "t");
+        assert!(!outcome.json().contains("behind") && !outcome.table().contains("not sent"));
+        outcome.behind = Some(7);
+        let json: serde_json::Value = serde_json::from_str(&outcome.json()).unwrap();
+        assert_eq!(json["behind"], 7);
+        assert!(outcome.table().contains("requests not sent 7"), "{}", outcome.table());
     }
 }

@@ -55,27 +55,36 @@ impl Schedule {
 #[derive(Debug)]
 pub struct Pace {
     schedule: Schedule,
-    released: Semaphore,
+    permits: Semaphore,
+    /// Messages that were due so far.
+    released: Cell<u64>,
+    /// Number of the next message that a sender takes.
     next: Cell<u64>,
 }
 
 impl Pace {
     /// Releases nothing yet; see [`Pace::run`].
     pub fn new(schedule: Schedule) -> Rc<Pace> {
-        Rc::new(Pace { schedule, released: Semaphore::new(0), next: Cell::new(0) })
+        Rc::new(Pace { schedule, permits: Semaphore::new(0), released: Cell::new(0), next: Cell::new(0) })
     }
 
     /// Waits until a message is due and gives its intended time; `None` once the run is over. Safe to drop.
     pub async fn next(&self) -> Option<u64> {
-        self.released.acquire().await.ok()?.forget();
+        self.permits.acquire().await.ok()?.forget();
         let number = self.next.get();
         self.next.set(number + 1);
         Some(self.schedule.intended_us(number))
     }
 
     /// Messages that are due and that no sender has taken.
-    pub fn behind(&self) -> usize {
-        self.released.available_permits()
+    pub fn behind(&self) -> u64 {
+        self.released.get() - self.next.get()
+    }
+
+    /// Their intended times, µs since 1970.
+    pub fn unsent(&self) -> impl Iterator<Item = u64> {
+        let next = self.next.get();
+        (next..next + self.behind()).map(|number| self.schedule.intended_us(number))
     }
 
     /// Releases messages until the time that `end_us` gives: it may change meanwhile.
@@ -84,23 +93,24 @@ impl Pace {
     /// The system has no timer.
     pub async fn run(&self, clock: Clock, end_us: impl Fn() -> u64) -> io::Result<()> {
         let timer = Timer::new()?;
-        let mut released = 0;
         loop {
-            let now_us = clock.now_us();
+            // Read once a turn: another thread may bring it forward in the middle of one.
+            let (now_us, end_us) = (clock.now_us(), end_us());
             // The end itself is not of the run any more.
-            let due = self.schedule.due(now_us.min(end_us() - 1)).max(released);
-            self.released.add_permits(usize::try_from(due - released).unwrap_or(0));
-            released = due;
-            if now_us >= end_us() {
+            let released = self.released.get();
+            let due = self.schedule.due(now_us.min(end_us - 1)).max(released);
+            self.permits.add_permits(usize::try_from(due - released).unwrap_or(0));
+            self.released.set(due);
+            if now_us >= end_us {
                 break;
             }
-            let wake_us = self.schedule.intended_us(released).max(now_us + GRAIN_US).min(end_us());
+            let wake_us = self.schedule.intended_us(due).max(now_us + GRAIN_US).min(end_us);
             // An end that comes sooner is seen within a tenth of a second.
             timer.sleep(Duration::from_micros((wake_us - now_us).min(100_000))).await?;
         }
         // Senders that waited take what was released last.
         tokio::task::yield_now().await;
-        self.released.close();
+        self.permits.close();
         Ok(())
     }
 }
@@ -168,6 +178,21 @@ mod tests {
         done.unwrap();
         assert_eq!(intended, [0, 1_000, 2_000]);
         assert_eq!(pace.behind(), 1_100 - 3, "due before the end, and not sent");
+        assert_eq!(pace.unsent().next(), Some(begin_us + 3_000), "each has its intended time");
+        assert_eq!(pace.next().await, None);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_moves_within_a_turn_is_no_mistake() {
+        let clock = Clock::start();
+        let begin_us = clock.now_us();
+        let pace = Pace::new(Schedule::new(begin_us, 10.0));
+        let reads = Cell::new(0);
+        let end_us = || {
+            reads.set(reads.get() + 1);
+            if reads.get() < 3 { begin_us + 60_000_000 } else { begin_us + 1 }
+        };
+        pace.run(clock, end_us).await.unwrap();
         assert_eq!(pace.next().await, None);
     }
 }

@@ -55,6 +55,7 @@ pub fn describe(outcome: &mut Outcome, load: &Load, stage: &Stage, sending: &Sen
     outcome.acked = Some(sending.acked);
     outcome.failed = Some(sending.failed);
     outcome.unknown = Some(sending.unknown);
+    outcome.behind = Some(sending.unsent.count()).filter(|behind| *behind > 0);
     outcome.latency_us = sending.latencies.summary();
     outcome.ack_gap_ms_max = Some(rounded(stage.gap.longest_ms(stage.end_us()), 3));
     outcome.client_cpu_seconds = rounded(stage.cpu_seconds(), 3);

@@ -126,7 +126,9 @@ pub struct Reading {
     pub messages: u64,
     /// Bytes of their bodies.
     pub bytes: u64,
-    /// Time of the last message, µs since 1970; 0 without any.
+    /// Time of the first message of the measured part, µs since 1970.
+    pub first_us: Option<u64>,
+    /// Time of its last one; 0 without any.
     pub last_us: u64,
     /// Only messages of this run count.
     only_run: Option<u64>,
@@ -149,6 +151,7 @@ impl Reading {
             latencies: Latencies::new(),
             messages: 0,
             bytes: 0,
+            first_us: None,
             last_us: 0,
             only_run,
         }
@@ -188,12 +191,11 @@ impl Reading {
             if measured {
                 self.messages += 1;
                 self.bytes += message.body().len() as u64;
+                self.first_us.get_or_insert(now_us);
+                self.last_us = now_us;
             }
         }
-        if new > 0 {
-            self.last_us = now_us;
-            Counts::add(&stage.counts.received, new);
-        }
+        Counts::add(&stage.counts.received, new);
     }
 
     /// Adds what other consumers of the group received.
@@ -202,6 +204,7 @@ impl Reading {
         self.latencies.merge(&other.latencies);
         self.messages += other.messages;
         self.bytes += other.bytes;
+        self.first_us = self.first_us.into_iter().chain(other.first_us).min();
         self.last_us = self.last_us.max(other.last_us);
     }
 }

@@ -91,7 +91,7 @@ fn random_run() -> u64 {
 /// Figures of the senders of one thread, and in the end of all.
 #[derive(Debug)]
 pub struct Sending {
-    /// From the (intended) send to the ack.
+    /// From the (intended) send to the ack, and what is in `unsent`.
     pub latencies: Latencies,
     pub sent: u64,
     pub acked: u64,
@@ -103,8 +103,9 @@ pub struct Sending {
     pub numbers: Acked,
     /// All that may have been stored without an ack, of the whole run.
     pub unknown_ever: u64,
-    /// Requests that should have been sent and were not.
-    pub behind: u64,
+    /// How late those requests of the measured part were at its end that should have been sent and were not: so much at
+    /// least they would have taken, and so much they count in `latencies`.
+    pub unsent: Latencies,
     /// One reason of each kind, for people.
     pub first_failure: Option<String>,
     pub first_unknown: Option<String>,
@@ -121,7 +122,7 @@ impl Sending {
             bytes: 0,
             numbers: Acked::default(),
             unknown_ever: 0,
-            behind: 0,
+            unsent: Latencies::new(),
             first_failure: None,
             first_unknown: None,
         }
@@ -137,7 +138,7 @@ impl Sending {
         self.bytes += other.bytes;
         self.numbers.merge(other.numbers);
         self.unknown_ever += other.unknown_ever;
-        self.behind += other.behind;
+        self.unsent.merge(&other.unsent);
         self.first_failure = self.first_failure.take().or(other.first_failure);
         self.first_unknown = self.first_unknown.take().or(other.first_unknown);
     }
@@ -151,8 +152,8 @@ impl Sending {
 
     /// Tells people what can't be seen in the counts.
     pub fn explain(&self) {
-        if self.behind > 0 {
-            let behind = self.behind;
+        let behind = self.unsent.count();
+        if behind > 0 {
             eprintln!("the rate was not reached: {behind} requests were due and not sent; latency shows it");
         }
         for (name, reason) in [("failed", &self.first_failure), ("unknown", &self.first_unknown)] {
@@ -203,7 +204,7 @@ pub async fn run(load: Load, stage: Arc<Stage>, number: u32) -> anyhow::Result<S
     }
     if let Some(pace) = &thread.pace {
         pace.run(thread.stage.clock, || thread.stage.end_us()).await.context("the timer failed")?;
-        thread.sending.borrow_mut().behind = pace.behind() as u64;
+        thread.late(pace.unsent());
     }
     for sender in join_all(senders).await {
         sender.context("a sender failed")?;
@@ -287,6 +288,19 @@ fn is_safe(result: &SendResult) -> bool {
 }
 
 impl Thread {
+    /// Notes requests that were due at these times and were never sent. Their latency is at least what had passed at the end;
+    /// left out, a server that stands still would look quicker than one that is slow.
+    fn late(&self, intended: impl Iterator<Item = u64>) {
+        let mut sending = self.sending.borrow_mut();
+        // Read once: another thread may bring the end forward meanwhile.
+        let measured = self.stage.begin_us()..self.stage.end_us();
+        for intended_us in intended.filter(|intended_us| measured.contains(intended_us)) {
+            let late_us = measured.end - intended_us;
+            sending.unsent.record(late_us);
+            sending.latencies.record(late_us);
+        }
+    }
+
     /// Notes how a request ended: `Ok(false)` for one that was stored, but not as safely as promised.
     fn ended(
         &self,

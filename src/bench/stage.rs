@@ -132,6 +132,10 @@ impl Stage {
             }
             Times { start_us, begin_us, end_us: end_us.into() }
         });
+        if self.is_over() {
+            // An end that came meanwhile found no times to change.
+            self.end();
+        }
     }
 
     fn times(&self) -> &Times {
@@ -158,13 +162,14 @@ impl Stage {
         (self.begin_us()..self.end_us()).contains(&time_us)
     }
 
-    /// Ends the run now.
+    /// Ends the run now, unless it has ended before.
     pub fn end(&self) {
+        // First, so that times that are made meanwhile are made for a run that is over: see `prepared`.
+        self.over.cancel();
         if let Some(times) = self.times.get() {
             times.end_us.fetch_min(self.clock.now_us(), Ordering::Relaxed);
             self.cpu.lock().end.get_or_insert_with(cpu_seconds);
         }
-        self.over.cancel();
     }
 
     /// Waits for the end of the run.
@@ -212,7 +217,8 @@ impl Stage {
                     // A panic ends the process in a release build; elsewhere the channel closes and tells.
                     let result = on_own_runtime(work, stage.clone());
                     if result.is_err() {
-                        stage.over.cancel();
+                        // The others look at the time only.
+                        stage.end();
                     }
                     // The receiver waits for all.
                     let _ = done.try_send((number, result));
@@ -331,5 +337,62 @@ impl Progress {
         }
         eprintln!("{line}");
         (self.second, self.messages) = (second, messages);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Instant;
+
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// Works as senders do: until the end of the measured part, whatever is cancelled.
+    async fn until_the_end(stage: Arc<Stage>) -> anyhow::Result<()> {
+        stage.prepared().await;
+        while stage.clock.now_us() < stage.end_us() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
+    }
+
+    fn run(plan: Plan, failing: Work<()>) -> (anyhow::Result<Vec<()>>, Duration) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let began = Instant::now();
+        let sender: Work<()> = Box::new(|stage| until_the_end(stage).boxed_local());
+        let outcome = Stage::new(plan, 2).run(&runtime, vec![sender, failing]);
+        (outcome, began.elapsed())
+    }
+
+    #[test]
+    fn a_thread_that_fails_ends_those_that_look_at_the_time() {
+        let plan = Plan { warmup: Duration::ZERO, measured: Some(Duration::from_secs(40)) };
+        let late: Work<()> = Box::new(|stage| {
+            async move {
+                stage.prepared().await;
+                Err(anyhow!("planted"))
+            }
+            .boxed_local()
+        });
+        let early: Work<()> = Box::new(|_| async { Err(anyhow!("planted")) }.boxed_local());
+        for failing in [late, early] {
+            let (outcome, took) = run(plan, failing);
+            assert_eq!(outcome.unwrap_err().to_string(), "planted");
+            assert!(took < Duration::from_secs(20), "{took:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_end_stays() {
+        let plan = Plan { warmup: Duration::ZERO, measured: None };
+        let stage = Stage::new(plan, 1);
+        stage.prepared().now_or_never().unwrap();
+        stage.end();
+        let (end_us, cpu_seconds) = (stage.end_us(), stage.cpu_seconds());
+        while stage.clock.now_us() <= end_us {}
+        stage.end();
+        assert_eq!((stage.end_us(), stage.cpu_seconds().to_bits()), (end_us, cpu_seconds.to_bits()));
     }
 }

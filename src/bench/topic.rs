@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use flotilla_client::admin::{AdminClient, Scope, TopicSettings};
+use flotilla_client::admin::{AdminClient, Scope, TopicOffset, TopicSettings};
 use flotilla_client::{Client, MessageQueue};
 
 /// Makes the topic on all brokers unless it exists.
@@ -27,14 +27,14 @@ pub async fn ensure(name_servers: &str, topic: &str, queues: u32) -> anyhow::Res
     done
 }
 
-/// Offset behind the newest message of each queue.
+/// Offsets of the oldest message of each queue and behind its newest.
 ///
 /// # Errors
 /// The leader of a broker name does not answer.
-pub async fn ends(name_servers: &str, topic: &str) -> anyhow::Result<BTreeMap<MessageQueue, i64>> {
+pub async fn ends(name_servers: &str, topic: &str) -> anyhow::Result<BTreeMap<MessageQueue, TopicOffset>> {
     let client = Client::connect(name_servers)?;
     let stats = AdminClient::new(&client).topic_stats(topic).await;
     client.shutdown().await;
     let stats = stats.with_context(|| format!("offsets of topic {topic}"))?;
-    Ok(stats.offset_table.into_iter().map(|(queue, offset)| (queue, offset.max_offset)).collect())
+    Ok(stats.offset_table)
 }

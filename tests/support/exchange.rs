@@ -125,22 +125,15 @@ impl<'a> Pull<'a> {
         if self.subscription.is_some() {
             flags |= PullSysFlag::SUBSCRIPTION;
         }
+        let plain =
+            PullMessageRequest::plain(self.group, self.topic, self.queue, self.offset, self.messages_max);
         let header = PullMessageRequest {
-            consumer_group: self.group,
-            topic: self.topic,
-            queue_id: self.queue,
-            queue_offset: self.offset,
-            max_message_nums: self.messages_max,
             sys_flag: flags,
             commit_offset: self.commit.unwrap_or(0),
             suspend_timeout_ms: i64::try_from(self.hold.as_millis()).unwrap_or(i64::MAX),
             subscription: self.subscription,
-            subscription_version: 0,
-            expression_type: Some("TAG"),
-            max_message_bytes: None,
-            request_source: None,
-            proxy_forward_client_id: None,
             broker_name: Some(BROKER),
+            ..plain
         };
         header.encode()
     }

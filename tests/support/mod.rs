@@ -12,6 +12,7 @@
 //! | `beat.rs`    | heartbeats of consumers and producers                                                 |
 //! | `exchange.rs`| what it sends and gets                                                                |
 //! | `stored.rs`  | messages as a pull gives them                                                         |
+//! | `forgetful.rs`| a server that acks and keeps nothing                                                |
 //! | `load.rs`    | producers under way, and what each attempt came to                                    |
 //! | `history.rs` | the checks of acked attempts against what the group holds                             |
 //! | `reader.rs`  | a consumer that reads along and notes each answer that would move it back             |
@@ -31,6 +32,7 @@ pub mod beat;
 pub mod client;
 pub mod cluster;
 pub mod exchange;
+pub mod forgetful;
 pub mod history;
 pub mod load;
 pub mod process;

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use flotilla_remoting::bodies::{BrokerData, MessageQueue};
 use flotilla_remoting::headers::{
-    PullMessageRequest, PullMessageResponse, PullSysFlag, QueryMessageRequest, ViewMessageRequest, key,
+    PullMessageRequest, PullMessageResponse, QueryMessageRequest, ViewMessageRequest, key,
 };
 use flotilla_remoting::message::OffsetMessageId;
 use flotilla_remoting::{RequestCode, ResponseCode};
-use tokio::time::{Instant, sleep};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 
 use super::AdminClient;
-use super::reach::{Answer, Ask, leader_or_any};
+use super::reach::{Answer, Ask, By};
 use crate::error::{ClientError, Result};
-use crate::limits::SUSPECT_PAUSE_MAX;
 use crate::received::ReceivedMessage;
 
 /// Group that tools read as; every broker has it. Source: RocketMQ 5.3 MixAll.TOOLS_CONSUMER_GROUP.
@@ -25,6 +25,9 @@ const FOUND_MAX: i32 = 64;
 /// Answers to a pull that bring no message and tell the ends of the queue.
 const NOTHING_THERE: [ResponseCode; 3] =
     [ResponseCode::PullNotFound, ResponseCode::PullRetryImmediately, ResponseCode::PullOffsetMoved];
+
+/// Answer to a search that brings no message.
+const NOTHING_FOUND: [ResponseCode; 1] = [ResponseCode::QueryNotFound];
 
 /// A search by key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,8 @@ impl AdminClient {
     /// that is gone, the leaders of the topic's brokers, whose replicas have the same log.
     ///
     /// # Errors
-    /// `Invalid` when the text is no such id; `Refused` when the message is gone.
+    /// `Invalid` when the text is no such id; `Refused` when the message is gone; who could not be asked, when nobody else has
+    /// the message.
     pub async fn message_by_offset_id(&self, topic: &str, id: &str) -> Result<ReceivedMessage> {
         let parsed: OffsetMessageId =
             id.parse().map_err(|error| ClientError::Invalid(format!("offset id {id}: {error}")))?;
@@ -73,14 +77,27 @@ impl AdminClient {
             Err(error @ (ClientError::NotSent { .. } | ClientError::Unknown { .. })) => error,
             Err(error) => return Err(error),
         };
-        for (broker_name, answer) in self.at_leaders_of(topic, &ask).await? {
-            let message = one(&answer, &broker_name)?;
-            // Another broker name has another message at this position.
-            if message.offset_message_id().eq_ignore_ascii_case(id) {
-                return Ok(message);
+        let route = self.topic_route(topic).await?;
+        let asked = route.broker_datas.iter().map(async |broker| {
+            let answer = self.at_leader(By::Topic(topic), &broker.broker_name, &ask).await?;
+            one(&answer, &broker.broker_name)
+        });
+        // As they answer: who has the message need not wait for who can't be reached.
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        let mut failure: Option<ClientError> = None;
+        while let Some(found) = asked.next().await {
+            match found {
+                Ok(message) if message.offset_message_id().eq_ignore_ascii_case(id) => return Ok(message),
+                // Another broker name has another message at this position, or the middle of one, or nothing.
+                Ok(_) | Err(ClientError::Malformed { .. }) => {}
+                // Who can't be asked may have it; who refuses has it not.
+                Err(error) if failure.as_ref().is_none_or(|known| known.code().is_some()) => {
+                    failure = Some(error);
+                }
+                Err(_) => {}
             }
         }
-        Err(gone)
+        Err(failure.unwrap_or(gone))
     }
 
     /// Broker name of an address in the route of a topic; empty when it is not in it.
@@ -137,41 +154,16 @@ impl AdminClient {
         let mut ext = header.encode();
         ext.insert(key::UNIQUE_KEY_QUERY, if unique { "true" } else { "false" });
         // Source: RocketMQ 5.3 MQAdminImpl.queryMessage: three times as long as other calls.
-        let ask = Ask::new(RequestCode::QueryMessage, ext).within(self.inner().remote.call_timeout() * 5);
-        let deadline = Instant::now() + self.patience;
-        let route = self.topic_route(topic).await?;
+        let ask = Ask::new(RequestCode::QueryMessage, ext).within(self.inner().remote.call_timeout() * 3);
         let mut found = Vec::new();
-        for broker in route.broker_datas {
-            found.extend(self.query_broker(topic, &broker.broker_name, &ask, deadline).await?);
+        // The leader has the newest index; without one any replica has most of it.
+        for (broker_name, answer) in self.at_leaders_of(topic, &ask.accepting(&NOTHING_FOUND)).await? {
+            if answer.frame.header.response_code() == ResponseCode::Success {
+                found.extend(all(&answer, &broker_name, topic)?);
+            }
         }
         found.sort_by_key(|message| (message.store_timestamp(), message.physical_offset()));
         Ok(found)
-    }
-
-    /// The leader has the newest index; without one any replica has most of it.
-    async fn query_broker(
-        &self,
-        topic: &str,
-        broker_name: &str,
-        ask: &Ask,
-        deadline: Instant,
-    ) -> Result<Vec<ReceivedMessage>> {
-        loop {
-            let route = self.topic_route(topic).await?;
-            let broker = route.broker_datas.iter().find(|broker| broker.broker_name == broker_name);
-            let address = broker.and_then(leader_or_any).ok_or_else(|| ClientError::NoRoute {
-                topic: topic.to_owned(),
-                reason: format!("{broker_name} is gone"),
-            })?;
-            match self.at(&address, ask).await {
-                Ok(answer) => return all(&answer, broker_name, topic),
-                Err(error) if error.code() == Some(ResponseCode::QueryNotFound) => return Ok(Vec::new()),
-                Err(error) if error.hints_at_stale_route() && Instant::now() < deadline => {
-                    sleep(SUSPECT_PAUSE_MAX).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// Messages of a queue from an offset on, read without being a member of any group. Nothing is waited for.
@@ -179,23 +171,8 @@ impl AdminClient {
     /// # Errors
     /// `NoRoute` when no broker of that name has the topic; `Refused` for a queue that does not exist.
     pub async fn messages_at(&self, queue: &MessageQueue, queue_offset: i64, max: i32) -> Result<Pulled> {
-        let header = PullMessageRequest {
-            consumer_group: TOOLS_GROUP,
-            topic: &queue.topic,
-            queue_id: queue.queue_id,
-            queue_offset,
-            max_message_nums: max,
-            sys_flag: PullSysFlag::SUBSCRIPTION,
-            commit_offset: 0,
-            suspend_timeout_ms: 0,
-            subscription: Some("*"),
-            subscription_version: 0,
-            expression_type: Some("TAG"),
-            max_message_bytes: None,
-            request_source: None,
-            proxy_forward_client_id: None,
-            broker_name: None,
-        };
+        let (topic, queue_id) = (&queue.topic, queue.queue_id);
+        let header = PullMessageRequest::plain(TOOLS_GROUP, topic, queue_id, queue_offset, max);
         let ask = Ask::new(RequestCode::PullMessage, header.encode());
         let found = self.at_queue(queue, &ask.accepting(&NOTHING_THERE)).await?;
         let ends = found.header(PullMessageResponse::decode)?;

@@ -48,9 +48,10 @@ use crate::client::{Client, Inner};
 /// Administration of one cluster or several. Cheap to clone.
 ///
 /// Every call finds its servers by itself: what changes something goes to the leader of each broker name concerned, what only
-/// name servers know goes to all of them. A call whose server is gone, or leads no more, is repeated with a fresh route until
-/// [`AdminClient::patience`] has passed; all calls that are repeated can be done twice without harm. The first error ends a
-/// call that concerns several servers: those asked before have done it, and repeating the call is safe.
+/// name servers know goes to all of them. A call to a leader that is gone, or leads no more, is repeated with a fresh route until
+/// [`AdminClient::patience`] has passed; all calls that are repeated can be done twice without harm. Calls to an address, and
+/// those to all name servers, are made once. The first error ends a call that concerns several servers: those asked before have
+/// done it, and repeating the call is safe.
 ///
 /// All methods can be dropped half-way: what was sent may still be done.
 ///

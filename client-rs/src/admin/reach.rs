@@ -267,7 +267,7 @@ impl AdminClient {
 }
 
 /// Address of the leader, else that of another replica.
-pub(super) fn leader_or_any(broker: &BrokerData) -> Option<String> {
+fn leader_or_any(broker: &BrokerData) -> Option<String> {
     let addresses = &broker.broker_addrs;
     addresses.get(&LEADER).or_else(|| addresses.values().next()).cloned()
 }

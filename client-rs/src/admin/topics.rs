@@ -176,7 +176,8 @@ impl AdminClient {
     /// Source: RocketMQ 5.3 DefaultMQAdminExtImpl.deleteTopic, CommandUtil.fetchMasterAndSlaveAddrByClusterName.
     ///
     /// # Errors
-    /// `NoRoute` when the scope names no broker; the first refusal.
+    /// `NoRoute` when the scope names no broker; the first refusal; for one broker name also when no name server can say
+    /// whether others have the topic: it is deleted at that one then.
     pub async fn delete_topic(&self, topic: &str, scope: &Scope) -> Result<()> {
         let ask = Ask::new(RequestCode::DeleteTopicInBroker, TopicRequest { topic }.encode());
         let names = self.broker_names(scope).await?;
@@ -197,7 +198,9 @@ impl AdminClient {
             // Other brokers may still have it.
             Scope::Broker(_) => match self.topic_route(topic).await {
                 Ok(route) => route.broker_datas.iter().all(|broker| names.contains(&broker.broker_name)),
-                Err(_) => true,
+                Err(ClientError::NoRoute { topic: unknown, .. }) if unknown == topic => true,
+                // Not known: the name servers would forget the topic at brokers that still have it.
+                Err(error) => return Err(error),
             },
             Scope::All | Scope::Cluster(_) => true,
         };

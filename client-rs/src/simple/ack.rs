@@ -181,20 +181,12 @@ fn batches(group: &str, topic: &str, handles: &[&ReceiptHandle]) -> Result<Vec<B
         invisible_time_ms: handle.invisible_time_ms,
         pop_time: handle.pop_time,
         queue_id: handle.queue_id,
-        retry: mark_text(handle.mark).to_owned(),
+        retry: handle.mark.text().to_owned(),
         revive_queue_id: handle.revive_queue_id,
         start_offset: handle.start_offset,
         topic: topic.to_owned(),
     });
     Ok(acks.collect())
-}
-
-fn mark_text(mark: TopicMark) -> &'static str {
-    match mark {
-        TopicMark::Normal => "0",
-        TopicMark::RetryV1 => "1",
-        TopicMark::RetryV2 => "2",
-    }
 }
 
 #[cfg(test)]

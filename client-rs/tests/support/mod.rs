@@ -4,10 +4,8 @@
 #![allow(dead_code)]
 
 pub mod java;
-pub mod pull;
 pub mod raw;
 pub mod scripted;
-pub mod wire;
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex, Weak};

@@ -1,17 +1,20 @@
-//! Requests as bytes would make them, past the client under test: topics, sends, offsets.
+//! Requests of a test that are made without the library under test: topics, sends, offsets, what is stored where. What one
+//! client says is checked by another.
 #![allow(dead_code)]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use flotilla_client::{MessageQueue, ReceivedMessage};
 use flotilla_net::options::PoolOptions;
 use flotilla_net::{BytesPermit, ClientPool, Connection, Service};
 use flotilla_remoting::bodies::{self, TopicRouteData};
 use flotilla_remoting::frame::Frame;
 use flotilla_remoting::headers::{
-    CreateTopicRequest, GetRouteInfoRequest, OffsetResponse, QueryConsumerOffsetRequest, SendMessageRequest,
+    CreateTopicRequest, GetRouteInfoRequest, OffsetResponse, PullMessageRequest, PullMessageResponse,
+    QueryConsumerOffsetRequest, SendMessageRequest, SendMessageResponse,
 };
 use flotilla_remoting::message::properties;
 use flotilla_remoting::{ExtFields, RequestCode, ResponseCode};
@@ -22,6 +25,15 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub struct Raw {
     pool: ClientPool,
     name_server: String,
+}
+
+/// What a send was answered with.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub offset_id: String,
+    pub unique_id: String,
+    pub queue_id: i32,
+    pub queue_offset: i64,
 }
 
 /// Nobody asks the tests anything.
@@ -54,12 +66,16 @@ impl Raw {
         }
     }
 
-    /// Address of the leader, by the route of any topic.
-    pub async fn leader(&self, topic: &str) -> anyhow::Result<String> {
+    async fn route(&self, topic: &str) -> anyhow::Result<TopicRouteData> {
         let header = GetRouteInfoRequest { topic, accept_standard_json_only: true };
         let answer =
             self.ask(&self.name_server, RequestCode::GetRouteInfoByTopic, header.encode(), Bytes::new());
-        let route: TopicRouteData = bodies::decode(&answer.await?.body)?;
+        Ok(bodies::decode(&answer.await?.body)?)
+    }
+
+    /// Address of the leader, by the route of any topic.
+    pub async fn leader(&self, topic: &str) -> anyhow::Result<String> {
+        let route = self.route(topic).await?;
         let broker = route.broker_datas.first().context("no broker")?;
         broker.broker_addrs.get(&0).cloned().context("no leader")
     }
@@ -95,12 +111,24 @@ impl Raw {
         .await;
     }
 
-    pub async fn try_send(&self, topic: &str, queue_id: i32, tag: &str, body: &str) -> anyhow::Result<()> {
-        let mut text = String::new();
-        properties::append(&mut text, properties::UNIQUE_KEY, &format!("{topic}-{body}"));
-        if !tag.is_empty() {
-            properties::append(&mut text, properties::TAGS, tag);
-        }
+    async fn try_send(&self, topic: &str, queue_id: i32, tag: &str, body: &str) -> anyhow::Result<Sent> {
+        let tags = [(properties::TAGS, tag)];
+        let more = if tag.is_empty() { &[][..] } else { &tags };
+        self.send_to(&self.leader(topic).await?, topic, queue_id, body, more).await
+    }
+
+    /// Sends a message to a queue at an address, with these properties besides its unique id.
+    pub async fn send_to(
+        &self,
+        address: &str,
+        topic: &str,
+        queue_id: i32,
+        body: &str,
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<Sent> {
+        let unique_id = unique_id();
+        let named = more.iter().copied().chain([(properties::UNIQUE_KEY, unique_id.as_str())]);
+        let text = properties::encode(named);
         let header = SendMessageRequest {
             producer_group: "raw",
             topic,
@@ -108,18 +136,24 @@ impl Raw {
             default_topic_queue_nums: 4,
             queue_id,
             sys_flag: 0,
-            born_timestamp: 0,
+            born_timestamp: now_ms(),
             flag: 0,
             properties: Some(&text),
-            reconsume_times: None,
+            reconsume_times: Some(0),
             unit_mode: false,
             batch: false,
             max_reconsume_times: None,
             broker_name: None,
         };
-        let leader = self.leader(topic).await?;
         let body = Bytes::copy_from_slice(body.as_bytes());
-        self.ask(&leader, RequestCode::SendMessageV2, header.encode_short(), body).await.map(drop)
+        let answer = self.ask(address, RequestCode::SendMessageV2, header.encode_short(), body).await?;
+        let header = SendMessageResponse::decode(&answer.header.ext).context("answer of a send")?;
+        Ok(Sent {
+            offset_id: header.message_id.to_owned(),
+            unique_id,
+            queue_id: header.queue_id,
+            queue_offset: header.queue_offset,
+        })
     }
 
     /// The committed offset of a group.
@@ -135,4 +169,68 @@ impl Raw {
             self.ask(&leader, RequestCode::QueryConsumerOffset, header.encode(), Bytes::new()).await?;
         Ok(OffsetResponse::decode(&answer.header.ext)?.offset)
     }
+
+    /// The message at an offset, as soon as it is there.
+    pub async fn at(&self, queue: &MessageQueue, offset: i64) -> ReceivedMessage {
+        let what = format!("message {offset} of {queue:?}");
+        super::eventually(&what, || async {
+            let messages = self.from(queue, offset).await.map_err(|error| format!("{error:#}"))?;
+            messages.into_iter().find(|message| message.queue_offset() == offset).ok_or("not there".into())
+        })
+        .await
+    }
+
+    /// The first `count` messages of a queue, as soon as they are there.
+    pub async fn first(&self, queue: &MessageQueue, count: usize) -> Vec<ReceivedMessage> {
+        let mut all: Vec<ReceivedMessage> = Vec::with_capacity(count);
+        while all.len() < count {
+            let next = all.last().map_or(0, |last| last.queue_offset() + 1);
+            all.push(self.at(queue, next).await);
+            let rest = self.from(queue, next + 1).await.unwrap_or_default();
+            all.extend(rest.into_iter().take(count - all.len()));
+        }
+        all
+    }
+
+    /// What one pull gives; nothing when there is nothing.
+    pub async fn from(&self, queue: &MessageQueue, offset: i64) -> anyhow::Result<Vec<ReceivedMessage>> {
+        let answer = self.pull(queue, offset, 32).await?;
+        match answer.header.response_code() {
+            ResponseCode::Success => {
+                Ok(ReceivedMessage::all(&Arc::new(queue.clone()), &answer.body).context("records")?)
+            }
+            ResponseCode::PullNotFound
+            | ResponseCode::PullRetryImmediately
+            | ResponseCode::PullOffsetMoved => Ok(Vec::new()),
+            code => bail!("{code}: {:?}", answer.header.remark),
+        }
+    }
+
+    /// First and next offset of a queue.
+    pub async fn range(&self, queue: &MessageQueue) -> anyhow::Result<(i64, i64)> {
+        let answer = self.pull(queue, 0, 1).await?;
+        let header = PullMessageResponse::decode(&answer.header.ext)?;
+        Ok((header.min_offset, header.max_offset))
+    }
+
+    /// The answer to a pull, whatever its code.
+    async fn pull(&self, queue: &MessageQueue, offset: i64, max: i32) -> anyhow::Result<Frame> {
+        let group = "client_tests_pull";
+        let header = PullMessageRequest::plain(group, &queue.topic, queue.queue_id, offset, max);
+        let route = self.route(&queue.topic).await?;
+        let broker = route.broker_datas.iter().find(|broker| broker.broker_name == queue.broker_name);
+        let leader = broker.and_then(|broker| broker.broker_addrs.get(&0)).context("no leader")?;
+        let frame = Frame::request(RequestCode::PullMessage, header.encode(), Bytes::new());
+        Ok(self.pool.request(leader, frame, LIMIT).await?)
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_millis()).expect("not that far")
+}
+
+/// In the form of Java's: 32 hex digits.
+fn unique_id() -> String {
+    format!("7F000001{:08X}{:016X}", super::rand_suffix() as u32, super::rand_suffix())
 }

@@ -40,7 +40,34 @@ header! {
     }
 }
 
-impl PullMessageRequest<'_> {
+impl<'a> PullMessageRequest<'a> {
+    /// A pull of at most `max` messages of a queue, whatever their tags, that waits for nothing and commits nothing.
+    pub fn plain(
+        consumer_group: &'a str,
+        topic: &'a str,
+        queue_id: i32,
+        queue_offset: i64,
+        max: i32,
+    ) -> PullMessageRequest<'a> {
+        PullMessageRequest {
+            consumer_group,
+            topic,
+            queue_id,
+            queue_offset,
+            max_message_nums: max,
+            sys_flag: PullSysFlag::SUBSCRIPTION,
+            commit_offset: 0,
+            suspend_timeout_ms: 0,
+            subscription: Some("*"),
+            subscription_version: 0,
+            expression_type: Some("TAG"),
+            max_message_bytes: None,
+            request_source: None,
+            proxy_forward_client_id: None,
+            broker_name: None,
+        }
+    }
+
     /// The bits of the request's `sysFlag`.
     pub fn flags(&self) -> PullSysFlag {
         PullSysFlag(self.sys_flag)

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::longest_gap_ms;
-use crate::bench::outcome::{Outcome, rounded};
+use crate::bench::outcome::{Outcome, median, rounded};
 use crate::bench::receivers::Reading;
 use crate::bench::senders::{Load, Sending};
 use crate::bench::stage::Stage;
@@ -27,6 +27,8 @@ pub struct Trial {
     /// Messages of the whole trial that are behind one that their sender sent later to the same queue, or with the same key.
     pub out_of_order: u64,
     #[serde(skip)]
+    behind: u64,
+    #[serde(skip)]
     bytes: u64,
     #[serde(skip)]
     cpu_seconds: f64,
@@ -45,6 +47,7 @@ impl Trial {
             lost: sending.numbers.lost(load.run, &received.ledger),
             duplicates: received.ledger.duplicates(),
             out_of_order: received.ledger.out_of_order(),
+            behind: sending.unsent.count(),
             bytes: sending.bytes,
             cpu_seconds: stage.cpu_seconds(),
         }
@@ -71,6 +74,7 @@ pub fn sum_up(outcome: &mut Outcome, trials: &[Trial]) {
     outcome.acked = Some(sum(|trial| trial.acked));
     outcome.failed = Some(sum(|trial| trial.failed));
     outcome.unknown = Some(sum(|trial| trial.unknown));
+    outcome.behind = Some(sum(|trial| trial.behind)).filter(|behind| *behind > 0);
     outcome.lost = Some(sum(|trial| trial.lost));
     outcome.duplicates = Some(sum(|trial| trial.duplicates));
     outcome.out_of_order = Some(sum(|trial| trial.out_of_order));
@@ -80,14 +84,7 @@ pub fn sum_up(outcome: &mut Outcome, trials: &[Trial]) {
 
 /// The gap in the middle.
 fn median_gap_ms(trials: &[Trial]) -> f64 {
-    let mut gaps: Vec<f64> = trials.iter().map(|trial| trial.ack_gap_ms).collect();
-    gaps.sort_by(f64::total_cmp);
-    let half = gaps.len() / 2;
-    match gaps.len() {
-        0 => 0.0,
-        count if count % 2 == 1 => gaps[half],
-        _ => gaps[half - 1].midpoint(gaps[half]),
-    }
+    median(trials.iter().map(|trial| trial.ack_gap_ms).collect()).unwrap_or(0.0)
 }
 
 /// The usual keys, and those of trials.

@@ -4,6 +4,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 
 use crate::bench::latency::Summary;
+use crate::bench::outcome::median;
 
 /// Name of this server in the results; ratios are its figures over those of the others.
 pub const OURS: &str = "flotilla";
@@ -136,20 +137,14 @@ pub fn pairs<'a>(runs: &'a [Run], row: &str, peer: &str) -> Vec<(&'a Run, &'a Ru
         .collect()
 }
 
-/// The value in the middle, the mean of the two in the middle; `None` of nothing.
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let half = values.len() / 2;
-    match values.len() {
-        0 => None,
-        count if count % 2 == 1 => Some(values[half]),
-        _ => Some((values[half - 1] + values[half]) / 2.0),
-    }
-}
-
 /// Median of a figure over runs; those that lack it don't count.
 pub fn median_of(runs: &[&Run], figure: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
     median(runs.iter().filter_map(|run| figure(run)).collect())
+}
+
+/// Greatest of a figure over runs; those that lack it don't count.
+pub fn greatest_of(runs: &[&Run], figure: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
+    runs.iter().filter_map(|run| figure(run)).reduce(f64::max)
 }
 
 /// Median, least and greatest ratio of a figure over pairs.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::results::{OURS, Run, distinct, median_of, of, pairs, ratios};
+use super::results::{OURS, Run, distinct, greatest_of, median_of, of, pairs, ratios};
 use crate::bench::outcome::grouped;
 
 /// All tables of a comparison.
@@ -22,7 +22,7 @@ pub fn tables(runs: &[Run]) -> String {
 }
 
 const MEDIANS_HEAD: &str = "\
-| row | server | msg/s | MB/s | p50 ms | p90 ms | p99 ms | p99.9 ms | max ms | brokers' CPU µs/msg | client's CPU µs/msg | disk B/msg | not acked |
+| row | server | msg/s | MB/s | p50 ms | p90 ms | p99 ms | p99.9 ms | max ms | brokers' CPU µs/msg | client's CPU µs/msg | disk B/msg | not acked, worst round |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 ";
 
@@ -46,7 +46,7 @@ fn medians(page: &mut String, runs: &[Run]) {
                 median_of(&mine, Run::server_cpu_us).map_or("-".to_owned(), digits),
                 median_of(&mine, Run::client_cpu_us).map_or("-".to_owned(), digits),
                 whole(median_of(&mine, Run::disk_bytes_per_message)),
-                whole(median_of(&mine, Run::not_acked)),
+                whole(greatest_of(&mine, Run::not_acked)),
             ];
             let _ = writeln!(page, "| {row} | {server} | {} |", cells.join(" | "));
         }
@@ -140,5 +140,16 @@ mod tests {
     fn the_same_results_give_the_same_tables() {
         let runs = read(RESULTS).unwrap();
         assert_eq!(tables(&runs), tables(&runs));
+    }
+
+    #[test]
+    fn one_round_without_acks_shows_though_the_others_had_them() {
+        let mut runs = read(RESULTS).unwrap();
+        let run = runs.iter_mut().find(|run| run.row == "sync-64" && run.server == OURS).unwrap();
+        run.unknown = Some(5_000);
+        let tables = tables(&runs);
+        let row = tables.lines().find(|line| line.starts_with("| sync-64 | flotilla |")).unwrap();
+        assert!(row.ends_with("| 5,000 |"), "{row}");
+        assert!(tables.contains("| not acked, worst round |"), "{tables}");
     }
 }
