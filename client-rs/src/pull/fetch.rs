@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::assigned::Next;
-use super::core::{Assigned, Core};
+use super::core::{Assigned, Core, Mode};
 use crate::consume::pulling::{Pulled, Puller, Wish};
 use crate::limits;
 use crate::metrics::Event;
@@ -28,7 +28,14 @@ impl Core {
             // The queue's owner until now may be storing its offset.
             sleep(limits::TAKE_WAIT).await;
         }
+        // This consumer may have had it before, and its offset may be under way.
+        self.until_left(&assigned.queue).await;
         self.find_start(assigned).await;
+        if let Mode::Assigned = *self.mode.lock() {
+            // The first to talk to this broker, which must hear of its members; of queues that the group shares out the
+            // balancer tells it.
+            self.calls.client.beat_soon();
+        }
         let mut puller = Puller::new(self.calls.clone(), assigned.queue.clone(), true);
         loop {
             let next = self.wait_for_room(assigned).await;
