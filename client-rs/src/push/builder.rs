@@ -121,8 +121,8 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// A listener call that takes longer is given up: its messages are delivered again. Concurrent listeners only. Default
-    /// 15 minutes.
+    /// A listener call that takes longer is given up: its messages are delivered again. Concurrent listeners only, and calls
+    /// that an administrator asks for. Default 15 minutes.
     pub fn consume_timeout(mut self, limit: Duration) -> Self {
         self.settings.consume_timeout = limit;
         self

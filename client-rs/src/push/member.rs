@@ -7,6 +7,7 @@ use flotilla_remoting::bodies::{
     ConsumeDirectlyResult, ConsumeType, ConsumerData, ConsumerRunningInfo, MessageQueue, SubscriptionData,
 };
 use futures::future::BoxFuture;
+use tokio::time::timeout;
 
 use super::core::Core;
 use super::listener::{Kind, Verdict};
@@ -90,27 +91,14 @@ impl ConsumerMember for Core {
 
     fn consume_directly(&self, message: ReceivedMessage) -> BoxFuture<'static, ConsumeDirectlyResult> {
         let listener = self.listener.clone();
+        let limit = self.settings.consume_timeout;
         Box::pin(async move {
             let began = Instant::now();
             let order = listener.is_orderly();
-            let outcome = match listener {
-                Kind::Concurrent(listener) => {
-                    guarded(move || listener(vec![message])).await.map(|verdict| match verdict {
-                        Verdict::Decided(Outcome::Success) => "CR_SUCCESS",
-                        Verdict::Decided(Outcome::Partly(consumed)) if consumed > 0 => "CR_SUCCESS",
-                        Verdict::Decided(_) | Verdict::Undecided => "CR_LATER",
-                    })
-                }
-                Kind::Orderly(listener) => {
-                    guarded(move || listener(vec![message])).await.map(|outcome| match outcome {
-                        OrderlyOutcome::Success => "CR_SUCCESS",
-                        OrderlyOutcome::Suspend | OrderlyOutcome::SuspendFor(_) => "CR_LATER",
-                    })
-                }
-            };
-            let (result, remark) = match outcome {
-                Ok(result) => (result, None),
-                Err(panic) => ("CR_THROW_EXCEPTION", Some(panic)),
+            let (result, remark) = match timeout(limit, call_once(listener, message)).await {
+                Ok(Ok(result)) => (result, None),
+                Ok(Err(panic)) => ("CR_THROW_EXCEPTION", Some(panic)),
+                Err(_) => ("CR_LATER", Some(format!("the listener was given up after {limit:?}"))),
             };
             ConsumeDirectlyResult {
                 auto_commit: true,
@@ -120,5 +108,24 @@ impl ConsumerMember for Core {
                 spent_time_mills: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
             }
         })
+    }
+}
+
+/// Gives one message to a listener; what an administrator is told of the outcome, or the text of a panic.
+async fn call_once(listener: Kind, message: ReceivedMessage) -> Result<&'static str, String> {
+    match listener {
+        Kind::Concurrent(listener) => {
+            guarded(move || listener(vec![message])).await.map(|verdict| match verdict {
+                Verdict::Decided(Outcome::Success) => "CR_SUCCESS",
+                Verdict::Decided(Outcome::Partly(consumed)) if consumed > 0 => "CR_SUCCESS",
+                Verdict::Decided(_) | Verdict::Undecided => "CR_LATER",
+            })
+        }
+        Kind::Orderly(listener) => {
+            guarded(move || listener(vec![message])).await.map(|outcome| match outcome {
+                OrderlyOutcome::Success => "CR_SUCCESS",
+                OrderlyOutcome::Suspend | OrderlyOutcome::SuspendFor(_) => "CR_LATER",
+            })
+        }
     }
 }

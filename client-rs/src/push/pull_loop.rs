@@ -62,6 +62,8 @@ impl Core {
                 Ok(Pulled::OffsetMoved { next }) => {
                     warn!(group = %self.calls.group, queue = ?owned.queue, offset, next,
                         "offset is not within the queue: it is corrected");
+                    // What was pulled and is not consumed yet may be nowhere else any more.
+                    self.until_empty(owned).await;
                     self.move_soon(vec![((*owned.queue).clone(), next)], Duration::ZERO);
                     // The move drops this queue and takes it anew.
                     return std::future::pending().await;
@@ -120,6 +122,14 @@ impl Core {
         }
     }
 
+    /// Waits until everything that is held of a queue is consumed.
+    async fn until_empty(&self, owned: &Owned) {
+        while owned.process.lock().held() != Amount::default() {
+            // Wakes when something was consumed; others may have been woken for it.
+            let _ = tokio::time::timeout(limits::LOCK_PAUSE, owned.room.notified()).await;
+        }
+    }
+
     /// Messages came: they wait for a listener call.
     fn arrived(&self, owned: &Arc<Owned>, mut messages: Vec<ReceivedMessage>, next: i64, took: Duration) {
         let new = {
@@ -132,9 +142,10 @@ impl Core {
             if self.listener.is_orderly() {
                 process.wait(std::mem::take(&mut messages));
             }
+            // Counted before the queue is let go of: whoever consumes or forgets them takes off as much.
+            self.hold(new);
             new
         };
-        self.hold(new);
         owned.note_answer();
         if new == Amount::default() {
             return;
