@@ -204,7 +204,8 @@ impl Drop for ScriptedNameServer {
     }
 }
 
-fn serve(service: Arc<dyn Service>) -> (SocketAddr, CancellationToken) {
+/// Serves at a port of the system's choice, until the token is cancelled.
+pub fn serve(service: Arc<dyn Service>) -> (SocketAddr, CancellationToken) {
     let any = "127.0.0.1:0".parse().expect("address");
     let listener = Listener::bind(any, ListenOptions::default()).expect("port");
     let (address, stop) = (listener.local_addr(), CancellationToken::new());
