@@ -13,6 +13,7 @@
 //! | `pulling.rs`     | one pull: whom to ask, and what the answer means                   |
 //! | `running.rs`     | what an administrator is told of a consumer                        |
 //! | `send_back.rs`   | failed messages, back to the broker                                |
+//! | `settings.rs`    | what both kinds are told alike, and the setters                    |
 //! | `stats.rs`       | figures by topic                                                   |
 //! | `waiting.rs`     | waiting until something is so                                      |
 
@@ -27,6 +28,7 @@ mod options;
 pub(crate) mod pulling;
 pub(crate) mod running;
 mod send_back;
+pub(crate) mod settings;
 pub(crate) mod stats;
 pub(crate) mod waiting;
 

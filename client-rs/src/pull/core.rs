@@ -85,9 +85,11 @@ impl Core {
     pub(super) async fn start(client: Client, settings: Settings) -> Result<Arc<Core>> {
         settings.check()?;
         let inner = client.inner.clone();
-        let calls = Calls { client: inner.clone(), group: settings.group.as_str().into() };
-        let offsets = Offsets::open(calls.clone(), settings.model, settings.offsets_folder.as_deref())?;
-        let balancer = Arc::new(Balancer::new(calls.clone(), settings.model, settings.strategy.clone()));
+        let calls = Calls { client: inner.clone(), group: settings.common.group.as_str().into() };
+        let offsets =
+            Offsets::open(calls.clone(), settings.common.model, settings.common.offsets_folder.as_deref())?;
+        let balancer =
+            Arc::new(Balancer::new(calls.clone(), settings.common.model, settings.common.strategy.clone()));
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
             auto_commit_due: Mutex::new(Instant::now() + settings.auto_commit_interval),
@@ -265,7 +267,7 @@ impl Life for Core {
     }
 
     async fn prepare(&self) -> Result<()> {
-        for (topic, expression) in &self.settings.subscriptions {
+        for (topic, expression) in &self.settings.common.subscriptions {
             self.subscribe(topic, expression).await?;
         }
         self.calls.client.beat().await;

@@ -65,7 +65,7 @@ impl PullConsumer {
 
     /// Group.
     pub fn group(&self) -> &str {
-        &self.core.settings.group
+        &self.core.settings.common.group
     }
 
     /// Adds a topic, or replaces its expression; the group shares out its queues soon.

@@ -81,10 +81,12 @@ impl Core {
     pub(super) async fn start(client: Client, settings: Settings, listener: Kind) -> Result<Arc<Core>> {
         settings.check()?;
         let inner = client.inner.clone();
-        let calls = Calls { client: inner.clone(), group: settings.group.as_str().into() };
+        let calls = Calls { client: inner.clone(), group: settings.common.group.as_str().into() };
         let subscriptions = subscriptions(&settings)?;
-        let offsets = Offsets::open(calls.clone(), settings.model, settings.offsets_folder.as_deref())?;
-        let balancer = Arc::new(Balancer::new(calls.clone(), settings.model, settings.strategy.clone()));
+        let offsets =
+            Offsets::open(calls.clone(), settings.common.model, settings.common.offsets_folder.as_deref())?;
+        let balancer =
+            Arc::new(Balancer::new(calls.clone(), settings.common.model, settings.common.strategy.clone()));
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
             turns: Semaphore::new(settings.concurrency),
@@ -114,7 +116,7 @@ impl Core {
 
     /// Claims that queues are locked at their broker before they are consumed.
     pub(super) fn locks(&self) -> bool {
-        self.listener.is_orderly() && self.settings.model == Model::Clustering
+        self.listener.is_orderly() && self.settings.common.model == Model::Clustering
     }
 
     /// Every queue that this member may have locked: the stop may have come between a lock and its note.
@@ -147,7 +149,7 @@ impl Core {
 
     /// Claims that the bounds over all queues leave room for a pull.
     pub(super) fn has_room(&self) -> bool {
-        self.held_messages.load(Ordering::Relaxed) <= self.settings.messages_max
+        self.held_messages.load(Ordering::Relaxed) <= self.settings.common.messages_max
             && self.held_bytes.load(Ordering::Relaxed) <= self.settings.bytes_max
     }
 }
@@ -244,12 +246,12 @@ impl Life for Core {
 fn subscriptions(settings: &Settings) -> Result<BTreeMap<String, Arc<Subscription>>> {
     let version = now_ms();
     let mut subscriptions = BTreeMap::new();
-    for (topic, expression) in &settings.subscriptions {
+    for (topic, expression) in &settings.common.subscriptions {
         names::check_topic(topic).map_err(|error| ClientError::Invalid(format!("topic {topic}: {error}")))?;
         subscriptions.insert(topic.clone(), Arc::new(Subscription::new(topic, expression, version)?));
     }
-    if settings.model == Model::Clustering {
-        let topic = names::retry_topic(&settings.group);
+    if settings.common.model == Model::Clustering {
+        let topic = names::retry_topic(&settings.common.group);
         let retry = Subscription::new(&topic, &Expression::All, version)?;
         subscriptions.insert(topic, Arc::new(retry));
     }

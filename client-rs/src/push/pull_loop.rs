@@ -41,8 +41,8 @@ impl Core {
             let wish = Wish {
                 subscription: &owned.subscription,
                 offset,
-                messages_max: self.settings.pull_batch_size,
-                commit: match self.settings.model {
+                messages_max: self.settings.common.pull_batch_size,
+                commit: match self.settings.common.model {
                     Model::Clustering => owned.consumed_to().filter(|offset| *offset > 0),
                     Model::Broadcasting => None,
                 },
@@ -83,7 +83,7 @@ impl Core {
     async fn where_to_start(&self, owned: &Owned) -> Start {
         let mut pause = limits::REBALANCE_PAUSE_MIN;
         loop {
-            match self.offsets.start(&owned.queue, self.settings.consume_from).await {
+            match self.offsets.start(&owned.queue, self.settings.common.consume_from).await {
                 Ok(start) => return start,
                 Err(error) => {
                     warn!(group = %self.calls.group, queue = ?owned.queue, %error, "offset not known yet");
@@ -107,8 +107,8 @@ impl Core {
                 let process = owned.process.lock();
                 (process.held(), process.span())
             };
-            let full = held.messages > settings.queue_messages_max
-                || held.bytes > settings.queue_bytes_max
+            let full = held.messages > settings.common.queue_messages_max
+                || held.bytes > settings.common.queue_bytes_max
                 || (!self.listener.is_orderly() && span > settings.span_max)
                 || (self.locks() && !owned.is_locked());
             if full {
