@@ -201,7 +201,7 @@ impl Life for Core {
         for topic in self.subscriptions.keys() {
             self.balancer.follow_route(topic, &self.tracker, &self.stop);
         }
-        spawn_until(&self.tracker, &self.stop, self.clone().keep_offsets());
+        self.tracker.spawn(self.clone().keep_offsets());
         if self.locks() {
             // To the end of the farewell, which waits for listener calls.
             spawn_until(&self.tracker, &self.stopped, self.clone().keep_locks());

@@ -30,10 +30,14 @@ impl Turns {
 }
 
 impl Core {
-    /// Stores offsets for ever.
+    /// Stores offsets until the stop, and then to the end of what it has begun: an older offset that is on its way must not
+    /// arrive behind the farewell's.
     pub(super) async fn keep_offsets(self: Arc<Self>) {
         loop {
-            sleep(self.settings.persist_interval).await;
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = sleep(self.settings.persist_interval) => {}
+            }
             let held: Vec<Arc<Owned>> = self.queues.lock().held.values().cloned().collect();
             self.store(&held, Duration::ZERO).await;
         }
