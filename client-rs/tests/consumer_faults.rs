@@ -153,6 +153,28 @@ async fn a_reset_is_not_overridden_by_what_the_consumer_had() {
     stage.client.shutdown().await;
 }
 
+/// Takes the time that a reset waits for listener calls.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_during_a_stop_is_not_overridden_by_the_farewell() {
+    let stage = Stage::new(0..5);
+    stage.desk.desk().silent = true;
+    let calls = Calls::new(4);
+    let given = calls.clone();
+    let builder = stage.push().concurrency(1).persist_interval(PATIENCE).stop_wait(PATIENCE);
+    let consumer =
+        builder.start(move |messages| given.clone().run(messages, Outcome::Success)).await.unwrap();
+    calls.until(5).await;
+    // The farewell begins and waits for the fifth call; the reset waits for it, too, but not as long.
+    let mut stopping = Box::pin(consumer.shutdown());
+    assert!(futures::poll!(&mut stopping).is_pending());
+    stage.desk.reset(GROUP, queue(0), 2).await;
+    stage.desk.until("commit 0 2", 1).await;
+    calls.gate.add_permits(1);
+    stopping.await;
+    assert_eq!(stage.committed(0), Some(2), "{:?}", stage.desk.desk().log);
+    stage.client.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn members_are_asked_at_another_broker_name_when_the_first_is_dead() {
     let (desk, names) = (DeskBroker::start(0..3), ScriptedNameServer::start());
