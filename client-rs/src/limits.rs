@@ -94,6 +94,9 @@ pub const REBALANCE_PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Age at which the lock of a queue is not relied on any more; brokers keep it for 60 s. Source: RocketMQ 5.3 ProcessQueue.
 pub const LOCK_AGE_MAX: Duration = Duration::from_secs(30);
 
+/// How long a broker keeps the lock of a queue at least. Source: RocketMQ 5.3 RebalanceLockManager, 60 s.
+pub const LOCK_KEPT: Duration = Duration::from_secs(60);
+
 /// Time between renewals of locks. Source: RocketMQ 5.3 ProcessQueue.
 pub const LOCK_INTERVAL: Duration = Duration::from_secs(20);
 
@@ -105,7 +108,7 @@ pub const LOCK_PAUSE: Duration = Duration::from_millis(500);
 /// by the next owner.
 pub const DROP_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a queue with a lock waits likewise: by then the broker has let the lock go.
+/// How long a queue of an orderly consumer waits likewise. Until then its lock is renewed, so that nobody else works on it.
 pub const DROP_WAIT_LOCKED: Duration = Duration::from_secs(60);
 
 /// How long a queue that may have had another owner waits before it asks for its offset, so that the other can store it.

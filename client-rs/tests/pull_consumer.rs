@@ -142,3 +142,30 @@ async fn tags_select_and_a_paused_queue_waits() {
     consumer.shutdown().await;
     client.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_dropped_commits_only_what_earlier_polls_gave() {
+    let server = server();
+    let raw = server.raw();
+    let topic = filled(&raw, 1, 30).await;
+    let (client, group) = (server.client(), unique("g"));
+    let start = || async {
+        let builder = PullConsumer::builder(&client).group(&group).consume_from(ConsumeFrom::First);
+        // The group is free again when the farewell of the one before has ended.
+        eventually("the group", || async {
+            let started = builder.clone().pull_batch_size(10).subscribe(&topic, "*").start().await;
+            started.map_err(|error| error.to_string())
+        })
+        .await
+    };
+    let first = start().await;
+    assert_eq!(poll_until(&first, 20).await, (0..20).collect::<Vec<_>>());
+    // The messages of the latest poll are still worked on.
+    drop(first);
+    let second = start().await;
+    assert_eq!(raw.committed(&group, &topic, 0).await.unwrap(), 10);
+    assert_eq!(poll_until(&second, 20).await, (10..30).collect::<Vec<_>>());
+    second.shutdown().await;
+    assert_eq!(raw.committed(&group, &topic, 0).await.unwrap(), 30);
+    client.shutdown().await;
+}

@@ -46,8 +46,8 @@ pub(crate) struct Balancer {
     pub(crate) now: Notify,
 }
 
-/// Members by broker name, asked for once a round.
-type Members = HashMap<String, Vec<String>>;
+/// Members by broker name, asked for once a round; `None` for one that could not tell.
+type Members = HashMap<String, Option<Vec<String>>>;
 
 impl Balancer {
     pub(crate) fn new(calls: Calls, model: Model, strategy: Arc<dyn Allocation>) -> Balancer {
@@ -153,31 +153,49 @@ impl Balancer {
         Ok(all)
     }
 
-    /// Members, sorted as every member sorts them.
+    /// Members, as the first broker name tells that can; all of a topic are told of all members by their heartbeats.
     async fn members<'a>(
         &self,
         topic: &str,
         route: &TopicRoute,
         known: &'a mut Members,
     ) -> Result<&'a [String]> {
-        let Some(broker_name) = route.brokers().keys().next() else {
-            return Err(ClientError::NoRoute { topic: topic.to_owned(), reason: "it has no broker".into() });
-        };
-        if !known.contains_key(broker_name) {
-            let me = &self.calls.client.client_id;
-            let mut list = match self.calls.members(topic, broker_name).await {
-                Ok(list) if list.contains(me) => list,
-                Err(error) if error.code().is_none() => return Err(error),
-                // The broker has forgotten this client, or never heard of it.
-                Ok(_) | Err(_) => {
-                    self.calls.client.beat().await;
-                    self.calls.members(topic, broker_name).await?
-                }
-            };
-            // Java compares UTF-16 units.
-            list.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
-            known.insert(broker_name.clone(), list);
+        let mut why =
+            ClientError::NoRoute { topic: topic.to_owned(), reason: "no broker tells of members".into() };
+        for broker_name in route.brokers().keys() {
+            if !known.contains_key(broker_name) {
+                let list = match self.members_at(topic, broker_name).await {
+                    Ok(list) => Some(list),
+                    Err(error) => {
+                        debug!(group = %self.calls.group, broker_name, %error, "members not told");
+                        why = error;
+                        None
+                    }
+                };
+                known.insert(broker_name.clone(), list);
+            }
+            if let Some(Some(_)) = known.get(broker_name) {
+                // Looked up again: a borrow that is returned would last over the whole loop.
+                return Ok(known[broker_name].as_deref().unwrap_or_default());
+            }
         }
-        Ok(&known[broker_name])
+        Err(why)
+    }
+
+    /// Members, sorted as every member sorts them.
+    async fn members_at(&self, topic: &str, broker_name: &str) -> Result<Vec<String>> {
+        let me = &self.calls.client.client_id;
+        let mut list = match self.calls.members(topic, broker_name).await {
+            Ok(list) if list.contains(me) => list,
+            Err(error) if error.code().is_none() => return Err(error),
+            // The broker has forgotten this client, or never heard of it.
+            Ok(_) | Err(_) => {
+                self.calls.client.beat().await;
+                self.calls.members(topic, broker_name).await?
+            }
+        };
+        // Java compares UTF-16 units.
+        list.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+        Ok(list)
     }
 }

@@ -1,7 +1,8 @@
 //! Offsets of a broadcasting consumer, in a file of the Java client's form.
 //!
 //! `<folder>/<client>/<group>/offsets.json` holds `{"offsetTable":{{"brokerName":"b","queueId":0,"topic":"t"}:5}}`. It is
-//! written beside and moved into place; the one before is kept as `offsets.json.bak`, which is read when the file can't be.
+//! written beside and moved into place; the one before is kept as `offsets.json.bak`, which is read when the file can't be, or is
+//! not there: a crash between the two moves leaves the copy only.
 //! Source: RocketMQ 5.3 LocalFileOffsetStore, OffsetSerializeWrapper, MixAll.string2File.
 
 use std::collections::BTreeMap;
@@ -15,28 +16,28 @@ use tracing::warn;
 
 use crate::error::{ClientError, Result};
 
+/// Offsets by queue.
+type Table = BTreeMap<MessageQueue, i64>;
+
 /// The offsets and where they are kept.
 pub(crate) struct OffsetFile {
     path: PathBuf,
-    table: Mutex<BTreeMap<MessageQueue, i64>>,
+    table: Mutex<Table>,
     /// Held over a write, so that an older table never replaces a newer one.
     writing: tokio::sync::Mutex<()>,
 }
 
 impl OffsetFile {
-    /// Reads the file if there is one.
+    /// Reads the file, else its copy; a consumer that has neither is new.
     ///
     /// # Errors
-    /// `Invalid` when neither file nor copy can be read: starting anew would lose or repeat messages.
+    /// `Invalid` when there is one and none can be read: starting anew would lose or repeat messages.
     pub(crate) fn open(folder: Option<&Path>, client: &str, group: &str) -> Result<OffsetFile> {
         let folder = folder.map_or_else(default_folder, Path::to_path_buf);
         let path = folder.join(client).join(group).join("offsets.json");
-        let table = read(&path).or_else(|error| {
-            warn!(path = %path.display(), %error, "offsets can't be read: their copy is");
-            read(&backup(&path))
-        });
-        let table =
-            table.map_err(|error| ClientError::Invalid(format!("offsets in {}: {error}", path.display())))?;
+        let table = read_either(&path)
+            .map_err(|error| ClientError::Invalid(format!("offsets in {}: {error}", path.display())))?
+            .unwrap_or_default();
         Ok(OffsetFile { path, table: Mutex::new(table), writing: tokio::sync::Mutex::default() })
     }
 
@@ -69,13 +70,29 @@ fn backup(path: &Path) -> PathBuf {
     path.with_extension("json.bak")
 }
 
-fn read(path: &Path) -> io::Result<BTreeMap<MessageQueue, i64>> {
+/// Offsets of the file or of its copy; `None` when there is neither.
+fn read_either(path: &Path) -> io::Result<Option<Table>> {
+    match read(path) {
+        Ok(Some(table)) => Ok(Some(table)),
+        Ok(None) => read(&backup(path)),
+        Err(error) => {
+            warn!(path = %path.display(), %error, "offsets can't be read: their copy is");
+            match read(&backup(path))? {
+                Some(table) => Ok(Some(table)),
+                None => Err(error),
+            }
+        }
+    }
+}
+
+/// Offsets of a file; `None` when there is no such file.
+fn read(path: &Path) -> io::Result<Option<Table>> {
     match std::fs::read(path) {
         Ok(text) => {
             let body: ResetOffsetBody = bodies::decode(&text).map_err(io::Error::other)?;
-            Ok(body.offset_table)
+            Ok(Some(body.offset_table))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -133,5 +150,23 @@ mod tests {
         assert_eq!(again.get(&queue(0)), Some(5));
         std::fs::write(backup(&path), "{").unwrap();
         assert!(matches!(OffsetFile::open(Some(folder.path()), "c", "g"), Err(ClientError::Invalid(_))));
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_falls_back_to_its_copy_and_a_damaged_one_without_copy_stops_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || OffsetFile::open(Some(folder.path()), "c", "g");
+        let file = Arc::new(open().unwrap());
+        file.set(&[(queue(0), 5)]).await.unwrap();
+        // A crash between the two moves of a write.
+        let path = folder.path().join("c/g/offsets.json");
+        std::fs::rename(&path, backup(&path)).unwrap();
+        let again = Arc::new(open().unwrap());
+        assert_eq!(again.get(&queue(0)), Some(5));
+        again.set(&[(queue(0), 6)]).await.unwrap();
+        assert_eq!(open().unwrap().get(&queue(0)), Some(6));
+        std::fs::remove_file(backup(&path)).unwrap();
+        std::fs::write(&path, "{").unwrap();
+        assert!(matches!(open(), Err(ClientError::Invalid(_))));
     }
 }

@@ -1,29 +1,30 @@
 //! What the tasks of a pull consumer share, its life from start to farewell, and its queues.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use flotilla_remoting::bodies::MessageQueue;
 use flotilla_remoting::names;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::assigned::State;
 use super::settings::Settings;
 use crate::client::Client;
 use crate::consume::balance::{Balancer, Holder};
 use crate::consume::calls::Calls;
+use crate::consume::life::{self, Life};
 use crate::consume::offsets::Offsets;
 use crate::consume::stats::Stats;
+use crate::consume::waiting::until;
 use crate::consume::{Expression, Subscription};
 use crate::error::{ClientError, Result};
 use crate::limits;
-use crate::members::ConsumerMember;
 use crate::unique_id::now_ms;
 
 /// A queue of this consumer.
@@ -55,6 +56,12 @@ pub(crate) struct Core {
     pub(super) mode: Mutex<Mode>,
     pub(super) balancer: Arc<Balancer>,
     pub(super) queues: Mutex<BTreeMap<MessageQueue, Arc<Assigned>>>,
+    /// Queues that were given up and whose offsets are being committed, with how often that is so.
+    leaving: Mutex<BTreeMap<MessageQueue, usize>>,
+    /// A queue has left.
+    left: Notify,
+    /// Held while queues are assigned, so that two calls at once don't both take one.
+    assigning: Mutex<()>,
     /// Queues with messages for polls, each once. One that is gone, or has lost its messages by a seek, is stepped over.
     pub(super) ready: Mutex<VecDeque<Arc<Assigned>>>,
     /// Something became ready.
@@ -64,6 +71,8 @@ pub(crate) struct Core {
     /// Held while offsets are stored, so that an older one never overtakes a newer one.
     pub(super) storing: tokio::sync::Mutex<()>,
     pub(super) auto_commit_due: Mutex<Instant>,
+    /// Whether the application has ended it by a shutdown: what polls gave is consumed then.
+    pub(super) all_consumed: AtomicBool,
     pub(super) stats: Stats,
     pub(super) started_ms: i64,
     pub(super) stop: CancellationToken,
@@ -76,9 +85,11 @@ impl Core {
     pub(super) async fn start(client: Client, settings: Settings) -> Result<Arc<Core>> {
         settings.check()?;
         let inner = client.inner.clone();
-        let calls = Calls { client: inner.clone(), group: settings.group.as_str().into() };
-        let offsets = Offsets::open(calls.clone(), settings.model, settings.offsets_folder.as_deref())?;
-        let balancer = Arc::new(Balancer::new(calls.clone(), settings.model, settings.strategy.clone()));
+        let calls = Calls { client: inner.clone(), group: settings.common.group.as_str().into() };
+        let offsets =
+            Offsets::open(calls.clone(), settings.common.model, settings.common.offsets_folder.as_deref())?;
+        let balancer =
+            Arc::new(Balancer::new(calls.clone(), settings.common.model, settings.common.strategy.clone()));
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
             auto_commit_due: Mutex::new(Instant::now() + settings.auto_commit_interval),
@@ -88,66 +99,22 @@ impl Core {
             mode: Mutex::new(Mode::Open),
             balancer,
             queues: Mutex::default(),
+            leaving: Mutex::default(),
+            left: Notify::new(),
+            assigning: Mutex::default(),
             ready: Mutex::default(),
             arrived: Notify::new(),
             ahead: AtomicUsize::new(0),
             storing: tokio::sync::Mutex::default(),
+            all_consumed: AtomicBool::new(false),
             stats: Stats::default(),
             started_ms: now_ms(),
             stop: inner.stop.child_token(),
             stopped: CancellationToken::new(),
             tracker: TaskTracker::new(),
         });
-        let member: Arc<dyn ConsumerMember> = core.clone();
-        inner.members.add_consumer(&core.settings.group, &member)?;
-        // Whoever gives up waiting here gives up the consumer.
-        let given_up = core.stop.clone().drop_guard();
-        let (report, joined) = oneshot::channel();
-        core.tracker.spawn(core.clone().live(client, report));
-        joined.await.unwrap_or(Err(ClientError::Stopped))?;
-        given_up.disarm();
+        life::start(client, &core).await?;
         Ok(core)
-    }
-
-    async fn live(self: Arc<Self>, client: Client, report: oneshot::Sender<Result<()>>) {
-        let joined = tokio::select! {
-            () = self.stop.cancelled() => Err(ClientError::Stopped),
-            joined = self.prepare() => joined,
-        };
-        let goes_on = joined.is_ok();
-        let reported = report.send(joined).is_ok();
-        if goes_on && reported {
-            info!(group = %self.calls.group, client = %self.calls.client.client_id, "pull consumer started");
-            tokio::select! {
-                () = self.stop.cancelled() => {}
-                () = self.balancer.run(&*self) => {}
-            }
-        }
-        self.stop.cancel();
-        self.farewell().await;
-        self.stopped.cancel();
-        drop(client);
-    }
-
-    async fn prepare(&self) -> Result<()> {
-        for (topic, expression) in &self.settings.subscriptions {
-            self.subscribe(topic, expression).await?;
-        }
-        self.calls.client.beat().await;
-        Ok(())
-    }
-
-    async fn farewell(&self) {
-        if self.settings.auto_commit {
-            let queues: Vec<Arc<Assigned>> = self.queues.lock().values().cloned().collect();
-            if let Err(error) = self.commit(&queues, true, limits::LAST_COMMIT_PATIENCE).await {
-                warn!(group = %self.calls.group, %error, "offsets not committed at the end");
-            }
-        }
-        self.tracker.close();
-        self.calls.client.members.remove_consumer(&self.calls.group);
-        self.calls.client.leave(None, Some(&self.calls.group)).await;
-        info!(group = %self.calls.group, "pull consumer stopped");
     }
 
     /// Adds or replaces a subscription.
@@ -198,6 +165,7 @@ impl Core {
             }
             *mode = Mode::Assigned;
         }
+        let _assigning = self.assigning.lock();
         let wanted: BTreeSet<MessageQueue> = queues.into_iter().collect();
         let held: BTreeSet<MessageQueue> = self.queues.lock().keys().cloned().collect();
         self.give_up(held.difference(&wanted).cloned().collect());
@@ -235,6 +203,29 @@ impl Core {
         self.tracker.spawn(me.fetch_queue(assigned, contested));
     }
 
+    /// Waits until no offset of a queue is being committed that this consumer had before. Safe to drop.
+    pub(super) async fn until_left(&self, queue: &MessageQueue) {
+        until(&self.left, || !self.leaving.lock().contains_key(queue)).await;
+    }
+
+    /// Commits offsets of queues that were given up.
+    async fn leave(&self, lost: Vec<Arc<Assigned>>) {
+        if let Err(error) = self.commit(&lost, false, limits::LAST_COMMIT_PATIENCE).await {
+            warn!(group = %self.calls.group, %error, "offsets of queues given up not committed");
+        }
+        let mut leaving = self.leaving.lock();
+        for assigned in &lost {
+            if let Some(count) = leaving.get_mut(&*assigned.queue) {
+                *count -= 1;
+                if *count == 0 {
+                    leaving.remove(&*assigned.queue);
+                }
+            }
+        }
+        drop(leaving);
+        self.left.notify_waiters();
+    }
+
     /// Puts a queue in line for polls, if it has something and does not stand there.
     pub(super) fn line_up(&self, assigned: &Arc<Assigned>) {
         {
@@ -251,6 +242,54 @@ impl Core {
     /// Counts messages that are fetched ahead no more.
     pub(super) fn note_taken(&self, messages: usize) {
         self.ahead.fetch_sub(messages, Ordering::Relaxed);
+    }
+}
+
+impl Life for Core {
+    fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    fn balancer(&self) -> &Balancer {
+        &self.balancer
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    fn stopped(&self) -> &CancellationToken {
+        &self.stopped
+    }
+
+    fn tracker(&self) -> &TaskTracker {
+        &self.tracker
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        for (topic, expression) in &self.settings.common.subscriptions {
+            self.subscribe(topic, expression).await?;
+        }
+        self.calls.client.beat().await;
+        Ok(())
+    }
+
+    fn begin(self: &Arc<Self>) {}
+
+    async fn farewell(&self) {
+        if self.settings.auto_commit {
+            let queues: Vec<Arc<Assigned>> = self.queues.lock().values().cloned().collect();
+            // Of one that was dropped, perhaps by a failure or a panic, the application may still be at the latest messages.
+            let everything = self.all_consumed.load(Ordering::SeqCst);
+            if let Err(error) = self.commit(&queues, everything, limits::LAST_COMMIT_PATIENCE).await {
+                warn!(group = %self.calls.group, %error, "offsets not committed at the end");
+            }
+            let all_left = until(&self.left, || self.leaving.lock().is_empty());
+            let _ = timeout(limits::LAST_COMMIT_PATIENCE, all_left).await;
+        }
+        self.tracker.close();
+        self.calls.client.members.remove_consumer(&self.calls.group);
+        self.calls.client.leave(None, Some(&self.calls.group)).await;
     }
 }
 
@@ -277,11 +316,12 @@ impl Holder for Core {
             lost.push(assigned);
         }
         if self.settings.auto_commit && !lost.is_empty() {
-            self.tracker.spawn(async move {
-                if let Err(error) = me.commit(&lost, false, limits::LAST_COMMIT_PATIENCE).await {
-                    warn!(group = %me.calls.group, %error, "offsets of queues given up not committed");
-                }
-            });
+            let mut leaving = self.leaving.lock();
+            for assigned in &lost {
+                *leaving.entry((*assigned.queue).clone()).or_default() += 1;
+            }
+            drop(leaving);
+            self.tracker.spawn(async move { me.leave(lost).await });
         }
     }
 

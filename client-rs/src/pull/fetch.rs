@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::assigned::Next;
-use super::core::{Assigned, Core};
+use super::core::{Assigned, Core, Mode};
 use crate::consume::pulling::{Pulled, Puller, Wish};
 use crate::limits;
 use crate::metrics::Event;
@@ -28,7 +28,14 @@ impl Core {
             // The queue's owner until now may be storing its offset.
             sleep(limits::TAKE_WAIT).await;
         }
+        // This consumer may have had it before, and its offset may be under way.
+        self.until_left(&assigned.queue).await;
         self.find_start(assigned).await;
+        if let Mode::Assigned = *self.mode.lock() {
+            // The first to talk to this broker, which must hear of its members; of queues that the group shares out the
+            // balancer tells it.
+            self.calls.client.beat_soon();
+        }
         let mut puller = Puller::new(self.calls.clone(), assigned.queue.clone(), true);
         loop {
             let next = self.wait_for_room(assigned).await;
@@ -38,7 +45,7 @@ impl Core {
                     let wish = Wish {
                         subscription: &subscription,
                         offset: next.offset,
-                        messages_max: self.settings.pull_batch_size,
+                        messages_max: self.settings.common.pull_batch_size,
                         commit: None,
                     };
                     tokio::select! {
@@ -74,7 +81,7 @@ impl Core {
     async fn find_start(&self, assigned: &Assigned) {
         let mut pause = limits::REBALANCE_PAUSE_MIN;
         while assigned.state.lock().next().is_none() {
-            match self.offsets.start(&assigned.queue, self.settings.consume_from).await {
+            match self.offsets.start(&assigned.queue, self.settings.common.consume_from).await {
                 Ok(start) => {
                     debug!(group = %self.calls.group, queue = ?assigned.queue, ?start, "queue begins");
                     assigned.state.lock().start_at(start.offset, start.stored);
@@ -97,10 +104,11 @@ impl Core {
                 (state.next(), state.paused, state.ahead())
             };
             let settings = &self.settings;
-            let full = messages > settings.queue_messages_max || bytes > settings.queue_bytes_max;
+            let full =
+                messages > settings.common.queue_messages_max || bytes > settings.common.queue_bytes_max;
             match next {
                 Some(next) if !paused && !full => {
-                    if self.ahead.load(Ordering::Relaxed) <= settings.messages_max {
+                    if self.ahead.load(Ordering::Relaxed) <= settings.common.messages_max {
                         return next;
                     }
                     sleep(limits::FLOW_CONTROL_PAUSE).await;

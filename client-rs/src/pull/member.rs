@@ -28,10 +28,10 @@ impl Core {
 impl ConsumerMember for Core {
     fn data(&self) -> ConsumerData {
         ConsumerData {
-            consume_from_where: self.settings.consume_from.wire(),
+            consume_from_where: self.settings.common.consume_from.wire(),
             consume_type: ConsumeType::Actively,
-            group_name: self.settings.group.clone(),
-            message_model: self.settings.model.wire(),
+            group_name: self.settings.common.group.clone(),
+            message_model: self.settings.common.model.wire(),
             subscription_data_set: self.subscription_data(),
             unit_mode: false,
         }
@@ -60,14 +60,14 @@ impl ConsumerMember for Core {
     fn running_info(&self) -> ConsumerRunningInfo {
         let settings = &self.settings;
         let shown = vec![
-            ("allocateMessageQueueStrategy", settings.strategy.name()),
+            ("allocateMessageQueueStrategy", settings.common.strategy.name()),
             ("autoCommit", settings.auto_commit.to_string()),
-            ("consumeFromWhere", settings.consume_from.wire().name().to_owned()),
-            ("consumerGroup", settings.group.clone()),
-            ("messageModel", settings.model.wire().name().to_owned()),
-            ("pullBatchSize", settings.pull_batch_size.to_string()),
-            ("pullThresholdForAll", settings.messages_max.to_string()),
-            ("pullThresholdForQueue", settings.queue_messages_max.to_string()),
+            ("consumeFromWhere", settings.common.consume_from.wire().name().to_owned()),
+            ("consumerGroup", settings.common.group.clone()),
+            ("messageModel", settings.common.model.wire().name().to_owned()),
+            ("pullBatchSize", settings.common.pull_batch_size.to_string()),
+            ("pullThresholdForAll", settings.common.messages_max.to_string()),
+            ("pullThresholdForQueue", settings.common.queue_messages_max.to_string()),
         ];
         let info = running_info(
             &self.calls.client.name_servers,

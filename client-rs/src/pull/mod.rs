@@ -32,7 +32,8 @@ use crate::received::ReceivedMessage;
 /// A consumer that the application polls; what Java calls a lite pull consumer.
 ///
 /// Its queues are either shared out within the group ([`PullConsumer::subscribe`]) or chosen by the application
-/// ([`PullConsumer::assign`]). Dropped, it stops as [`PullConsumer::shutdown`] does, in the background.
+/// ([`PullConsumer::assign`]). Dropped, it stops in the background as [`PullConsumer::shutdown`] does, but commits only what
+/// polls before the latest one gave: the messages of that one may not be worked on yet, and come again.
 ///
 /// ```no_run
 /// # async fn example() -> flotilla_client::Result<()> {
@@ -64,7 +65,7 @@ impl PullConsumer {
 
     /// Group.
     pub fn group(&self) -> &str {
-        &self.core.settings.group
+        &self.core.settings.common.group
     }
 
     /// Adds a topic, or replaces its expression; the group shares out its queues soon.
@@ -203,11 +204,13 @@ impl PullConsumer {
         Ok(self.core.calls.client.routes.refresh(topic).await?.read_queues().to_vec())
     }
 
-    /// Stops: with auto-commit, commits everything that polls have given; then leaves the group.
+    /// Stops: with auto-commit, commits everything that polls have given; then leaves the group. To be called when all of that
+    /// is consumed; else drop the consumer. A shutdown of the client is like a drop.
     ///
     /// # Cancellation
     /// Dropped, the rest happens in the background.
     pub async fn shutdown(self) {
+        self.core.all_consumed.store(true, std::sync::atomic::Ordering::SeqCst);
         self.core.stop.cancel();
         self.core.stopped.cancelled().await;
     }

@@ -10,6 +10,7 @@ use super::stream::MessageStream;
 use super::{OrderlyOutcome, Outcome, PushConsumer, listener};
 use crate::client::Client;
 use crate::consume::allocate::Allocation;
+use crate::consume::settings::common_setters;
 use crate::consume::{ConsumeFrom, Expression, Model};
 use crate::error::Result;
 use crate::received::ReceivedMessage;
@@ -27,36 +28,16 @@ impl PushConsumerBuilder {
         PushConsumerBuilder { client: client.clone(), settings: Settings::default() }
     }
 
-    /// Group. All members of a group must subscribe to the same topics by the same expressions.
-    pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.settings.group = group.into();
-        self
-    }
-
-    /// Adds a topic; a second call for a topic replaces its expression.
-    pub fn subscribe(mut self, topic: impl Into<String>, expression: impl Into<Expression>) -> Self {
-        let topic = topic.into();
-        self.settings.subscriptions.retain(|(known, _)| *known != topic);
-        self.settings.subscriptions.push((topic, expression.into()));
-        self
-    }
-
-    /// Who of the group gets a message. Default: one member.
-    pub fn model(mut self, model: Model) -> Self {
-        self.settings.model = model;
-        self
-    }
-
-    /// Where a queue begins for which the group has no offset. Default: at the end.
-    pub fn consume_from(mut self, from: ConsumeFrom) -> Self {
-        self.settings.consume_from = from;
-        self
-    }
-
-    /// How the group shares queues; all members must use the same. Default: [`crate::allocate::Averagely`].
-    pub fn strategy(mut self, strategy: impl Allocation) -> Self {
-        self.settings.strategy = Arc::new(strategy);
-        self
+    common_setters! {
+        group: "Group. All members of a group must subscribe to the same topics by the same expressions.",
+        subscribe: "Adds a topic; a second call for a topic replaces its expression.",
+        pull_batch_size: "Most messages of one pull, 1 to 1024; brokers may give fewer. Default 32.",
+        queue_messages_max: "Messages of one queue that are held and not consumed yet; with more the queue is not pulled. \
+            Default 1000.",
+        messages_max: "Messages of all queues likewise. Default 100,000.",
+        offsets_folder: "Folder for the offsets of a broadcasting consumer. Default: `.rocketmq_offsets` in the home folder, \
+            as the Java client. The file is `<folder>/<address>@<instance name or DEFAULT>/<group>/offsets.json`: two \
+            consumers of one group on one machine need instance names.",
     }
 
     /// Listener calls that run at once. Default 20.
@@ -71,37 +52,13 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// Most messages of one pull, 1 to 1024; brokers may give fewer. Default 32.
-    pub fn pull_batch_size(mut self, messages: usize) -> Self {
-        self.settings.pull_batch_size = messages;
-        self
-    }
-
     /// Pause of a queue after a pull that brought messages. Default none.
     pub fn pull_interval(mut self, pause: Duration) -> Self {
         self.settings.pull_interval = pause;
         self
     }
 
-    /// Messages of one queue that are held and not consumed yet; with more the queue is not pulled. Default 1000.
-    pub fn queue_messages_max(mut self, messages: usize) -> Self {
-        self.settings.queue_messages_max = messages;
-        self
-    }
-
-    /// Bytes of bodies of one queue likewise. Default 100 MiB.
-    pub fn queue_bytes_max(mut self, bytes: usize) -> Self {
-        self.settings.queue_bytes_max = bytes;
-        self
-    }
-
-    /// Messages of all queues likewise. Default 100,000.
-    pub fn messages_max(mut self, messages: usize) -> Self {
-        self.settings.messages_max = messages;
-        self
-    }
-
-    /// Bytes of bodies of all queues likewise. Default 512 MiB.
+    /// Bytes of bodies of all queues that are held and not consumed yet; with more no queue is pulled. Default 512 MiB.
     pub fn bytes_max(mut self, bytes: usize) -> Self {
         self.settings.bytes_max = bytes;
         self
@@ -121,8 +78,8 @@ impl PushConsumerBuilder {
         self
     }
 
-    /// A listener call that takes longer is given up: its messages are delivered again. Concurrent listeners only. Default
-    /// 15 minutes.
+    /// A listener call that takes longer is given up: its messages are delivered again. Concurrent listeners only, and calls
+    /// that an administrator asks for. Default 15 minutes.
     pub fn consume_timeout(mut self, limit: Duration) -> Self {
         self.settings.consume_timeout = limit;
         self
@@ -143,14 +100,6 @@ impl PushConsumerBuilder {
     /// How long [`PushConsumer::shutdown`] waits for listener calls. Default 10 s.
     pub fn stop_wait(mut self, wait: Duration) -> Self {
         self.settings.stop_wait = wait;
-        self
-    }
-
-    /// Folder for the offsets of a broadcasting consumer. Default: `.rocketmq_offsets` in the home folder, as the Java client.
-    /// The file is `<folder>/<address>@<instance name or DEFAULT>/<group>/offsets.json`: two consumers of one group on one
-    /// machine need instance names.
-    pub fn offsets_folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.settings.offsets_folder = Some(folder.into());
         self
     }
 

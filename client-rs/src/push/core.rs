@@ -1,4 +1,4 @@
-//! What the tasks of a push consumer share, and its life from start to farewell.
+//! What the tasks of a push consumer share, its start and its farewell (`consume/life.rs` tells when).
 //!
 //! ```text
 //! main task      prepare, rounds of the balancer, at the end farewell
@@ -7,7 +7,7 @@
 //! keeper         stores offsets, renews locks (`keep`)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -15,11 +15,13 @@ use flotilla_remoting::bodies::MessageQueue;
 use flotilla_remoting::names;
 use futures::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::warn;
 
+use super::keep::Turns;
 use super::listener::Kind;
 use super::owned::Owned;
 use super::process_queue::Amount;
@@ -28,12 +30,13 @@ use super::work::WorkQueue;
 use crate::client::{Client, spawn_until};
 use crate::consume::balance::Balancer;
 use crate::consume::calls::Calls;
+use crate::consume::life::{self, Life};
 use crate::consume::offsets::Offsets;
 use crate::consume::stats::Stats;
+use crate::consume::waiting::until;
 use crate::consume::{Expression, Model, Subscription};
 use crate::error::{ClientError, Result};
 use crate::limits;
-use crate::members::ConsumerMember;
 use crate::unique_id::now_ms;
 
 /// A push consumer.
@@ -52,6 +55,7 @@ pub(crate) struct Core {
     pub(super) work: WorkQueue,
     /// Listener calls that an orderly consumer may have at once.
     pub(super) turns: Semaphore,
+    pub(super) lock_turns: Turns,
     held_messages: AtomicUsize,
     held_bytes: AtomicUsize,
     pub(super) paused: watch::Sender<bool>,
@@ -77,10 +81,12 @@ impl Core {
     pub(super) async fn start(client: Client, settings: Settings, listener: Kind) -> Result<Arc<Core>> {
         settings.check()?;
         let inner = client.inner.clone();
-        let calls = Calls { client: inner.clone(), group: settings.group.as_str().into() };
+        let calls = Calls { client: inner.clone(), group: settings.common.group.as_str().into() };
         let subscriptions = subscriptions(&settings)?;
-        let offsets = Offsets::open(calls.clone(), settings.model, settings.offsets_folder.as_deref())?;
-        let balancer = Arc::new(Balancer::new(calls.clone(), settings.model, settings.strategy.clone()));
+        let offsets =
+            Offsets::open(calls.clone(), settings.common.model, settings.common.offsets_folder.as_deref())?;
+        let balancer =
+            Arc::new(Balancer::new(calls.clone(), settings.common.model, settings.common.strategy.clone()));
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
             turns: Semaphore::new(settings.concurrency),
@@ -93,6 +99,7 @@ impl Core {
             queues: Mutex::default(),
             left: Notify::new(),
             work: WorkQueue::default(),
+            lock_turns: Turns::default(),
             held_messages: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
             paused: watch::Sender::new(false),
@@ -103,36 +110,69 @@ impl Core {
             stopped: CancellationToken::new(),
             tracker: TaskTracker::new(),
         });
-        let member: Arc<dyn ConsumerMember> = core.clone();
-        inner.members.add_consumer(&core.settings.group, &member)?;
-        // Whoever gives up waiting here gives up the consumer.
-        let given_up = core.stop.clone().drop_guard();
-        let (report, joined) = oneshot::channel();
-        core.tracker.spawn(core.clone().live(client, report));
-        joined.await.unwrap_or(Err(ClientError::Stopped))?;
-        given_up.disarm();
+        life::start(client, &core).await?;
         Ok(core)
     }
 
-    async fn live(self: Arc<Self>, client: Client, report: oneshot::Sender<Result<()>>) {
-        let joined = tokio::select! {
-            () = self.stop.cancelled() => Err(ClientError::Stopped),
-            joined = self.prepare() => joined,
-        };
-        let goes_on = joined.is_ok();
-        let reported = report.send(joined).is_ok();
-        if goes_on && reported {
-            info!(group = %self.calls.group, client = %self.calls.client.client_id, "consumer started");
-            self.begin();
-            tokio::select! {
-                () = self.stop.cancelled() => {}
-                () = self.balancer.run(&*self) => {}
-            }
-        }
-        self.stop.cancel();
-        self.farewell().await;
-        self.stopped.cancel();
-        drop(client);
+    /// Claims that queues are locked at their broker before they are consumed.
+    pub(super) fn locks(&self) -> bool {
+        self.listener.is_orderly() && self.settings.common.model == Model::Clustering
+    }
+
+    /// Every queue that this member may have locked: the stop may have come between a lock and its note.
+    fn lockable(&self) -> Vec<MessageQueue> {
+        let routes = self.subscriptions.keys().filter_map(|topic| self.calls.client.routes.known(topic));
+        let leaving = &self.queues.lock().leaving;
+        let queues = routes.flat_map(|route| route.read_queues().to_vec());
+        queues.filter(|queue| !leaving.contains_key(queue)).collect()
+    }
+
+    /// Offsets up to which everything is consumed, by queue.
+    pub(super) fn consumed(&self) -> BTreeMap<MessageQueue, i64> {
+        let queues = self.queues.lock();
+        let offset =
+            |(queue, owned): (&MessageQueue, &Arc<Owned>)| Some((queue.clone(), owned.consumed_to()?));
+        queues.held.iter().filter_map(offset).collect()
+    }
+
+    /// Counts messages that came.
+    pub(super) fn hold(&self, amount: Amount) {
+        self.held_messages.fetch_add(amount.messages, Ordering::Relaxed);
+        self.held_bytes.fetch_add(amount.bytes, Ordering::Relaxed);
+    }
+
+    /// Counts messages that went.
+    pub(super) fn free(&self, amount: Amount) {
+        self.held_messages.fetch_sub(amount.messages, Ordering::Relaxed);
+        self.held_bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
+    }
+
+    /// Claims that the bounds over all queues leave room for a pull.
+    pub(super) fn has_room(&self) -> bool {
+        self.held_messages.load(Ordering::Relaxed) <= self.settings.common.messages_max
+            && self.held_bytes.load(Ordering::Relaxed) <= self.settings.bytes_max
+    }
+}
+
+impl Life for Core {
+    fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    fn balancer(&self) -> &Balancer {
+        &self.balancer
+    }
+
+    fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    fn stopped(&self) -> &CancellationToken {
+        &self.stopped
+    }
+
+    fn tracker(&self) -> &TaskTracker {
+        &self.tracker
     }
 
     /// Learns routes, has conditions checked and tells brokers of this member.
@@ -161,15 +201,11 @@ impl Core {
         for topic in self.subscriptions.keys() {
             self.balancer.follow_route(topic, &self.tracker, &self.stop);
         }
-        spawn_until(&self.tracker, &self.stop, self.clone().keep_offsets());
+        self.tracker.spawn(self.clone().keep_offsets());
         if self.locks() {
-            spawn_until(&self.tracker, &self.stop, self.clone().keep_locks());
+            // To the end of the farewell, which waits for listener calls.
+            spawn_until(&self.tracker, &self.stopped, self.clone().keep_locks());
         }
-    }
-
-    /// Claims that queues are locked at their broker before they are consumed.
-    pub(super) fn locks(&self) -> bool {
-        self.listener.is_orderly() && self.settings.model == Model::Clustering
     }
 
     /// Waits for listener calls, stores offsets, gives up locks, leaves the group. New listener calls and pulls have ended
@@ -186,63 +222,23 @@ impl Core {
             owned.release();
         }
         self.store(&held, limits::LAST_COMMIT_PATIENCE).await;
-        if self.locks() {
-            self.unlock(self.lockable()).await;
+        for owned in &held {
+            owned.let_lock_go();
         }
-        self.all_left(wait).await;
+        if self.locks() {
+            // A call that still runs keeps the next member out for as long as the broker keeps the lock.
+            let busy = held.iter().zip(quiet).filter(|(_, quiet)| !quiet);
+            let busy: BTreeSet<&MessageQueue> = busy.map(|(owned, _)| &*owned.queue).collect();
+            let mut queues = self.lockable();
+            queues.retain(|queue| !busy.contains(queue));
+            self.unlock(queues).await;
+        }
+        let all_left = until(&self.left, || self.queues.lock().leaving.is_empty());
+        let _ = timeout(wait, all_left).await;
         self.calls.client.members.remove_consumer(&self.calls.group);
         self.calls.client.leave(None, Some(&self.calls.group)).await;
         self.work.close();
         self.queues.lock().held.clear();
-        info!(group = %self.calls.group, "consumer stopped");
-    }
-
-    /// Every queue that this member may have locked: the stop may have come between a lock and its note.
-    fn lockable(&self) -> Vec<MessageQueue> {
-        let routes = self.subscriptions.keys().filter_map(|topic| self.calls.client.routes.known(topic));
-        let leaving = &self.queues.lock().leaving;
-        let queues = routes.flat_map(|route| route.read_queues().to_vec());
-        queues.filter(|queue| !leaving.contains_key(queue)).collect()
-    }
-
-    /// Waits until no queue is being given up.
-    async fn all_left(&self, wait: std::time::Duration) {
-        let gone = async {
-            loop {
-                let left = self.left.notified();
-                if self.queues.lock().leaving.is_empty() {
-                    return;
-                }
-                left.await;
-            }
-        };
-        let _ = tokio::time::timeout(wait, gone).await;
-    }
-
-    /// Offsets up to which everything is consumed, by queue.
-    pub(super) fn consumed(&self) -> BTreeMap<MessageQueue, i64> {
-        let queues = self.queues.lock();
-        let offset =
-            |(queue, owned): (&MessageQueue, &Arc<Owned>)| Some((queue.clone(), owned.consumed_to()?));
-        queues.held.iter().filter_map(offset).collect()
-    }
-
-    /// Counts messages that came.
-    pub(super) fn hold(&self, amount: Amount) {
-        self.held_messages.fetch_add(amount.messages, Ordering::Relaxed);
-        self.held_bytes.fetch_add(amount.bytes, Ordering::Relaxed);
-    }
-
-    /// Counts messages that went.
-    pub(super) fn free(&self, amount: Amount) {
-        self.held_messages.fetch_sub(amount.messages, Ordering::Relaxed);
-        self.held_bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
-    }
-
-    /// Claims that the bounds over all queues leave room for a pull.
-    pub(super) fn has_room(&self) -> bool {
-        self.held_messages.load(Ordering::Relaxed) <= self.settings.messages_max
-            && self.held_bytes.load(Ordering::Relaxed) <= self.settings.bytes_max
     }
 }
 
@@ -250,12 +246,12 @@ impl Core {
 fn subscriptions(settings: &Settings) -> Result<BTreeMap<String, Arc<Subscription>>> {
     let version = now_ms();
     let mut subscriptions = BTreeMap::new();
-    for (topic, expression) in &settings.subscriptions {
+    for (topic, expression) in &settings.common.subscriptions {
         names::check_topic(topic).map_err(|error| ClientError::Invalid(format!("topic {topic}: {error}")))?;
         subscriptions.insert(topic.clone(), Arc::new(Subscription::new(topic, expression, version)?));
     }
-    if settings.model == Model::Clustering {
-        let topic = names::retry_topic(&settings.group);
+    if settings.common.model == Model::Clustering {
+        let topic = names::retry_topic(&settings.common.group);
         let retry = Subscription::new(&topic, &Expression::All, version)?;
         subscriptions.insert(topic, Arc::new(retry));
     }

@@ -45,7 +45,9 @@ impl Holder for Core {
             new.push(Arc::new(Owned::new(Arc::new(queue), subscription.clone(), stats, &self.stop)));
         }
         if self.locks() {
-            self.lock(&new).await;
+            // To its end even when the consumer stops meanwhile, so that the farewell unlocks behind it.
+            let (core, asked) = (me.clone(), new.clone());
+            let _ = self.tracker.spawn(async move { core.lock(&asked).await }).await;
             let count = new.len();
             new.retain(|owned| owned.is_locked());
             all &= new.len() == count;
@@ -63,7 +65,7 @@ impl Holder for Core {
 
 impl Core {
     /// Stops pulls and new listener calls of queues, which are leaving from then on.
-    fn drop_queues(&self, names: &[MessageQueue]) -> Vec<Arc<Owned>> {
+    fn drop_queues<'a>(&self, names: impl IntoIterator<Item = &'a MessageQueue>) -> Vec<Arc<Owned>> {
         let mut queues = self.queues.lock();
         let mut dropped = Vec::new();
         for name in names {
@@ -76,23 +78,59 @@ impl Core {
         dropped
     }
 
-    /// Gives up a dropped queue: waits a little for listener calls that run, stores the offset, gives up the lock.
+    /// Gives up a dropped queue: waits a little for listener calls that run, stores the offset, gives up the lock. What is
+    /// consumed already is stored at once: the next owner may not wait for as long as the calls run.
     async fn leave(self: Arc<Self>, owned: Arc<Owned>) {
-        let wait = if self.locks() { limits::DROP_WAIT_LOCKED } else { limits::DROP_WAIT };
-        let quiet = owned.quiet(wait).await;
+        let orderly = self.listener.is_orderly();
+        let wait = if orderly { limits::DROP_WAIT_LOCKED } else { limits::DROP_WAIT };
+        let this = std::slice::from_ref(&owned);
+        let ((), quiet) = tokio::join!(self.store(this, Duration::ZERO), owned.quiet(wait));
         owned.release();
-        self.store(std::slice::from_ref(&owned), limits::LAST_COMMIT_PATIENCE).await;
+        self.store(this, limits::LAST_COMMIT_PATIENCE).await;
+        let offset = owned.consumed_to();
+        // Also when the offset could not be stored: from here on it may be another member's.
+        owned.retire();
+        owned.let_lock_go();
         if self.locks() && quiet {
             self.unlock(vec![(*owned.queue).clone()]).await;
         }
-        info!(group = %self.calls.group, queue = ?owned.queue, offset = owned.consumed_to(), "queue given up");
+        info!(group = %self.calls.group, queue = ?owned.queue, offset, "queue given up");
+        self.end_of_calls(&owned).await;
         self.forget(&owned);
     }
 
+    /// Orderly consumers: waits until no listener call of a queue runs. As long as one does, the queue stays among those that
+    /// are leaving and is not taken anew: two calls at once would break its order.
+    async fn end_of_calls(&self, owned: &Owned) {
+        if self.listener.is_orderly() && !owned.quiet(Duration::ZERO).await {
+            warn!(group = %self.calls.group, queue = ?owned.queue,
+                "a listener call still runs: the queue is not taken again before its end");
+            owned.quiet_at_last().await;
+        }
+    }
+
+    /// Begins a queue of this member anew from the offset that is stored, after its lock was lost: whoever had the lock may have
+    /// gone on in it. One that is being given up just ends.
+    pub(super) fn begin_anew(&self, owned: &Arc<Owned>) {
+        let held = self.queues.lock().held.get(&*owned.queue).is_some_and(|held| Arc::ptr_eq(held, owned));
+        let Some(me) = self.me.upgrade().filter(|_| held) else { return };
+        for owned in self.drop_queues([&*owned.queue]) {
+            let me = me.clone();
+            self.tracker.spawn(async move {
+                owned.release();
+                me.end_of_calls(&owned).await;
+                me.forget(&owned);
+                me.balancer.now.notify_one();
+            });
+        }
+    }
+
     /// Ends a leave.
-    fn forget(&self, owned: &Owned) {
+    fn forget(&self, owned: &Arc<Owned>) {
+        owned.let_lock_go();
         let freed = owned.process.lock().clear();
         self.free(freed);
+        self.work.forget(owned);
         self.queues.lock().leaving.remove(&*owned.queue);
         self.left.notify_waiters();
     }
@@ -122,10 +160,16 @@ impl Core {
             for (queue, error) in self.offsets.store(moved, limits::CALL_PATIENCE).await {
                 warn!(group = %self.calls.group, ?queue, %error, "offset not set");
             }
+            // Whoever stores next, perhaps by a list of queues that is older than this, finds them without a say.
+            for owned in &dropped {
+                owned.retire();
+            }
         }
-        for owned in &dropped {
+        let forgotten = dropped.iter().map(|owned| async move {
+            self.end_of_calls(owned).await;
             self.forget(owned);
-        }
-        self.balancer.now.notify_one();
+            self.balancer.now.notify_one();
+        });
+        join_all(forgotten).await;
     }
 }

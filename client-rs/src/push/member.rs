@@ -7,6 +7,7 @@ use flotilla_remoting::bodies::{
     ConsumeDirectlyResult, ConsumeType, ConsumerData, ConsumerRunningInfo, MessageQueue, SubscriptionData,
 };
 use futures::future::BoxFuture;
+use tokio::time::timeout;
 
 use super::core::Core;
 use super::listener::{Kind, Verdict};
@@ -26,10 +27,10 @@ impl Core {
 impl ConsumerMember for Core {
     fn data(&self) -> ConsumerData {
         ConsumerData {
-            consume_from_where: self.settings.consume_from.wire(),
+            consume_from_where: self.settings.common.consume_from.wire(),
             consume_type: ConsumeType::Passively,
-            group_name: self.settings.group.clone(),
-            message_model: self.settings.model.wire(),
+            group_name: self.settings.common.group.clone(),
+            message_model: self.settings.common.model.wire(),
             subscription_data_set: self.subscription_data(),
             unit_mode: false,
         }
@@ -52,27 +53,27 @@ impl ConsumerMember for Core {
 
     fn running_info(&self) -> ConsumerRunningInfo {
         let settings = &self.settings;
-        let strategy = settings.strategy.name();
+        let strategy = settings.common.strategy.name();
         let shown = vec![
             ("PROP_CONSUMEORDERLY", self.listener.is_orderly().to_string()),
             ("PROP_THREADPOOL_CORE_SIZE", settings.concurrency.to_string()),
             ("allocateMessageQueueStrategy", strategy),
             ("consumeConcurrentlyMaxSpan", settings.span_max.to_string()),
-            ("consumeFromWhere", settings.consume_from.wire().name().to_owned()),
+            ("consumeFromWhere", settings.common.consume_from.wire().name().to_owned()),
             ("consumeMessageBatchMaxSize", settings.consume_batch_size.to_string()),
             ("consumeThreadMax", settings.concurrency.to_string()),
             ("consumeTimeout", (settings.consume_timeout.as_secs() / 60).to_string()),
-            ("consumerGroup", settings.group.clone()),
+            ("consumerGroup", settings.common.group.clone()),
             ("instanceName", self.calls.client.client_id.split('@').nth(1).unwrap_or_default().to_owned()),
             (
                 "maxReconsumeTimes",
                 settings.max_reconsume_times.map_or_else(|| "-1".into(), |n| n.to_string()),
             ),
-            ("messageModel", settings.model.wire().name().to_owned()),
-            ("pullBatchSize", settings.pull_batch_size.to_string()),
+            ("messageModel", settings.common.model.wire().name().to_owned()),
+            ("pullBatchSize", settings.common.pull_batch_size.to_string()),
             ("pullInterval", settings.pull_interval.as_millis().to_string()),
-            ("pullThresholdForQueue", settings.queue_messages_max.to_string()),
-            ("pullThresholdSizeForQueue", (settings.queue_bytes_max >> 20).to_string()),
+            ("pullThresholdForQueue", settings.common.queue_messages_max.to_string()),
+            ("pullThresholdSizeForQueue", (settings.common.queue_bytes_max >> 20).to_string()),
             ("suspendCurrentQueueTimeMillis", settings.suspend.as_millis().to_string()),
         ];
         let info = running_info(
@@ -90,27 +91,14 @@ impl ConsumerMember for Core {
 
     fn consume_directly(&self, message: ReceivedMessage) -> BoxFuture<'static, ConsumeDirectlyResult> {
         let listener = self.listener.clone();
+        let limit = self.settings.consume_timeout;
         Box::pin(async move {
             let began = Instant::now();
             let order = listener.is_orderly();
-            let outcome = match listener {
-                Kind::Concurrent(listener) => {
-                    guarded(move || listener(vec![message])).await.map(|verdict| match verdict {
-                        Verdict::Decided(Outcome::Success) => "CR_SUCCESS",
-                        Verdict::Decided(Outcome::Partly(consumed)) if consumed > 0 => "CR_SUCCESS",
-                        Verdict::Decided(_) | Verdict::Undecided => "CR_LATER",
-                    })
-                }
-                Kind::Orderly(listener) => {
-                    guarded(move || listener(vec![message])).await.map(|outcome| match outcome {
-                        OrderlyOutcome::Success => "CR_SUCCESS",
-                        OrderlyOutcome::Suspend | OrderlyOutcome::SuspendFor(_) => "CR_LATER",
-                    })
-                }
-            };
-            let (result, remark) = match outcome {
-                Ok(result) => (result, None),
-                Err(panic) => ("CR_THROW_EXCEPTION", Some(panic)),
+            let (result, remark) = match timeout(limit, call_once(listener, message)).await {
+                Ok(Ok(result)) => (result, None),
+                Ok(Err(panic)) => ("CR_THROW_EXCEPTION", Some(panic)),
+                Err(_) => ("CR_LATER", Some(format!("the listener was given up after {limit:?}"))),
             };
             ConsumeDirectlyResult {
                 auto_commit: true,
@@ -120,5 +108,24 @@ impl ConsumerMember for Core {
                 spent_time_mills: i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX),
             }
         })
+    }
+}
+
+/// Gives one message to a listener; what an administrator is told of the outcome, or the text of a panic.
+async fn call_once(listener: Kind, message: ReceivedMessage) -> Result<&'static str, String> {
+    match listener {
+        Kind::Concurrent(listener) => {
+            guarded(move || listener(vec![message])).await.map(|verdict| match verdict {
+                Verdict::Decided(Outcome::Success) => "CR_SUCCESS",
+                Verdict::Decided(Outcome::Partly(consumed)) if consumed > 0 => "CR_SUCCESS",
+                Verdict::Decided(_) | Verdict::Undecided => "CR_LATER",
+            })
+        }
+        Kind::Orderly(listener) => {
+            guarded(move || listener(vec![message])).await.map(|outcome| match outcome {
+                OrderlyOutcome::Success => "CR_SUCCESS",
+                OrderlyOutcome::Suspend | OrderlyOutcome::SuspendFor(_) => "CR_LATER",
+            })
+        }
     }
 }

@@ -65,7 +65,7 @@ impl PushConsumer {
 
     /// Group.
     pub fn group(&self) -> &str {
-        &self.core.settings.group
+        &self.core.settings.common.group
     }
 
     /// Pulls no more; what is held is still given to the listener, and so are messages of pulls that are under way.

@@ -151,8 +151,9 @@ impl ProcessQueue {
         !self.waiting.is_empty()
     }
 
-    /// Forgets what was not consumed. Gives what is held no more.
+    /// Forgets what was not consumed, so that it would be pulled again. Gives what is held no more.
     pub(crate) fn clear(&mut self) -> Amount {
+        self.next = self.consumed_to();
         self.slots.clear();
         self.waiting.clear();
         std::mem::take(&mut self.held)
@@ -213,8 +214,9 @@ mod tests {
         queue.put_back(taken);
         assert_eq!(offsets(&queue.take(9)), [0, 1, 2, 3, 4]);
         assert!(!queue.has_waiting());
-        assert_eq!(queue.clear().messages, 5);
-        assert_eq!(queue.consumed_to(), 5);
+        queue.finish([0, 2]);
+        assert_eq!(queue.clear().messages, 3);
+        assert_eq!((queue.consumed_to(), queue.next()), (1, 1), "what was forgotten is not consumed");
     }
 
     proptest! {

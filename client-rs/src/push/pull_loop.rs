@@ -41,8 +41,8 @@ impl Core {
             let wish = Wish {
                 subscription: &owned.subscription,
                 offset,
-                messages_max: self.settings.pull_batch_size,
-                commit: match self.settings.model {
+                messages_max: self.settings.common.pull_batch_size,
+                commit: match self.settings.common.model {
                     Model::Clustering => owned.consumed_to().filter(|offset| *offset > 0),
                     Model::Broadcasting => None,
                 },
@@ -62,6 +62,8 @@ impl Core {
                 Ok(Pulled::OffsetMoved { next }) => {
                     warn!(group = %self.calls.group, queue = ?owned.queue, offset, next,
                         "offset is not within the queue: it is corrected");
+                    // What was pulled and is not consumed yet may be nowhere else any more.
+                    self.until_empty(owned).await;
                     self.move_soon(vec![((*owned.queue).clone(), next)], Duration::ZERO);
                     // The move drops this queue and takes it anew.
                     return std::future::pending().await;
@@ -81,7 +83,7 @@ impl Core {
     async fn where_to_start(&self, owned: &Owned) -> Start {
         let mut pause = limits::REBALANCE_PAUSE_MIN;
         loop {
-            match self.offsets.start(&owned.queue, self.settings.consume_from).await {
+            match self.offsets.start(&owned.queue, self.settings.common.consume_from).await {
                 Ok(start) => return start,
                 Err(error) => {
                     warn!(group = %self.calls.group, queue = ?owned.queue, %error, "offset not known yet");
@@ -105,8 +107,8 @@ impl Core {
                 let process = owned.process.lock();
                 (process.held(), process.span())
             };
-            let full = held.messages > settings.queue_messages_max
-                || held.bytes > settings.queue_bytes_max
+            let full = held.messages > settings.common.queue_messages_max
+                || held.bytes > settings.common.queue_bytes_max
                 || (!self.listener.is_orderly() && span > settings.span_max)
                 || (self.locks() && !owned.is_locked());
             if full {
@@ -117,6 +119,14 @@ impl Core {
             } else {
                 return;
             }
+        }
+    }
+
+    /// Waits until everything that is held of a queue is consumed.
+    async fn until_empty(&self, owned: &Owned) {
+        while owned.process.lock().held() != Amount::default() {
+            // Wakes when something was consumed; others may have been woken for it.
+            let _ = tokio::time::timeout(limits::LOCK_PAUSE, owned.room.notified()).await;
         }
     }
 
@@ -132,9 +142,10 @@ impl Core {
             if self.listener.is_orderly() {
                 process.wait(std::mem::take(&mut messages));
             }
+            // Counted before the queue is let go of: whoever consumes or forgets them takes off as much.
+            self.hold(new);
             new
         };
-        self.hold(new);
         owned.note_answer();
         if new == Amount::default() {
             return;

@@ -93,12 +93,27 @@ impl Stream for MessageStream {
     type Item = Delivery;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        match self.deliveries.poll_recv(context) {
-            Poll::Ready(delivery) => Poll::Ready(delivery.map(|mut delivery| {
-                delivery.taken = true;
-                delivery
-            })),
+        match poll_next_wanted(&mut self.deliveries, context) {
+            Poll::Ready(delivery) => Poll::Ready(delivery),
             Poll::Pending => self.ended.as_mut().poll(context).map(|()| None),
+        }
+    }
+}
+
+/// The next delivery that is still waited for. One whose time was up before anybody took it comes again by itself.
+fn poll_next_wanted(
+    deliveries: &mut mpsc::Receiver<Delivery>,
+    context: &mut Context<'_>,
+) -> Poll<Option<Delivery>> {
+    loop {
+        match deliveries.poll_recv(context) {
+            Poll::Ready(Some(delivery))
+                if delivery.answer.as_ref().is_some_and(oneshot::Sender::is_closed) => {}
+            Poll::Ready(Some(mut delivery)) => {
+                delivery.taken = true;
+                return Poll::Ready(Some(delivery));
+            }
+            other => return other,
         }
     }
 }
@@ -138,5 +153,35 @@ impl Drop for Delivery {
         if self.taken {
             self.answer(Outcome::Retry);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::received::tests::message;
+
+    #[tokio::test]
+    async fn a_delivery_whose_time_was_up_is_not_given_any_more() {
+        let (sender, mut deliveries) = mpsc::channel(4);
+        let mut waiting = Vec::new();
+        for offset in 0..3 {
+            let (answer, outcome) = oneshot::channel();
+            let delivery = Delivery { message: message(offset, 1), answer: Some(answer), taken: false };
+            sender.send(delivery).await.unwrap();
+            waiting.push(outcome);
+        }
+        // The listener calls of the first and the last one are given up.
+        waiting.remove(2);
+        waiting.remove(0);
+        drop(sender);
+        let mut next =
+            async || std::future::poll_fn(|context| poll_next_wanted(&mut deliveries, context)).await;
+        let delivery = next().await.unwrap();
+        assert_eq!(delivery.message().queue_offset(), 1);
+        delivery.ack();
+        assert_eq!(waiting.remove(0).await, Ok(Verdict::Decided(Outcome::Success)));
+        assert!(next().await.is_none());
     }
 }

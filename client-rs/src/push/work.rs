@@ -52,13 +52,54 @@ impl WorkQueue {
 
     /// The next batch; `None` after the close. Safe to drop.
     pub(crate) async fn next(&self) -> Option<Batch> {
-        self.count.acquire().await.ok()?.forget();
-        self.batches.lock().pop_front()
+        loop {
+            self.count.acquire().await.ok()?.forget();
+            // None when it was forgotten after the permit was taken.
+            let batch = self.batches.lock().pop_front();
+            if batch.is_some() {
+                return batch;
+            }
+        }
+    }
+
+    /// Drops what waits of a queue.
+    pub(crate) fn forget(&self, owned: &Arc<Owned>) {
+        let mut batches = self.batches.lock();
+        let before = batches.len();
+        batches.retain(|batch| !Arc::ptr_eq(&batch.owned, owned));
+        self.count.forget_permits(before - batches.len());
     }
 
     /// Drops what waits and lets the workers go.
     pub(crate) fn close(&self) {
         self.count.close();
         self.batches.lock().clear();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::push::owned::tests::owned;
+    use crate::received::tests::message;
+
+    #[tokio::test]
+    async fn batches_of_a_queue_that_is_forgotten_go_and_those_of_others_stay() {
+        let work = WorkQueue::default();
+        let (gone, stays) = (owned(), owned());
+        let messages = || (0..4).map(|offset| message(offset, 1)).collect();
+        work.push(&gone, messages(), 2);
+        work.push(&stays, messages(), 3);
+        work.push(&gone, messages(), 4);
+        work.forget(&gone);
+        for count in [3, 1] {
+            let batch = work.next().await.unwrap();
+            assert!(Arc::ptr_eq(&batch.owned, &stays));
+            assert_eq!(batch.messages.len(), count);
+        }
+        assert_eq!((work.count.available_permits(), Arc::strong_count(&gone)), (0, 1));
+        work.close();
+        assert!(work.next().await.is_none());
     }
 }

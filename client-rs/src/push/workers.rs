@@ -78,7 +78,7 @@ impl Core {
         if failed.is_empty() {
             return;
         }
-        if self.settings.model == Model::Broadcasting {
+        if self.settings.common.model == Model::Broadcasting {
             let offsets: Vec<i64> = failed.iter().map(ReceivedMessage::queue_offset).collect();
             warn!(group = %self.calls.group, queue = ?owned.queue, ?offsets, "not consumed, and broadcast messages come only once");
             return self.finish(owned, &failed);

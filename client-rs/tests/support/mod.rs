@@ -3,6 +3,7 @@
 //! stops it and removes its files.
 #![allow(dead_code)]
 
+pub mod desk;
 pub mod java;
 pub mod raw;
 pub mod scripted;

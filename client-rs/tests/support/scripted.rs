@@ -204,7 +204,7 @@ impl Drop for ScriptedNameServer {
     }
 }
 
-/// Serves on a free port of this machine until the token is cancelled.
+/// Serves at a port of the system's choice, until the token is cancelled.
 pub fn serve(service: Arc<dyn Service>) -> (SocketAddr, CancellationToken) {
     let any = "127.0.0.1:0".parse().expect("address");
     let listener = Listener::bind(any, ListenOptions::default()).expect("port");
