@@ -132,7 +132,7 @@ impl ClientError {
     pub(crate) fn from_request(address: &str, error: RequestError) -> ClientError {
         let address = address.to_owned();
         match error {
-            RequestError::NotSent(reason) => ClientError::NotSent { address, reason },
+            RequestError::NotSent(reason) => ClientError::NotSent { address, reason: reason.to_string() },
             other @ (RequestError::Timeout | RequestError::Closed) => {
                 ClientError::Unknown { address, reason: other.to_string() }
             }
