@@ -70,7 +70,7 @@ async fn answer(client: &Arc<Inner>, connection: &Arc<Connection>, request: &Fra
         RequestCode::ResetConsumerClientOffset => reset_offsets(client, request),
         RequestCode::GetConsumerStatusFromClient => consumer_status(client, request),
         RequestCode::GetConsumerRunningInfo => running_info(client, request),
-        RequestCode::ConsumeMessageDirectly => consume_directly(client, connection, request).await,
+        RequestCode::ConsumeMessageDirectly => consume_directly(client, request).await,
         RequestCode::PushReplyMessageToClient => client.replies.arrived(request),
         other => {
             let remark = format!("request {other} is not supported by this client");
@@ -141,12 +141,16 @@ fn running_info(client: &Arc<Inner>, request: &Frame) -> Answer {
     Ok(request.reply_with(ExtFields::new(), bodies::encode(&member.running_info())))
 }
 
-async fn consume_directly(client: &Arc<Inner>, _connection: &Arc<Connection>, request: &Frame) -> Answer {
+async fn consume_directly(client: &Arc<Inner>, request: &Frame) -> Answer {
     let header = ConsumeMessageDirectlyRequest::decode(&request.header.ext).map_err(text)?;
     let message = message_of(request, header.broker_name.unwrap_or_default())?;
     let group = header.consumer_group;
     let member = client.members.consumer(group).ok_or_else(|| no_group(group))?;
-    let result = member.consume_directly(message).await;
+    let result = tokio::select! {
+        result = member.consume_directly(message) => result,
+        // A listener that never ends must not keep the client from ending.
+        () = client.stop.cancelled() => return Err("the client was shut down".to_owned()),
+    };
     Ok(request.reply_with(ExtFields::new(), bodies::encode(&result)))
 }
 
@@ -159,4 +163,69 @@ fn message_of(request: &Frame, broker_name: &str) -> Result<ReceivedMessage, Str
         queue_id: view.queue_id(),
     };
     Ok(ReceivedMessage::new(&Arc::new(queue), &request.body, &view))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use flotilla_remoting::bodies::{ConsumeDirectlyResult, ConsumerData, ConsumerRunningInfo};
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::client::Client;
+    use crate::members::ConsumerMember;
+    use crate::received::tests::record;
+
+    /// A consumer whose listener never ends.
+    struct Endless;
+
+    impl ConsumerMember for Endless {
+        fn data(&self) -> ConsumerData {
+            ConsumerData::default()
+        }
+
+        fn members_changed(&self) {}
+
+        fn reset_offsets(&self, _topic: &str, _offsets: BTreeMap<MessageQueue, i64>) {}
+
+        fn offsets(&self, _topic: &str) -> BTreeMap<MessageQueue, i64> {
+            BTreeMap::new()
+        }
+
+        fn running_info(&self) -> ConsumerRunningInfo {
+            ConsumerRunningInfo::default()
+        }
+
+        fn consume_directly(&self, _message: ReceivedMessage) -> BoxFuture<'static, ConsumeDirectlyResult> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_never_ends_does_not_keep_the_client_from_ending() {
+        let client = Client::connect("127.0.0.1:1").unwrap();
+        let member: Arc<dyn ConsumerMember> = Arc::new(Endless);
+        client.inner.members.add_consumer("g", &member).unwrap();
+        let header = ConsumeMessageDirectlyRequest {
+            consumer_group: "g",
+            client_id: None,
+            message_id: None,
+            broker_name: None,
+            topic: None,
+            topic_sys_flag: None,
+            group_sys_flag: None,
+        };
+        let request = Frame::request(
+            RequestCode::ConsumeMessageDirectly,
+            header.encode(),
+            record("t", 0, 0, "").into(),
+        );
+        let inner = client.inner.clone();
+        let working = client.inner.tracker.spawn(async move { consume_directly(&inner, &request).await });
+        tokio::time::timeout(Duration::from_secs(30), client.shutdown()).await.unwrap();
+        assert!(working.await.unwrap().unwrap_err().contains("shut down"));
+    }
 }

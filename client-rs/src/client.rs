@@ -60,8 +60,10 @@ pub(crate) struct Inner {
     pub(crate) stop: CancellationToken,
     pub(crate) tracker: TaskTracker,
     heartbeat_now: Notify,
-    /// Held over a heartbeat and over a farewell: a heartbeat that is under way must not make a member of one who left.
+    /// Held over a heartbeat to all, so that an older one does not overtake a newer one.
     beating: tokio::sync::Mutex<()>,
+    /// Shared by heartbeats, exclusive for farewells: a heartbeat that is under way must not make a member of one who left.
+    leaving: tokio::sync::RwLock<()>,
 }
 
 impl Client {
@@ -91,6 +93,7 @@ impl Client {
                 tracker: tracker.clone(),
                 heartbeat_now: Notify::new(),
                 beating: tokio::sync::Mutex::default(),
+                leaving: tokio::sync::RwLock::default(),
             }
         });
         spawn_until(&tracker, &stop, inner.clone().keep_routes(options.route_refresh));
@@ -124,6 +127,8 @@ impl Client {
         self.inner.tracker.close();
         self.inner.tracker.wait().await;
         self.inner.remote.stop().await;
+        // The connections' ends are told to those who had a request in flight, some of them by tasks.
+        self.inner.tracker.wait().await;
     }
 }
 
@@ -172,28 +177,63 @@ impl Inner {
     /// producers to leaders only. Source: RocketMQ 5.3 MQClientInstance.sendHeartbeatToAllBroker.
     pub(crate) async fn beat(&self) {
         let _beating = self.beating.lock().await;
+        let _staying = self.leaving.read().await;
         let Some(data) = self.members.heartbeat(&self.client_id) else { return };
         let body = bodies::encode(&data);
         let everywhere = self.members.has_consumers();
         let brokers = self.routes.brokers().into_iter().filter(|(_, id, _)| everywhere || *id == LEADER);
         let beats = brokers.map(|(broker_name, id, address)| {
             let body = body.clone();
-            async move {
-                match self.remote.call(&address, RequestCode::Heartbeat, ExtFields::new(), body).await {
-                    Ok(_) => debug!(broker_name, id, address, "heartbeat"),
-                    Err(error) => {
-                        warn!(broker_name, id, address, %error, "heartbeat failed");
-                        self.routes.suspect(&address, &error);
-                    }
-                }
-            }
+            async move { self.beat_at(&broker_name, id, &address, body).await }
         });
         join_all(beats).await;
     }
 
+    /// Tells these leaders, by broker name and address, of the producers; claims that all have heard it within the time. Does
+    /// not wait for a heartbeat to all that is under way. Safe to drop.
+    pub(crate) async fn announce(&self, leaders: &[(String, String)], limit: Duration) -> bool {
+        let announced = async {
+            let _staying = self.leaving.read().await;
+            let Some(mut data) = self.members.heartbeat(&self.client_id) else { return true };
+            // Brokers keep what they know of the consumers.
+            data.consumer_data_set.clear();
+            let body = bodies::encode(&data);
+            let beats =
+                leaders.iter().map(|(name, address)| self.beat_at(name, LEADER, address, body.clone()));
+            join_all(beats).await.into_iter().all(|heard| heard)
+        };
+        tokio::time::timeout(limit, announced).await.unwrap_or(false)
+    }
+
+    async fn beat_at(&self, broker_name: &str, id: i64, address: &str, body: Bytes) -> bool {
+        match self.remote.call(address, RequestCode::Heartbeat, ExtFields::new(), body).await {
+            Ok(_) => {
+                debug!(broker_name, id, address, "heartbeat");
+                true
+            }
+            Err(error) => {
+                warn!(broker_name, id, address, %error, "heartbeat failed");
+                self.routes.suspect(address, &error);
+                false
+            }
+        }
+    }
+
     /// Tells all brokers that a member leaves its group.
     pub(crate) async fn leave(&self, producer_group: Option<&str>, consumer_group: Option<&str>) {
-        let _beating = self.beating.lock().await;
+        self.leave_with(producer_group, consumer_group, ()).await;
+    }
+
+    /// As [`Inner::leave`]; drops `name` when the brokers know, before the next heartbeat. Dropped half-way, it drops it too.
+    pub(crate) async fn leave_with<N>(
+        &self,
+        producer_group: Option<&str>,
+        consumer_group: Option<&str>,
+        name: N,
+    ) {
+        let _leaving = self.leaving.write().await;
+        // Dropped before the lock.
+        let _name = name;
         let header = UnregisterClientRequest { client_id: &self.client_id, producer_group, consumer_group };
         let brokers = self.routes.brokers();
         let farewells = brokers.iter().map(|(_, _, address)| {

@@ -1,6 +1,6 @@
 //! What can go wrong, by what the caller can do about it.
 
-use flotilla_net::RequestError;
+use flotilla_net::{RequestError, Unsent};
 use flotilla_remoting::ResponseCode;
 
 /// Why an operation failed.
@@ -10,7 +10,7 @@ use flotilla_remoting::ResponseCode;
 /// | `Invalid`     | no                    | mend the call; trying again is of no use           |
 /// | `NotSent`     | no                    | try again, elsewhere or later                      |
 /// | `NoRoute`     | no                    | create the topic, or wait until its broker is back |
-/// | `Refused`     | no, unless the code says otherwise | look at the code                      |
+/// | `Refused`     | no; perhaps with code 1 | look at the code                                |
 /// | `Unknown`     | perhaps               | try again only where doing it twice does no harm   |
 /// | `Deadline`    | no                    | allow more time                                    |
 /// | `Busy`        | no                    | send less at a time, or wait                       |
@@ -59,7 +59,7 @@ pub enum ClientError {
     /// The time was up before anything was sent.
     #[error("no time left: {0}")]
     Deadline(String),
-    /// A bound of this client is reached.
+    /// A bound of this client is reached; the server does not know.
     #[error("too much in flight: {0}")]
     Busy(String),
     /// An answer that can't be read.
@@ -79,9 +79,19 @@ pub enum ClientError {
 pub type Result<T> = std::result::Result<T, ClientError>;
 
 impl ClientError {
-    /// Claims that the server may have done what was asked, so that asking again may do it twice.
+    /// Claims that the server may have done what was asked, so that asking again may do it twice. Code 1, SYSTEM_ERROR, is
+    /// what brokers say when something failed half-way, also after a message was written.
     pub fn outcome_is_unknown(&self) -> bool {
-        matches!(self, ClientError::Unknown { .. } | ClientError::Malformed { .. })
+        match self {
+            ClientError::Unknown { .. } | ClientError::Malformed { .. } => true,
+            ClientError::Refused { code, .. } => *code == ResponseCode::SystemError,
+            ClientError::Invalid(_)
+            | ClientError::NotSent { .. }
+            | ClientError::NoRoute { .. }
+            | ClientError::Deadline(_)
+            | ClientError::Busy(_)
+            | ClientError::Stopped => false,
+        }
     }
 
     /// Claims that the same call may succeed later, or at another broker, and certainly did nothing yet.
@@ -132,10 +142,19 @@ impl ClientError {
     pub(crate) fn from_request(address: &str, error: RequestError) -> ClientError {
         let address = address.to_owned();
         match error {
-            RequestError::NotSent(reason) => ClientError::NotSent { address, reason },
+            RequestError::NotSent(unsent) => ClientError::from_unsent(address, unsent),
             other @ (RequestError::Timeout | RequestError::Closed) => {
                 ClientError::Unknown { address, reason: other.to_string() }
             }
+        }
+    }
+
+    pub(crate) fn from_unsent(address: String, unsent: Unsent) -> ClientError {
+        match unsent {
+            Unsent::NoConnection(reason) => ClientError::NotSent { address, reason },
+            // The server has nothing to do with these.
+            Unsent::Busy(reason) => ClientError::Busy(format!("{reason} ({address})")),
+            Unsent::TooLarge => ClientError::Invalid(unsent.to_string()),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use flotilla_remoting::limits::FRAME_SIZE_MAX;
+
 /// Longest answer of a name-server endpoint over HTTP, in bytes: a list of addresses.
 pub const ENDPOINT_ANSWER_SIZE_MAX: usize = 64 * 1024;
 
@@ -16,6 +18,12 @@ pub const SUSPECT_PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// A suspicion that no new route confirms ends after this time; the next failure raises it again.
 pub const SUSPECT_FOR: Duration = Duration::from_secs(5);
+
+/// Time for one name server to answer while there are others to ask: one that is silent must not use up the time of a send.
+pub const NAME_SERVER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Suspected routes that name servers are asked for at once: a broker that fails may be in thousands.
+pub const SUSPECTS_AT_ONCE: usize = 16;
 
 /// Largest body after decompression, in bytes: larger than any broker takes, small enough to survive a bomb.
 pub const DECOMPRESSED_SIZE_MAX: usize = 64 * 1024 * 1024;
@@ -38,6 +46,12 @@ pub const IN_FLIGHT_MAX: u32 = 10_000;
 
 /// Likewise in bytes: what the write queue of one connection takes.
 pub const IN_FLIGHT_BYTES_MAX: u32 = 64 * 1024 * 1024;
+
+/// Largest body of a batch, in bytes: what a frame holds beside its header.
+pub const BATCH_SIZE_MAX: usize = FRAME_SIZE_MAX - 64 * 1024;
+
+/// Longest wait for the heartbeats that go before a request (request-reply).
+pub const ANNOUNCE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bodies up to this size, in bytes, are compressed where the send is called: about a millisecond at worst. Larger ones go to a
 /// thread that may block.

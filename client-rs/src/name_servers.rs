@@ -126,7 +126,8 @@ impl NameServerList {
         let failed = |reason: String| ClientError::NotSent { address: url.clone(), reason };
         let answer = tokio::time::timeout(Duration::from_secs(5), get(url));
         let text = answer.await.map_err(|_| failed("no answer in time".into()))?.map_err(failed)?;
-        match NameServers::parse(&text)? {
+        // What it says now may be better in a moment, unlike what a caller says.
+        match NameServers::parse(&text).map_err(|error| failed(error.to_string()))? {
             NameServers::List(addresses) => *self.known.lock() = addresses.into(),
             NameServers::Endpoint(other) => {
                 return Err(failed(format!("it names another endpoint, {other}")));
@@ -193,19 +194,25 @@ mod tests {
         assert_eq!(list.addresses().await.unwrap(), then, "only the first one is left");
     }
 
-    #[tokio::test]
-    async fn an_endpoint_serves_the_list() {
+    /// Answers one request with this body; gives the request.
+    async fn serve_once(body: &str) -> (NameServerList, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/rocketmq/nsaddr", listener.local_addr().unwrap());
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let answer = head + body;
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = vec![0; 1024];
             let size = stream.read(&mut request).await.unwrap();
-            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nx:1;y:22\n";
             stream.write_all(answer.as_bytes()).await.unwrap();
             String::from_utf8(request[..size].to_vec()).unwrap()
         });
-        let list = NameServerList::new(NameServers::Endpoint(url));
+        (NameServerList::new(NameServers::Endpoint(url)), server)
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_serves_the_list() {
+        let (list, server) = serve_once("x:1;y:22\n").await;
         let mut addresses = list.addresses().await.unwrap();
         addresses.sort();
         assert_eq!(addresses, ["x:1", "y:22"]);
@@ -213,5 +220,14 @@ mod tests {
         // The endpoint is gone; what it said stays.
         list.refresh().await;
         assert_eq!(list.addresses().await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_addresses_is_no_mistake_of_the_caller() {
+        for body in ["", "<html></html>", "https://elsewhere/"] {
+            let (list, _server) = serve_once(body).await;
+            let error = list.addresses().await.unwrap_err();
+            assert!(matches!(error, ClientError::NotSent { .. }), "{body:?}: {error}");
+        }
     }
 }

@@ -191,6 +191,9 @@ fn slice(source: &Bytes, part: &[u8]) -> Bytes {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
+    use bytes::BytesMut;
+    use flotilla_remoting::message::{LayoutVersion, StoredMessage, encode_stored};
+
     use super::*;
 
     /// A message of queue 0 of topic `t` at broker `b`, for tests.
@@ -210,5 +213,32 @@ pub(crate) mod tests {
             sys_flag: SysFlag(0),
             reconsume_times: 0,
         }
+    }
+
+    /// A message as brokers store and send it, for tests.
+    pub(crate) fn record(topic: &str, queue_id: i32, queue_offset: i64, properties: &str) -> Vec<u8> {
+        let host = "127.0.0.1:10911".parse().unwrap();
+        let message = StoredMessage {
+            topic,
+            queue_id,
+            flag: 0,
+            sys_flag: SysFlag(0),
+            queue_offset,
+            physical_offset: queue_offset * 100,
+            born_timestamp: 1,
+            born_host: host,
+            store_timestamp: 2,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: b"body",
+            properties,
+            added_properties: &[],
+            layout: LayoutVersion::Auto,
+            with_property_crc: false,
+        };
+        let mut bytes = BytesMut::new();
+        encode_stored(&message, &mut bytes).unwrap();
+        bytes.to_vec()
     }
 }

@@ -142,7 +142,9 @@ async fn refusals_that_are_final_or_perhaps_stored_are_not_repeated() {
         let world = World::new();
         let broker = ScriptedBroker::start([Act::Refuse(code, "because"), Act::Store]);
         world.name_server.route("t", &[("b", &[broker.address])]);
-        match world.producer().await.send(message()).await.unwrap_err() {
+        let error = world.producer().await.send(message()).await.unwrap_err();
+        assert_eq!(error.outcome_is_unknown(), code == ResponseCode::SystemError, "{error}");
+        match error {
             ClientError::Refused { code: told, remark, .. } => {
                 assert_eq!((told, &*remark), (code, "because"))
             }

@@ -91,7 +91,7 @@ impl Client {
     /// Sends any request and gives whatever is answered.
     pub async fn ask(&self, address: &str, frame: Frame, limit: Duration) -> Result<Frame, Failure> {
         self.pool.request(address, frame, limit).await.map_err(|error| match error {
-            RequestError::NotSent(reason) => Failure::NotSent(reason),
+            RequestError::NotSent(reason) => Failure::NotSent(reason.to_string()),
             other => Failure::Unknown(other.to_string()),
         })
     }

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flotilla_net::{Connection, RequestError};
+use flotilla_net::{Connection, RequestError, Unsent};
 use flotilla_remoting::frame::Frame;
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -178,7 +178,11 @@ async fn ask_over(connection: &Connection, frame: Frame, deadline: Instant) -> R
     match connection.request(frame, left).await {
         Ok(answer) => Ok(answer),
         // The connection is closing: the client may be back over another one.
-        Err(RequestError::NotSent(_)) => Err(RelayError::NotConnected),
+        Err(RequestError::NotSent(Unsent::NoConnection(_))) => Err(RelayError::NotConnected),
+        // The client is here, and asking another replica would find none of it.
+        Err(RequestError::NotSent(unsent @ (Unsent::Busy(_) | Unsent::TooLarge))) => {
+            Err(RelayError::Failed(unsent.to_string()))
+        }
         Err(RequestError::Timeout) => Err(RelayError::TimedOut),
         Err(error @ RequestError::Closed) => Err(RelayError::Failed(error.to_string())),
     }

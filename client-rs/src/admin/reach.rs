@@ -276,7 +276,7 @@ fn leader_or_any(broker: &BrokerData) -> Option<String> {
 /// does not exist is not among these: a fresh answer says the same.
 fn may_pass(error: &ClientError) -> bool {
     match error {
-        ClientError::NotSent { .. } | ClientError::Unknown { .. } => true,
+        ClientError::NotSent { .. } | ClientError::Unknown { .. } | ClientError::Busy(_) => true,
         ClientError::Refused { code, .. } => matches!(
             code,
             ResponseCode::ServiceNotAvailable

@@ -17,12 +17,13 @@ const RECORD_OVERHEAD: usize = 22;
 pub(super) struct Batch {
     pub(super) records: BytesMut,
     pub(super) message_ids: Vec<String>,
+    /// When the caller of its oldest message called.
     pub(super) began: Instant,
 }
 
 impl Batch {
-    pub(super) fn new() -> Batch {
-        Batch { records: BytesMut::new(), message_ids: Vec::new(), began: Instant::now() }
+    pub(super) fn new(began: Instant) -> Batch {
+        Batch { records: BytesMut::new(), message_ids: Vec::new(), began }
     }
 
     /// Claims that a record of so many bytes would make it too large. The first one always fits.
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_size_of_a_record_is_known_beforehand() {
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(Instant::now());
         let mut expected = 0;
         for message in messages(&[1, 1_000]) {
             let message = message.property("größe", "日本語");

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flotilla_net::{Connection, SendError};
+use flotilla_net::Connection;
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, trace};
 
-use super::engine::{Failure, Grounded, Room, Shared, left};
+use super::engine::{Failure, Grounded, Room, Shared, left, lost};
 use super::gate::Permit;
 use super::job::{Job, Place};
 use super::result::SendResult;
@@ -34,26 +34,38 @@ impl Shared {
         // Once an attempt may have stored it, no later failure can say that it is not stored.
         let mut perhaps_stored = None;
         loop {
-            if let Some(Failure { error, target }) = grounded.failure.take() {
-                let allowed = self.is_allowed(&error, target.as_ref(), &mut attempts);
-                if target.is_some() && retry::verdict(&error) == Verdict::Unknown {
-                    perhaps_stored.get_or_insert(error.clone());
+            if let Some(failure) = grounded.failure.take() {
+                if failure.target.is_some() && retry::verdict(&failure.error) == Verdict::Unknown {
+                    perhaps_stored.get_or_insert_with(|| failure.error.clone());
                 }
-                if !allowed || !self.pause(&grounded.job, &mut attempts, target.as_ref(), &error).await {
+                if let Err(error) = self.again(&grounded.job, &mut attempts, &failure).await {
                     return self.finish(&grounded.job, Err(perhaps_stored.unwrap_or(error)));
                 }
-                if self.client.inner.stop.is_cancelled() {
-                    let error = perhaps_stored.unwrap_or(ClientError::Stopped);
-                    return self.finish(&grounded.job, Err(error));
-                }
-                debug!(topic = grounded.job.topic(), %error, "trying again");
+                debug!(topic = grounded.job.topic(), error = %failure.error, "trying again");
                 self.client.inner.metrics.event(Event::SendRetried { topic: grounded.job.topic() });
-                failed_at = target.or(failed_at);
+                failed_at = failure.elsewhere().or(failed_at);
             }
             match self.attempt(grounded, failed_at.as_ref()).await {
                 Ok(result) => return self.finish(&grounded.job, Ok(result)),
                 Err(failure) => grounded.failure = Some(failure),
             }
+        }
+    }
+
+    /// Waits for the next attempt, if there is to be one.
+    ///
+    /// # Errors
+    /// What the send ends with otherwise.
+    async fn again(&self, job: &Job, attempts: &mut Attempts, failure: &Failure) -> Result<()> {
+        let Failure { error, target } = failure;
+        if !self.is_allowed(error, target.as_ref(), attempts) {
+            return Err(error.clone());
+        }
+        let pause = self.pause(job, attempts, target.as_ref(), error);
+        match self.client.inner.stop.run_until_cancelled(pause).await {
+            Some(true) => Ok(()),
+            Some(false) => Err(error.clone()),
+            None => Err(ClientError::Stopped),
         }
     }
 
@@ -75,8 +87,9 @@ impl Shared {
         error: &ClientError,
     ) -> bool {
         // Another address can be tried at once, if this one did not take the message at all.
-        let other_address = target.is_some_and(|target| !target.is_last_address());
-        if other_address && matches!(error, ClientError::NotSent { .. }) {
+        if matches!(error, ClientError::NotSent { .. })
+            && target.is_some_and(|target| !target.is_last_address() && attempts.hop(target.address_count))
+        {
             return Instant::now() < job.deadline;
         }
         let topic = self.topics.topic(&self.client.inner, job.topic());
@@ -100,29 +113,43 @@ impl Shared {
         grounded: &mut Grounded,
         failed_at: Option<&Target>,
     ) -> std::result::Result<SendResult, Failure> {
+        // Nothing has left before the flight: a client that stops needs no more of it.
+        let prepared = self.client.inner.stop.run_until_cancelled(self.prepare(grounded, failed_at)).await;
+        let stopped = || Err(Failure { error: ClientError::Stopped, target: None });
+        let (target, connection) = prepared.unwrap_or_else(stopped)?;
+        let (job, permit) = (&mut grounded.job, &mut grounded.permit);
+        let room = permit.take().expect("taken by prepare");
+        let receiver = self.fly(&connection, job, &target, room, Room::UntilSeen);
+        let (answer, room) = receiver.await.unwrap_or_else(|_| lost());
+        *permit = room;
+        self.landed(job, &target, answer).map_err(|error| Failure { error, target: Some(target) })
+    }
+
+    /// Waits for room, route and connection. Safe to drop: the job keeps its room.
+    async fn prepare(
+        &self,
+        grounded: &mut Grounded,
+        failed_at: Option<&Target>,
+    ) -> std::result::Result<(Target, Arc<Connection>), Failure> {
         let (job, permit) = (&mut grounded.job, &mut grounded.permit);
         let nowhere = |error| Failure { error, target: None };
-        let deadline = job.deadline;
         if permit.is_none() {
-            *permit = Some(self.enter(job.count(), job.size(), deadline).await.map_err(nowhere)?);
+            *permit = Some(self.enter(job.count(), job.size(), job.deadline).await.map_err(nowhere)?);
         }
         if job.must_be_compressed() {
             job.compress().await.map_err(nowhere)?;
         }
         let target = self.target(job, failed_at).await.map_err(nowhere)?;
-        let at = |error| Failure { error, target: Some(target.clone()) };
-        let connection = match self.connect(&target, deadline).await {
-            Ok(connection) => connection,
+        match self.connect(&target, job.deadline).await {
+            Ok(_) if left(job.deadline).is_zero() => {
+                Err(nowhere(ClientError::Deadline("it was up before the message could go".to_owned())))
+            }
+            Ok(connection) => Ok((target, connection)),
             Err(error) => {
                 self.note(&target, &error);
-                return Err(at(error));
+                Err(Failure { error, target: Some(target) })
             }
-        };
-        let room = permit.take().expect("taken above");
-        let receiver = self.fly(&connection, job, &target, room, Room::UntilSeen);
-        let Ok((answer, room)) = receiver.await else { return Err(at(ClientError::Stopped)) };
-        *permit = room;
-        self.landed(job, &target, answer).map_err(at)
+        }
     }
 
     /// Where the next attempt goes.
@@ -131,21 +158,18 @@ impl Shared {
         let topic = self.topics.topic(client, job.topic());
         let snapshot = self.snapshot(&topic, job.deadline).await?;
         job.place.settle(snapshot.queues())?;
-        let no_route = |reason: String| ClientError::NoRoute { topic: job.topic().to_owned(), reason };
+        // The topic is there, a broker is not right now: worth waiting for.
+        let away = |name: &str, reason: String| ClientError::NotSent { address: name.to_owned(), reason };
         let queue = match &job.place {
             Place::Queue(queue) => queue.clone(),
-            _ => match self.topics.next(&topic, &snapshot) {
-                Some(queue) => queue,
-                // The topic is there, its brokers are not right now: worth waiting for.
-                None => {
-                    let address = "broker".to_owned();
-                    return Err(ClientError::NotSent { address, reason: no_writable(job.topic()) });
-                }
-            },
+            _ => self.topics.next(&topic, &snapshot).ok_or_else(|| {
+                away("broker", format!("no broker takes messages for {} right now", job.topic()))
+            })?,
         };
-        snapshot
-            .target(&queue, failed_at)
-            .ok_or_else(|| no_route(format!("it has no broker named {}", queue.broker_name)))
+        snapshot.target(&queue, failed_at).ok_or_else(|| {
+            let name = &queue.broker_name;
+            away(name, format!("no broker of that name serves {} right now", job.topic()))
+        })
     }
 
     /// The route, within the time.
@@ -167,10 +191,13 @@ impl Shared {
     /// Waits for room within the time. Safe to drop.
     ///
     /// # Errors
-    /// `Busy`.
+    /// `Busy`; `Stopped`.
     pub(super) async fn enter(&self, count: usize, size: usize, deadline: Instant) -> Result<Permit> {
-        let entered = timeout_at(deadline, self.gate.enter(count, size)).await;
-        entered.map_err(|_| ClientError::Busy(self.gate.to_string()))
+        let entered = timeout_at(deadline, self.gate.enter(count, size));
+        match self.client.inner.stop.run_until_cancelled(entered).await {
+            Some(entered) => entered.map_err(|_| ClientError::Busy(self.gate.to_string())),
+            None => Err(ClientError::Stopped),
+        }
     }
 
     /// Hands a job over without asking for an answer. Safe to drop.
@@ -178,43 +205,44 @@ impl Shared {
     /// # Errors
     /// As [`Shared::drive`]; never `Unknown`.
     pub(super) async fn drive_oneway(&self, job: &mut Job) -> Result<()> {
+        let handed_over = self.client.inner.stop.run_until_cancelled(self.keep_handing_over(job)).await;
+        handed_over.unwrap_or(Err(ClientError::Stopped))
+    }
+
+    async fn keep_handing_over(&self, job: &mut Job) -> Result<()> {
         job.compress().await?;
         let mut attempts = Attempts::new();
         let mut failed_at: Option<Target> = None;
         loop {
-            let (error, target) = match self.target(job, failed_at.as_ref()).await {
+            let failure = match self.target(job, failed_at.as_ref()).await {
                 Ok(target) => match self.hand_over(job, &target).await {
                     Ok(()) => return Ok(()),
-                    Err(error) => (error, Some(target)),
+                    Err(error) => Failure { error, target: Some(target) },
                 },
-                Err(error) => (error, None),
+                Err(error) => Failure { error, target: None },
             };
-            let allowed = self.is_allowed(&error, target.as_ref(), &mut attempts);
-            if !allowed || !self.pause(job, &mut attempts, target.as_ref(), &error).await {
-                return Err(error);
-            }
-            failed_at = target.or(failed_at);
+            self.again(job, &mut attempts, &failure).await?;
+            failed_at = failure.elsewhere().or(failed_at);
         }
     }
 
     async fn hand_over(&self, job: &Job, target: &Target) -> Result<()> {
-        let sent = match self.connect(target, job.deadline).await {
-            Ok(connection) => connection.oneway(self.frame(job, target)),
+        match self.connect(target, job.deadline).await {
+            Ok(connection) => connection
+                .oneway(self.frame(job, target))
+                .map_err(|error| ClientError::from_unsent(target.address.to_string(), error.into())),
             Err(error) => {
                 self.note(target, &error);
-                return Err(error);
+                Err(error)
             }
-        };
-        sent.map_err(|error| match error {
-            SendError::Full => ClientError::Busy("the connection's write queue is full".to_owned()),
-            SendError::TooLarge => ClientError::Invalid(error.to_string()),
-            SendError::Closed => {
-                ClientError::NotSent { address: target.address.to_string(), reason: error.to_string() }
-            }
-        })
+        }
     }
 }
 
-fn no_writable(topic: &str) -> String {
-    format!("no broker takes messages for {topic} right now")
+impl Failure {
+    /// Where the next attempt should not go again.
+    fn elsewhere(self) -> Option<Target> {
+        // A bound of this side is no reason to leave the leader.
+        self.target.filter(|_| !matches!(self.error, ClientError::Busy(_)))
+    }
 }

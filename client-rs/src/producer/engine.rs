@@ -26,6 +26,7 @@ use super::job::{Job, Place};
 use super::linger::Linger;
 use super::options::Options;
 use super::result::SendResult;
+use super::retry::{self, Verdict};
 use super::topics::{Target, Topics};
 use crate::client::Client;
 use crate::error::{ClientError, Result};
@@ -138,11 +139,8 @@ impl Shared {
     {
         let shared = self.clone();
         self.client.inner.tracker.spawn(async move {
-            let stop = shared.client.inner.stop.clone();
-            let result = tokio::select! {
-                result = shared.drive(&mut grounded) => result,
-                () = stop.cancelled() => Err(ClientError::Stopped),
-            };
+            // Ends by itself when the client stops: only it knows whether something may be stored.
+            let result = shared.drive(&mut grounded).await;
             done(result, grounded.job);
             drop(grounded.permit);
         });
@@ -150,7 +148,7 @@ impl Shared {
 
     /// Where the job goes and how, if everything is known and open.
     fn ready(&self, job: &mut Job) -> Option<(Target, Arc<Connection>)> {
-        if job.must_be_compressed() {
+        if job.must_be_compressed() || left(job.deadline).is_zero() {
             return None;
         }
         let client = &self.client.inner;
@@ -220,6 +218,8 @@ impl Shared {
         if error.hints_at_stale_route() {
             self.topics.blame(target, PENALTY);
             self.client.inner.routes.suspect(&target.address, error);
+        } else if retry::verdict(error) == Verdict::Elsewhere {
+            self.topics.blame(target, PENALTY);
         } else if matches!(error.code(), Some(ResponseCode::SystemBusy | ResponseCode::FlowControl)) {
             self.topics.blame(target, PENALTY_BUSY);
             if !target.is_leader() {
@@ -243,6 +243,12 @@ impl Shared {
         }
         result
     }
+}
+
+/// What a request in flight ends with when its connection went without a word. That is when the runtime ends; else a connection
+/// resolves every request.
+pub(super) fn lost() -> Landed {
+    (Err(RequestError::Closed), None)
 }
 
 /// Time until a deadline.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
-use super::engine::{Failure, Flight, Grounded, Shared};
+use super::engine::{Failure, Flight, Grounded, Shared, lost};
 use super::job::{Job, Place};
 use super::linger::{Linger, Passenger, Waiter};
 use super::result::SendResult;
@@ -73,11 +73,11 @@ impl SendFuture {
             }
             None => {
                 let shared = shared.clone();
-                let deadline = tokio::time::Instant::now() + shared.options.send_timeout;
+                let deadline = passenger.began + shared.options.send_timeout;
                 State::Slow(Box::pin(async move {
                     let permit = shared.enter(1, passenger.record_size, deadline).await?;
                     Linger::add(&shared, passenger, permit, waiter);
-                    receiver.await.unwrap_or(Err(ClientError::Stopped))
+                    receiver.await.unwrap_or_else(|_| Err(abandoned()))
                 }))
             }
         };
@@ -88,6 +88,11 @@ impl SendFuture {
     pub(super) fn failed(error: ClientError) -> SendFuture {
         SendFuture { state: State::Failed(error) }
     }
+}
+
+/// The result of a message whose batch went with the runtime: it may have been sent.
+fn abandoned() -> ClientError {
+    ClientError::Unknown { address: "broker".into(), reason: "the runtime ended".into() }
 }
 
 impl State {
@@ -112,7 +117,7 @@ impl Future for SendFuture {
                 State::Gathered(receiver) => {
                     let result = ready!(Pin::new(receiver).poll(context));
                     self.state = State::Done;
-                    return Poll::Ready(result.unwrap_or(Err(ClientError::Stopped)));
+                    return Poll::Ready(result.unwrap_or_else(|_| Err(abandoned())));
                 }
                 State::Flying(flight, _) => {
                     let landed = ready!(Pin::new(&mut flight.receiver).poll(context));
@@ -121,8 +126,7 @@ impl Future for SendFuture {
                         unreachable!("matched above")
                     };
                     let Flight { mut job, target, .. } = *flight;
-                    // The connection resolves every request; only a runtime that ends does not.
-                    let Ok((answer, permit)) = landed else { return Poll::Ready(Err(ClientError::Stopped)) };
+                    let (answer, permit) = landed.unwrap_or_else(|_| lost());
                     match shared.landed(&mut job, &target, answer) {
                         Ok(result) => return Poll::Ready(shared.finish(&job, Ok(result))),
                         Err(error) => {

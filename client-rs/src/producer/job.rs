@@ -116,8 +116,9 @@ impl Job {
         code: RequestCode,
         sys_flag: i32,
     ) -> Result<Job> {
-        message.check(options.body_size_max)?;
+        // First, because it takes room among the properties.
         message.ensure_unique_id();
+        message.check(options.body_size_max)?;
         let mut job = Job::new(Payload::One(message), place, options, code);
         job.sys_flag = sys_flag;
         if let Payload::One(message) = &job.payload {

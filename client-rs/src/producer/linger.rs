@@ -13,6 +13,7 @@ use flotilla_remoting::message::properties;
 use flotilla_remoting::names;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::batch::{Batch, record_size};
 use super::engine::Shared;
@@ -66,6 +67,8 @@ pub(super) struct Passenger {
     pub(super) message: Message,
     pub(super) queue: Option<Arc<MessageQueue>>,
     pub(super) record_size: usize,
+    /// When its caller called: waiting for room is part of its time.
+    pub(super) began: Instant,
 }
 
 impl Passenger {
@@ -103,10 +106,10 @@ impl Passenger {
         options: &Options,
     ) -> Result<Passenger> {
         message.check_reserved()?;
-        message.check(options.body_size_max)?;
         message.ensure_unique_id();
+        message.check(options.body_size_max)?;
         let record_size = record_size(&message);
-        Ok(Passenger { message, queue, record_size })
+        Ok(Passenger { message, queue, record_size, began: Instant::now() })
     }
 }
 
@@ -120,40 +123,53 @@ fn may_share(message: &Message, options: &Options) -> bool {
 impl Linger {
     /// Puts a message into its lane's batch.
     pub(super) fn add(shared: &Arc<Shared>, passenger: Passenger, permit: Permit, waiter: Waiter) {
-        let Passenger { message, queue, record_size } = passenger;
+        let Passenger { message, queue, record_size, began } = passenger;
         let mut table = shared.linger.lanes.lock();
+        let is_full =
+            |lane: &Lane| lane.queue == queue && lane.batch.is_full_for(record_size, &shared.options);
+        if let Some(full) = table.take(message.topic(), is_full) {
+            full.depart(shared);
+        }
         let Lanes { by_topic, opened } = &mut *table;
         if !by_topic.contains_key(message.topic()) {
             by_topic.insert(message.topic().to_owned(), Vec::new());
         }
         let lanes = by_topic.get_mut(message.topic()).expect("put there above");
-        let mut at = lanes.iter().position(|lane| lane.queue == queue);
-        if let Some(index) = at.filter(|index| lanes[*index].batch.is_full_for(record_size, &shared.options))
-        {
-            lanes.swap_remove(index).depart(shared);
-            at = None;
-        }
-        let index = match at {
+        let index = match lanes.iter().position(|lane| lane.queue == queue) {
             Some(index) => {
-                lanes[index].permit.absorb(permit);
+                let lane = &mut lanes[index];
+                lane.permit.absorb(permit);
+                lane.batch.began = lane.batch.began.min(began);
                 index
             }
             None => {
                 *opened += 1;
                 let topic = message.topic().to_owned();
                 Linger::watch(shared, topic.clone(), *opened);
-                let (batch, waiters) = (Batch::new(), Vec::new());
+                let (batch, waiters) = (Batch::new(began), Vec::new());
                 lanes.push(Lane { topic, queue, number: *opened, batch, permit, waiters });
                 lanes.len() - 1
             }
         };
         let lane = &mut lanes[index];
-        match lane.batch.push(message) {
-            Ok(()) => lane.waiters.push(waiter),
-            Err(error) => return waiter.tell(Err(error)),
+        let refused = match lane.batch.push(message) {
+            Ok(()) => {
+                lane.waiters.push(waiter);
+                None
+            }
+            Err(error) => Some((waiter, error)),
+        };
+        if lane.is_due(&shared.options) {
+            let lane = lanes.swap_remove(index);
+            if lanes.is_empty() {
+                by_topic.remove(&lane.topic);
+            }
+            lane.depart(shared);
         }
-        if lane.batch.is_full_for(1, &shared.options) {
-            lanes.swap_remove(index).depart(shared);
+        drop(table);
+        // It may be a function of the caller's, which may send.
+        if let Some((waiter, error)) = refused {
+            waiter.tell(Err(error));
         }
     }
 
@@ -168,12 +184,7 @@ impl Linger {
                 () = shared.client.inner.stop.cancelled() => {}
             }
             let mut table = shared.linger.lanes.lock();
-            let Some(lanes) = table.by_topic.get_mut(&topic) else { return };
-            if let Some(index) = lanes.iter().position(|lane| lane.number == number) {
-                let lane = lanes.swap_remove(index);
-                if lanes.is_empty() {
-                    table.by_topic.remove(&topic);
-                }
+            if let Some(lane) = table.take(&topic, |lane| lane.number == number) {
                 lane.depart(&shared);
             }
         });
@@ -188,7 +199,27 @@ impl Linger {
     }
 }
 
+impl Lanes {
+    /// Takes a lane out, and its topic with the last one.
+    fn take(&mut self, topic: &str, which: impl Fn(&Lane) -> bool) -> Option<Lane> {
+        let lanes = self.by_topic.get_mut(topic)?;
+        let index = lanes.iter().position(which)?;
+        let lane = lanes.swap_remove(index);
+        if lanes.is_empty() {
+            self.by_topic.remove(topic);
+        }
+        Some(lane)
+    }
+}
+
 impl Lane {
+    /// Claims that it should not wait for more: it is full, has waited too long elsewhere, or nobody is in it.
+    fn is_due(&self, options: &Options) -> bool {
+        self.waiters.is_empty()
+            || self.batch.is_full_for(1, options)
+            || self.batch.began + options.send_timeout <= Instant::now() + options.linger
+    }
+
     /// Sends the batch; each waiter gets the result of its own message.
     fn depart(self, shared: &Arc<Shared>) {
         let Lane { topic, queue, batch, permit, waiters, .. } = self;
@@ -205,5 +236,27 @@ impl Lane {
             }
             Err(error) => waiters.into_iter().for_each(|waiter| waiter.tell(Err(error.clone()))),
         });
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Producer;
+    use crate::client::Client;
+    use crate::message::Message;
+
+    #[tokio::test]
+    async fn a_topic_is_forgotten_with_its_last_lane() {
+        let client = Client::connect("127.0.0.1:1").unwrap();
+        let builder = Producer::builder(&client).linger(Duration::from_secs(1));
+        let producer = builder.batch_count_max(2).start().await.unwrap();
+        let topics = || producer.shared.linger.lanes.lock().by_topic.len();
+        let _first = producer.send(Message::new("t", "b"));
+        assert_eq!(topics(), 1);
+        let _second = producer.send(Message::new("t", "b"));
+        assert_eq!(topics(), 0);
     }
 }

@@ -93,18 +93,25 @@ struct Membership {
     _member: Arc<dyn ProducerMember>,
 }
 
+/// The group's name at the client; given free when dropped.
+struct Name<'a>(&'a Membership);
+
 impl Membership {
-    /// Gives the group's name free, once: another producer may have it afterwards.
-    fn leave(&self) {
-        if !self.has_left.swap(true, Ordering::AcqRel) {
-            self.client.inner.members.remove_producer(&self.group);
-        }
+    /// The name, once: another producer may have it afterwards.
+    fn give_up(&self) -> Option<Name<'_>> {
+        (!self.has_left.swap(true, Ordering::AcqRel)).then(|| Name(self))
+    }
+}
+
+impl Drop for Name<'_> {
+    fn drop(&mut self) {
+        self.0.client.inner.members.remove_producer(&self.0.group);
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.leave();
+        drop(self.give_up());
     }
 }
 
@@ -173,8 +180,9 @@ impl Producer {
     ///
     /// # Errors
     /// `Invalid` for a message that can't be sent; `Busy` when the bounds were reached all the time; `NoRoute` when there is no
-    /// such topic and none is made; `NotSent`, `Refused` or `Deadline` when it was not stored in time; `Unknown` and
-    /// `Malformed` when it may have been; `Stopped`.
+    /// such topic and none is made; `NotSent`, `Refused` or `Deadline` when it was not stored in time; `Unknown`, `Malformed`
+    /// and `Refused` with code 1 when it may have been ([`ClientError::outcome_is_unknown`]); `Stopped` when the client was
+    /// shut down before anything was sent.
     pub fn send(&self, message: Message) -> SendFuture {
         SendFuture::start(&self.shared, message, Place::Any)
     }
@@ -238,7 +246,7 @@ impl Producer {
             match Passenger::board(shared, message, Place::Any) {
                 Ok(passenger) => {
                     let passenger = passenger?;
-                    let deadline = Instant::now() + shared.options.send_timeout;
+                    let deadline = passenger.began + shared.options.send_timeout;
                     let permit = shared.enter(1, passenger.record_size, deadline).await?;
                     Linger::add(shared, passenger, permit, Waiter::Callback(Box::new(done)));
                     return Ok(());
@@ -340,8 +348,8 @@ impl Producer {
         batch::check(messages)?;
         for message in messages {
             message.check_reserved()?;
-            message.check(self.shared.options.body_size_max)?;
             message.ensure_unique_id();
+            message.check(self.shared.options.body_size_max)?;
         }
         Ok(())
     }
@@ -355,7 +363,7 @@ impl Producer {
             return Job::message(message, place, options);
         }
         let topic = part.first().map(|message| message.topic().to_owned()).unwrap_or_default();
-        let mut batch = Batch::new();
+        let mut batch = Batch::new(Instant::now());
         for message in part {
             batch.push(message)?;
         }
@@ -376,9 +384,11 @@ impl Producer {
         if timeout(shared.options.send_timeout, shared.gate.idle()).await.is_err() {
             warn!(group = self.group(), "shut down with messages in flight");
         }
-        self.membership.leave();
-        shared.client.inner.leave(Some(self.group()), None).await;
-        debug!(group = self.group(), "producer has left");
+        // A clone that is shut down later must not take the next producer of the group out of it.
+        if let Some(name) = self.membership.give_up() {
+            shared.client.inner.leave_with(Some(self.group()), None, name).await;
+            debug!(group = self.group(), "producer has left");
+        }
     }
 }
 

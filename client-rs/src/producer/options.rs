@@ -114,9 +114,10 @@ impl ProducerBuilder {
         self
     }
 
-    /// Largest body taken, in bytes before compression. Default 4 MiB, what brokers take by default.
+    /// Largest body taken, in bytes before compression. Default 4 MiB, what brokers take by default; at most 64 MiB, what
+    /// consumers decompress. One that a frame of 16 MiB does not hold as it is sent is refused with [`ClientError::Invalid`].
     pub fn body_size_max(mut self, bytes: usize) -> ProducerBuilder {
-        self.options.body_size_max = bytes;
+        self.options.body_size_max = bytes.min(limits::DECOMPRESSED_SIZE_MAX);
         self
     }
 
@@ -130,9 +131,9 @@ impl ProducerBuilder {
     }
 
     /// Largest body of a batch, in bytes: one that is fuller goes at once, one that is sent explicitly is split. Default
-    /// 256 KiB, at most what the broker takes as a body.
+    /// 256 KiB; at most what the broker takes as a body, and what a frame of 16 MiB holds beside its header.
     pub fn batch_size_max(mut self, bytes: usize) -> ProducerBuilder {
-        self.options.batch_size_max = bytes;
+        self.options.batch_size_max = bytes.min(limits::BATCH_SIZE_MAX);
         self
     }
 

@@ -15,9 +15,10 @@ use flotilla_remoting::{RequestCode, names};
 use tokio::time::{Instant, timeout_at};
 
 use super::Producer;
-use super::engine::Grounded;
+use super::engine::{Grounded, left};
 use super::job::{Job, Place};
 use crate::error::{ClientError, Result};
+use crate::limits::ANNOUNCE_PATIENCE;
 use crate::message::Message;
 use crate::received::ReceivedMessage;
 use crate::replies::Reply;
@@ -83,15 +84,17 @@ impl Producer {
         self.shared.drive(&mut Grounded::new(job)).await.map(drop)
     }
 
-    /// Makes sure that the brokers of a topic have heard of this client: they will push the reply to it.
+    /// Makes sure that the leaders of a topic have heard of this client: one of them will push the reply to it. Takes half of
+    /// the time at most: one that does not answer may not be the one that the request goes to.
     async fn be_known(&self, topic: &str, deadline: Instant) -> Result<()> {
         let topic = self.shared.topics.topic(&self.shared.client.inner, topic);
         let snapshot = self.shared.snapshot(&topic, deadline).await?;
         if snapshot.must_be_announced() {
+            let limit = (left(deadline) / 2).min(ANNOUNCE_PATIENCE);
             // A failure is logged there; the request is still worth a try.
-            let late = |_| ClientError::Deadline("no heartbeat in time".to_owned());
-            timeout_at(deadline, self.shared.client.inner.beat()).await.map_err(late)?;
-            snapshot.announced();
+            if self.shared.client.inner.announce(&snapshot.leaders(), limit).await {
+                snapshot.announced();
+            }
         }
         Ok(())
     }

@@ -5,6 +5,8 @@
 //! | what happened                              | stored? | tried again                        | route suspected |
 //! |--------------------------------------------|---------|------------------------------------|-----------------|
 //! | nothing left this process                  | no      | at once at the next address        | yes             |
+//! | a bound of this side: write queue, requests of the connection | no | yes, at the same address  | no         |
+//! | a frame that is too large                  | no      | never                              | no              |
 //! | 14 SERVICE_NOT_AVAILABLE                   | no      | yes                                | yes             |
 //! | 14 with Flotilla's remark (see below)      | perhaps | only with `retry_unknown`          | yes             |
 //! | 2 SYSTEM_BUSY, 215 FLOW_CONTROL            | no      | yes                                | no              |
@@ -62,7 +64,7 @@ pub(super) enum Verdict {
 /// Judges a failure by the table above.
 pub(super) fn verdict(error: &ClientError) -> Verdict {
     match error {
-        ClientError::NotSent { .. } => Verdict::Again,
+        ClientError::NotSent { .. } | ClientError::Busy(_) => Verdict::Again,
         ClientError::Unknown { .. } => Verdict::Unknown,
         ClientError::Refused { code, .. } => match code {
             ResponseCode::ServiceNotAvailable
@@ -83,7 +85,6 @@ pub(super) fn verdict(error: &ClientError) -> Verdict {
         | ClientError::Invalid(_)
         | ClientError::NoRoute { .. }
         | ClientError::Deadline(_)
-        | ClientError::Busy(_)
         | ClientError::Stopped => Verdict::Final,
     }
 }
@@ -102,12 +103,14 @@ pub(super) fn refusal(address: &str, frame: &Frame) -> ClientError {
 pub(super) struct Attempts {
     failed: u32,
     elsewhere: u32,
+    /// Attempts since the last pause that went elsewhere at once.
+    hops: usize,
     pause: Duration,
 }
 
 impl Attempts {
     pub(super) fn new() -> Attempts {
-        Attempts { failed: 0, elsewhere: 0, pause: PAUSE_MIN }
+        Attempts { failed: 0, elsewhere: 0, hops: 0, pause: PAUSE_MIN }
     }
 
     /// Notes a failure; claims that one more attempt is allowed.
@@ -126,8 +129,15 @@ impl Attempts {
         allowed && failed_before < retries_max
     }
 
+    /// Claims that the next attempt may go elsewhere at once: not all of so many addresses had theirs since the last pause.
+    pub(super) fn hop(&mut self, address_count: usize) -> bool {
+        self.hops += 1;
+        self.hops < address_count
+    }
+
     /// The next pause.
     pub(super) fn pause(&mut self) -> Duration {
+        self.hops = 0;
         let pause = self.pause;
         self.pause = (pause * 2).min(PAUSE_MAX);
         pause
@@ -154,10 +164,13 @@ mod tests {
             (refused(ResponseCode::MessageIllegal, ""), Verdict::Final),
             (ClientError::NotSent { address: "b".into(), reason: String::new() }, Verdict::Again),
             (ClientError::Unknown { address: "b".into(), reason: String::new() }, Verdict::Unknown),
+            (ClientError::Busy("write queue".into()), Verdict::Again),
+            (ClientError::Invalid("too large".into()), Verdict::Final),
             (ClientError::Stopped, Verdict::Final),
         ];
         for (error, expected) in table {
             assert_eq!(verdict(&error), expected, "{error}");
+            assert_eq!(error.outcome_is_unknown(), expected == Verdict::Unknown, "{error}");
         }
     }
 
@@ -175,5 +188,15 @@ mod tests {
         let pauses: Vec<Duration> = (0..6).map(|_| attempts.pause()).collect();
         assert_eq!(pauses[0], PAUSE_MIN);
         assert_eq!(pauses[5], PAUSE_MAX);
+    }
+
+    #[test]
+    fn each_address_has_one_attempt_before_a_pause() {
+        let mut attempts = Attempts::new();
+        for _ in 0..2 {
+            let hops: Vec<bool> = (0..3).map(|_| attempts.hop(3)).collect();
+            assert_eq!(hops, [true, true, false]);
+            attempts.pause();
+        }
     }
 }

@@ -47,7 +47,9 @@ pub(super) struct Snapshot {
     /// Broker of the queue with the same number.
     brokers: Vec<Arc<Broker>>,
     by_name: Vec<Arc<Broker>>,
-    /// All its brokers have heard a heartbeat since it is known.
+    /// Addresses of all brokers.
+    address_count: usize,
+    /// All its leaders have heard a heartbeat since it is known.
     announced: AtomicBool,
 }
 
@@ -75,6 +77,8 @@ pub(super) struct Target {
     address_index: usize,
     /// Attempts in a row for the broker under one route.
     tried: usize,
+    /// Addresses of all brokers of the route.
+    pub(super) address_count: usize,
 }
 
 impl Topics {
@@ -129,8 +133,8 @@ impl Topics {
         let route = match client.routes.get_or_template(&topic.name, self.queue_count).await {
             Ok(route) => route,
             // Asking a name server does nothing; the message did not go anywhere.
-            Err(ClientError::Unknown { address, reason }) => {
-                return Err(ClientError::NotSent { address, reason });
+            Err(error) if error.outcome_is_unknown() => {
+                return Err(ClientError::NotSent { address: "broker".into(), reason: error.to_string() });
             }
             Err(error) => return Err(error),
         };
@@ -221,8 +225,8 @@ impl Snapshot {
         let find = |name: &str| by_name.iter().find(|broker| broker.name == name).cloned();
         let with_broker = |queue: &MessageQueue| Some((Arc::new(queue.clone()), find(&queue.broker_name)?));
         let (queues, brokers) = route.write_queues().iter().filter_map(with_broker).unzip();
-        let announced = AtomicBool::new(false);
-        Snapshot { route, queues, brokers, by_name, announced }
+        let address_count = by_name.iter().map(|broker| broker.addresses.len()).sum();
+        Snapshot { route, queues, brokers, by_name, address_count, announced: AtomicBool::new(false) }
     }
 
     /// Queues to choose from.
@@ -230,12 +234,18 @@ impl Snapshot {
         &self.queues
     }
 
+    /// Its leaders, by broker name and address.
+    pub(super) fn leaders(&self) -> Vec<(String, String)> {
+        let leader = |name: &String| Some((name.clone(), self.route.leader(name)?.to_owned()));
+        self.route.brokers().keys().filter_map(leader).collect()
+    }
+
     /// Claims that its brokers may not know this client yet.
     pub(super) fn must_be_announced(&self) -> bool {
         !self.announced.load(Ordering::Relaxed)
     }
 
-    /// A heartbeat has gone to all of them.
+    /// All its leaders have heard a heartbeat.
     pub(super) fn announced(&self) {
         self.announced.store(true, Ordering::Relaxed);
     }
@@ -259,6 +269,7 @@ impl Snapshot {
             broker: broker.clone(),
             address_index,
             tried,
+            address_count: self.address_count,
         })
     }
 }

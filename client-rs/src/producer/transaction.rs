@@ -24,7 +24,7 @@ use super::engine::Grounded;
 use super::job::{Job, Place};
 use super::options::Options;
 use super::result::{SendResult, SendStatus};
-use super::retry::{Verdict, verdict};
+use super::retry::{Verdict, refusal, verdict};
 use super::{Producer, ProducerBuilder};
 use crate::client::Client;
 use crate::error::{ClientError, Result};
@@ -191,8 +191,11 @@ impl TransactionProducer {
             })?;
             let (code, ext) = (RequestCode::EndTransaction, header.encode());
             let left = deadline.saturating_duration_since(Instant::now());
-            let answer = client.remote.call_within(&address, code, ext, Bytes::new(), left).await;
-            let Err(error) = answer else { return Ok(()) };
+            let error = match client.remote.ask(&address, code, ext, Bytes::new(), left).await {
+                Ok(frame) if frame.header.response_code() == ResponseCode::Success => return Ok(()),
+                Ok(frame) => refusal(&address, &frame),
+                Err(error) => error,
+            };
             if error.hints_at_stale_route() || error.code() == Some(ResponseCode::SlaveNotAvailable) {
                 client.routes.suspect(&address, &error);
             }

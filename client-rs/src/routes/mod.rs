@@ -22,7 +22,7 @@ use flotilla_remoting::headers::GetRouteInfoRequest;
 use flotilla_remoting::names::AUTO_CREATE_TOPIC;
 use flotilla_remoting::{ExtFields, RequestCode, ResponseCode};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,6 +49,8 @@ struct Inner {
     metrics: Arc<dyn Metrics>,
     stop: CancellationToken,
     tracker: TaskTracker,
+    /// Bounds the questions for suspected routes.
+    suspecting: Semaphore,
 }
 
 struct Entry {
@@ -67,8 +69,8 @@ impl Routes {
         stop: CancellationToken,
         tracker: TaskTracker,
     ) -> Routes {
-        let topics = Mutex::default();
-        Routes { inner: Arc::new(Inner { remote, name_servers, topics, metrics, stop, tracker }) }
+        let (topics, suspecting) = (Mutex::default(), Semaphore::new(limits::SUSPECTS_AT_ONCE));
+        Routes { inner: Arc::new(Inner { remote, name_servers, topics, metrics, stop, tracker, suspecting }) }
     }
 
     /// The route that is known, or the name servers' answer. Safe to drop.
@@ -91,12 +93,14 @@ impl Routes {
     /// topics from, with at most `queue_count` queues a broker.
     ///
     /// # Errors
-    /// As [`Routes::get`], when brokers create no topics either.
+    /// As [`Routes::get`], and `NoRoute` only when brokers create no topics either.
     pub(crate) async fn get_or_template(&self, topic: &str, queue_count: i32) -> Result<Arc<TopicRoute>> {
         match self.get(topic).await {
             Err(ClientError::NoRoute { topic, reason }) => {
-                let Ok(template) = self.fetch(AUTO_CREATE_TOPIC).await else {
-                    return Err(ClientError::NoRoute { topic, reason });
+                let template = match self.fetch(AUTO_CREATE_TOPIC).await {
+                    Ok(template) => template,
+                    Err(ClientError::NoRoute { .. }) => return Err(ClientError::NoRoute { topic, reason }),
+                    Err(error) => return Err(error),
                 };
                 // Kept, so that its brokers get heartbeats before anything is sent to them.
                 self.keep(AUTO_CREATE_TOPIC, template.clone());
@@ -158,14 +162,15 @@ impl Routes {
     pub(crate) fn suspect(&self, address: &str, why: &ClientError) {
         let suspects: Vec<(String, Arc<Entry>)> = {
             let topics = self.inner.topics.lock();
-            let names =
-                |entry: &Entry| entry.known().is_some_and(|route| route.addresses().any(|a| a == address));
-            topics.iter().filter(|(_, entry)| names(entry)).map(|(t, e)| (t.clone(), e.clone())).collect()
+            // Every request that fails comes here: those that are looked for already cost no more than a glance.
+            let is_new = |entry: &Entry| {
+                !entry.suspected.load(Ordering::Acquire)
+                    && entry.known().is_some_and(|route| route.addresses().any(|a| a == address))
+                    && !entry.suspected.swap(true, Ordering::AcqRel)
+            };
+            topics.iter().filter(|(_, entry)| is_new(entry)).map(|(t, e)| (t.clone(), e.clone())).collect()
         };
         for (topic, entry) in suspects {
-            if entry.suspected.swap(true, Ordering::AcqRel) {
-                continue;
-            }
             info!(topic, address, %why, "route suspected of being out of date");
             let routes = self.clone();
             let stop = self.inner.stop.clone();
@@ -184,7 +189,10 @@ impl Routes {
         let old = entry.known();
         let mut pause = limits::SUSPECT_PAUSE_MIN;
         while began.elapsed() < limits::SUSPECT_FOR {
-            match self.refresh(topic).await {
+            let turn = self.inner.suspecting.acquire().await;
+            let found = self.refresh(topic).await;
+            drop(turn);
+            match found {
                 Ok(new) if old.as_deref() != Some(&*new) => {
                     let took = began.elapsed();
                     info!(topic, ?took, "new route found");
@@ -237,10 +245,11 @@ impl Routes {
         topics.values().find_map(|entry| entry.known()?.leader(broker_name).map(str::to_owned))
     }
 
-    /// Asks the name servers in turn, the preferred one first.
+    /// Asks the name servers in turn, the preferred one first. Safe to drop: one that has not answered by then is not asked
+    /// first again.
     ///
     /// # Errors
-    /// The last one's failure.
+    /// The last one's failure; `Busy` and `Invalid` at once.
     pub(crate) async fn ask_name_server(
         &self,
         code: RequestCode,
@@ -249,15 +258,23 @@ impl Routes {
     ) -> Result<(String, flotilla_remoting::Frame)> {
         let addresses = self.inner.name_servers.addresses().await?;
         let limit = self.inner.remote.call_timeout();
+        let last = addresses.len().saturating_sub(1);
         let mut failure =
             ClientError::NoRoute { topic: "name servers".into(), reason: "none is known".into() };
-        for address in addresses {
+        for (number, address) in addresses.into_iter().enumerate() {
+            let limit = if number < last { limit.min(limits::NAME_SERVER_PATIENCE) } else { limit };
+            let avoid = Avoid { list: &self.inner.name_servers, address: &address };
             match self.inner.remote.ask(&address, code, ext.clone(), body.clone(), limit).await {
-                Ok(frame) => return Ok((address, frame)),
-                Err(error) => {
-                    self.inner.name_servers.avoid(&address);
-                    failure = error;
+                Ok(frame) => {
+                    avoid.never();
+                    return Ok((address, frame));
                 }
+                // Not the name server's doing.
+                Err(error @ (ClientError::Busy(_) | ClientError::Invalid(_))) => {
+                    avoid.never();
+                    return Err(error);
+                }
+                Err(error) => failure = error,
             }
         }
         Err(failure)
@@ -290,6 +307,26 @@ impl Routes {
             topics.retain(|_, entry| Arc::strong_count(entry) > 1 || entry.route.receiver_count() > 0);
         }
         topics.entry(topic.to_owned()).or_default().clone()
+    }
+}
+
+/// A question to a name server. Dropped before the answer, others are asked first from then on: whoever asked may have had no
+/// more time than a silent name server takes away.
+struct Avoid<'a> {
+    list: &'a NameServerList,
+    address: &'a str,
+}
+
+impl Avoid<'_> {
+    /// It has answered.
+    fn never(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Avoid<'_> {
+    fn drop(&mut self) {
+        self.list.avoid(self.address);
     }
 }
 

@@ -8,6 +8,7 @@ use flotilla_net::{BytesPermit, CloseReason, Connection, ListenOptions, Listener
 use flotilla_remoting::bodies::{self, BrokerData, QueueData, TopicRouteData};
 use flotilla_remoting::frame::Frame;
 use flotilla_remoting::headers::{SendMessageRequest, SendMessageResponse};
+use flotilla_remoting::message::{OffsetMessageId, SysFlag};
 use flotilla_remoting::{ExtFields, RequestCode, ResponseCode};
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +52,9 @@ pub struct ScriptedBroker {
 struct Script {
     acts: Mutex<VecDeque<Act>>,
     sent: Mutex<Vec<Sent>>,
+    /// Codes of the requests that are no sends.
+    asked: Mutex<Vec<RequestCode>>,
+    refusals: Mutex<Vec<(RequestCode, ResponseCode, &'static str)>>,
 }
 
 impl Script {
@@ -68,8 +72,14 @@ impl Service for Script {
             RequestCode::SendMessageV2 | RequestCode::SendBatchMessage | RequestCode::SendReplyMessageV2
         );
         if !is_send {
+            self.asked.lock().unwrap().push(code);
+            let refusal = self.refusals.lock().unwrap().iter().find(|(of, ..)| *of == code).copied();
+            let answer = match refusal {
+                Some((_, code, remark)) => request.reply(code, Some(remark.to_owned())),
+                None => request.reply(ResponseCode::Success, None),
+            };
             if !request.is_oneway() {
-                let _ = connection.reply(request.reply(ResponseCode::Success, None), permit);
+                let _ = connection.reply(answer, permit);
             }
             return;
         }
@@ -95,8 +105,12 @@ impl Service for Script {
 fn stored(request: &Frame, code: ResponseCode, number: i64) -> Frame {
     let header = SendMessageRequest::decode_short(&request.header.ext).expect("header");
     let count = flotilla_remoting::message::batch::records(&request.body).count();
-    let ids: Vec<String> =
-        (0..if header.batch { count } else { 1 }).map(|n| format!("{number}-{n}")).collect();
+    let ids: Vec<String> = if header.sys_flag & SysFlag::TRANSACTION_PREPARED != 0 {
+        let host = "127.0.0.1:10911".parse().expect("address");
+        vec![OffsetMessageId { host, physical_offset: number }.to_string()]
+    } else {
+        (0..if header.batch { count } else { 1 }).map(|n| format!("{number}-{n}")).collect()
+    };
     let answer = SendMessageResponse {
         message_id: &ids.join(","),
         queue_id: header.queue_id,
@@ -112,7 +126,12 @@ fn stored(request: &Frame, code: ResponseCode, number: i64) -> Frame {
 
 impl ScriptedBroker {
     pub fn start(acts: impl Into<VecDeque<Act>>) -> ScriptedBroker {
-        let script = Arc::new(Script { acts: Mutex::new(acts.into()), sent: Mutex::default() });
+        let script = Arc::new(Script {
+            acts: Mutex::new(acts.into()),
+            sent: Mutex::default(),
+            asked: Mutex::default(),
+            refusals: Mutex::default(),
+        });
         let (address, stop) = serve(script.clone());
         ScriptedBroker { address, script, stop }
     }
@@ -120,6 +139,16 @@ impl ScriptedBroker {
     /// The sends so far.
     pub fn sent(&self) -> Vec<Sent> {
         self.script.sent.lock().unwrap().clone()
+    }
+
+    /// How often it was asked something that is no send.
+    pub fn asked(&self, code: RequestCode) -> usize {
+        self.script.asked.lock().unwrap().iter().filter(|asked| **asked == code).count()
+    }
+
+    /// Refuses requests of this code, which are no sends.
+    pub fn refuse(&self, code: RequestCode, answer: ResponseCode, remark: &'static str) {
+        self.script.refusals.lock().unwrap().push((code, answer, remark));
     }
 
     /// What it does from now on.
@@ -145,12 +174,22 @@ pub struct ScriptedNameServer {
 struct Routes {
     table: Mutex<BTreeMap<String, TopicRouteData>>,
     asked: Mutex<BTreeMap<String, usize>>,
+    /// Topics whose next question ends the connection.
+    closing: Mutex<Vec<String>>,
 }
 
 impl Service for Routes {
     fn call(&self, connection: &Arc<Connection>, request: Frame, permit: BytesPermit) {
         let topic = request.header.ext.get("topic").unwrap_or_default().to_owned();
         *self.asked.lock().unwrap().entry(topic.clone()).or_default() += 1;
+        let closing = {
+            let mut closing = self.closing.lock().unwrap();
+            let at = closing.iter().position(|of| *of == topic);
+            at.map(|at| closing.remove(at)).is_some()
+        };
+        if closing {
+            return connection.close(CloseReason::Requested("script".into()));
+        }
         let answer = match self.table.lock().unwrap().get(&topic) {
             Some(route) => request.reply_with(ExtFields::new(), bodies::encode(route)),
             None => request.reply(ResponseCode::TopicNotExist, Some("no route".into())),
@@ -192,6 +231,11 @@ impl ScriptedNameServer {
         self.routes.table.lock().unwrap().insert(topic.to_owned(), data);
     }
 
+    /// Closes the connection of the next one who asks for a topic.
+    pub fn close_once(&self, topic: &str) {
+        self.routes.closing.lock().unwrap().push(topic.to_owned());
+    }
+
     /// How often it was asked for a topic.
     pub fn asked(&self, topic: &str) -> usize {
         self.routes.asked.lock().unwrap().get(topic).copied().unwrap_or_default()
@@ -212,6 +256,13 @@ pub fn serve(service: Arc<dyn Service>) -> (SocketAddr, CancellationToken) {
     // Ends with its token.
     drop(listener.serve(service, stop.clone()));
     (address, stop)
+}
+
+/// An address where connections open and nobody says anything, as long as the listener lives.
+pub fn silent() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
+    let address = listener.local_addr().expect("address");
+    (listener, address)
 }
 
 /// An address where nobody listens.

@@ -241,7 +241,7 @@ impl Connection {
         if let Err(error) = self.send(frame) {
             // Whoever takes the slot out calls back, so that it is done once.
             if let Some(callback) = self.pending.take(opaque) {
-                callback(Err(RequestError::NotSent(error.to_string())));
+                callback(Err(RequestError::NotSent(error.into())));
             }
             return None;
         }

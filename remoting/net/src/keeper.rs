@@ -10,6 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::connection::{CloseReason, Connection, Surroundings};
 use crate::limits::DEADLINE_SCAN;
+use crate::outbox::SendError;
 use crate::pending::RequestError;
 use crate::stats::NetStats;
 use crate::{reader, writer};
@@ -70,7 +71,7 @@ fn resolve_unsent(connection: &Connection) {
         if is_request(&item.frame)
             && let Some(callback) = connection.pending.take(item.frame.header.opaque)
         {
-            callback(Err(RequestError::NotSent("connection closed".into())));
+            callback(Err(RequestError::NotSent(SendError::Closed.into())));
         }
     }
 }

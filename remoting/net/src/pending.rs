@@ -9,18 +9,44 @@ use flotilla_remoting::frame::Frame;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::outbox::SendError;
+
 /// What became of a request.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RequestError {
-    /// No byte of the request has left this process: it may be sent again elsewhere.
+    /// No byte of the request has left this process.
     #[error("request was not sent: {0}")]
-    NotSent(String),
+    NotSent(Unsent),
     /// No answer in time. The other side may have done, or may yet do, what was asked.
     #[error("no answer in time")]
     Timeout,
     /// The connection ended after the request was handed to the socket. The other side may have got it.
     #[error("connection closed before the answer")]
     Closed,
+}
+
+/// Why a request was not sent, by what its sender can do.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unsent {
+    /// There is no connection, or it ended before: send it elsewhere.
+    #[error("{0}")]
+    NoConnection(String),
+    /// A bound of this side is reached, and the other side has nothing to do with it: send it later.
+    #[error("{0}")]
+    Busy(&'static str),
+    /// No receiver would accept a frame of this size: never send it.
+    #[error("{}", SendError::TooLarge)]
+    TooLarge,
+}
+
+impl From<SendError> for Unsent {
+    fn from(error: SendError) -> Unsent {
+        match error {
+            SendError::Full => Unsent::Busy("the connection's write queue is full"),
+            SendError::Closed => Unsent::NoConnection(error.to_string()),
+            SendError::TooLarge => Unsent::TooLarge,
+        }
+    }
 }
 
 /// Called once with the answer or the reason why there is none; must be quick, it runs on the connection's reader.
@@ -57,10 +83,11 @@ impl Pending {
     ) -> Result<(i32, bool), (RequestError, Callback)> {
         let mut table = self.table.lock();
         if table.closed {
-            return Err((RequestError::NotSent("connection is closed".into()), callback));
+            return Err((RequestError::NotSent(SendError::Closed.into()), callback));
         }
         if table.slots.len() >= self.max {
-            return Err((RequestError::NotSent("too many requests without an answer".into()), callback));
+            let busy = Unsent::Busy("too many requests of the connection have no answer yet");
+            return Err((RequestError::NotSent(busy), callback));
         }
         // The loop ends: fewer slots are taken than there are numbers.
         let opaque = loop {

@@ -23,7 +23,7 @@ use crate::address::split_address;
 use crate::budget::ByteBudget;
 use crate::connection::{CloseReason, Connection, Surroundings};
 use crate::options::PoolOptions;
-use crate::pending::RequestError;
+use crate::pending::{RequestError, Unsent};
 use crate::service::Service;
 use crate::stats::NetStats;
 
@@ -132,8 +132,8 @@ impl ClientPool {
         let deadline = Instant::now() + limit;
         let connection = match tokio::time::timeout_at(deadline, self.get(address)).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Err(RequestError::NotSent(error.to_string())),
-            Err(_) => return Err(RequestError::NotSent(format!("no connection to {address} in time"))),
+            Ok(Err(error)) => return Err(no_connection(error.to_string())),
+            Err(_) => return Err(no_connection(format!("no connection to {address} in time"))),
         };
         connection.request(frame, deadline.saturating_duration_since(Instant::now())).await
     }
@@ -233,6 +233,10 @@ impl Attempts {
         self.failures = self.failures.saturating_add(1);
         self.reason = error.to_string();
     }
+}
+
+fn no_connection(reason: String) -> RequestError {
+    RequestError::NotSent(Unsent::NoConnection(reason))
 }
 
 /// The address text of a socket address, as pool keys and route entries write it.

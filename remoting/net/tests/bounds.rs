@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::*;
 use flotilla_net::{
     ByteBudget, CloseReason, Connection, ConnectionOptions, ListenOptions, OverBudget, Overflow,
-    RequestError, SendError,
+    RequestError, SendError, Unsent, limits::FRAME_SIZE_MAX,
 };
 use flotilla_remoting::ResponseCode;
 use tokio::net::{TcpListener, TcpStream};
@@ -85,7 +85,9 @@ async fn requests_beyond_the_pending_limit_are_not_sent() {
     let first = connection.request(request("x"), LONG);
     tokio::pin!(first);
     assert!(futures::poll!(&mut first).is_pending());
-    assert!(matches!(connection.request(request("y"), LONG).await, Err(RequestError::NotSent(_))));
+    let refused = connection.request(request("y"), LONG).await;
+    assert!(matches!(refused, Err(RequestError::NotSent(_))));
+    assert!(matches!(refused, Err(RequestError::NotSent(Unsent::Busy(_)))), "{refused:?}");
 }
 
 #[tokio::test]
@@ -147,7 +149,11 @@ async fn a_connection_that_refuses_at_the_bound_stays_and_the_frame_was_not_sent
         tokio::task::yield_now().await;
     }
     let queued = there.write_queue_bytes();
-    assert!(matches!(there.request(request(vec![0; 64 << 10]), LONG).await, Err(RequestError::NotSent(_))));
+    let refused = there.request(request(vec![0; 64 << 10]), LONG).await;
+    assert!(matches!(refused, Err(RequestError::NotSent(_))));
+    assert!(matches!(refused, Err(RequestError::NotSent(Unsent::Busy(_)))), "{refused:?}");
+    let too_large = there.request(request(vec![0; FRAME_SIZE_MAX]), LONG).await;
+    assert_eq!(too_large, Err(RequestError::NotSent(Unsent::TooLarge)));
     assert_eq!(there.write_queue_bytes(), queued, "what was refused is not counted");
     assert!(!there.is_closed());
     // What was taken arrives, and nothing of what was refused.
