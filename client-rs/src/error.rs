@@ -48,7 +48,7 @@ pub enum ClientError {
         /// The server's own words; may be empty.
         remark: String,
     },
-    /// Sent, and then the answer did not come: it may have been done, or may yet be.
+    /// Sent, and then the answer did not come, or says that its outcome is not known: it may have been done, or may yet be.
     #[error("outcome at {address} is unknown: {reason}")]
     Unknown {
         /// Who was asked.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flotilla_net::options::{ConnectionOptions, OverBudget, Overflow, PoolOptions};
 use flotilla_net::{Callback, ClientPool, Connection, Service};
+use flotilla_remoting::code::OUTCOME_UNKNOWN;
 use flotilla_remoting::frame::Frame;
 use flotilla_remoting::{ExtFields, Language, RequestCode, ResponseCode};
 use tokio::time::Instant;
@@ -140,11 +141,12 @@ pub(crate) fn success(address: &str, frame: Frame) -> Result<Frame> {
     }
 }
 
-/// The refusal that a frame is.
+/// What an answer that is no success says: mostly `Refused`; `Unknown` where the remark tells that it may have been done.
 pub(crate) fn refusal(address: &str, frame: &Frame) -> ClientError {
-    ClientError::Refused {
-        address: address.to_owned(),
-        code: frame.header.response_code(),
-        remark: frame.header.remark.clone().unwrap_or_default(),
+    let (address, code) = (address.to_owned(), frame.header.response_code());
+    let remark = frame.header.remark.clone().unwrap_or_default();
+    if code == ResponseCode::ServiceNotAvailable && remark.contains(OUTCOME_UNKNOWN) {
+        return ClientError::Unknown { address, reason: remark };
     }
+    ClientError::Refused { address, code, remark }
 }

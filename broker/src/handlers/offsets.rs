@@ -1,8 +1,9 @@
 //! QUERY_CONSUMER_OFFSET (14) and UPDATE_CONSUMER_OFFSET (15), and the commits that wait for the log.
 //!
 //! Clients commit often and mostly one-way, so commits are gathered, newest per queue, and go into the log together after
-//! at most [`PENDING_OFFSETS_WAIT`]; a query sees them at once. Each replica gathers what it receives; one that does not
-//! lead sends its commits to the leader as a proposal. Commits older than [`STALE_COMMIT_AGE`] are dropped rather than
+//! at most [`PENDING_OFFSETS_WAIT`]; a query of a queue has its commit logged first, so that the next owner sees what the
+//! last one committed, and no fail-over takes back what a query has told. Each replica gathers what it receives; one that does
+//! not lead sends its commits to the leader as a proposal. Commits older than [`STALE_COMMIT_AGE`] are dropped rather than
 //! proposed: by then the queue may have a new owner (FAILOVER.md 9 and 11).
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use std::time::Instant;
 use flotilla_core::rules::{OffsetAnswer, query_consumer_offset};
 use flotilla_core::{Answer, Command, OffsetCommit};
 use flotilla_raft_store::raft::ProposeError;
-use flotilla_remoting::code::{RequestCode, ResponseCode};
+use flotilla_remoting::code::{OUTCOME_UNKNOWN, RequestCode, ResponseCode};
 use flotilla_remoting::headers::{OffsetResponse, QueryConsumerOffsetRequest, UpdateConsumerOffsetRequest};
 use flotilla_remoting::names;
 use parking_lot::Mutex;
@@ -91,14 +92,19 @@ impl PendingOffsets {
         commits: Vec<OffsetCommit>,
         deadline: Instant,
     ) -> Result<Answer, ProposeError> {
-        let mut ticket = 0;
+        let (began, mut ticket) = (Instant::now(), 0);
         for commit in commits {
             ticket = self.commit(&commit.group, &commit.topic, commit.queue_id, commit.offset);
         }
-        match tokio::time::timeout_at(deadline.into(), self.settled(ticket)).await {
-            Ok(()) => Ok(Answer::Done),
-            Err(_) => Err(ProposeError::Unknown),
-        }
+        if self.stored(ticket, began, deadline).await { Ok(Answer::Done) } else { Err(ProposeError::Unknown) }
+    }
+
+    /// Waits until the commit with this ticket, taken after `began`, is in the log, or a newer one of its queue in its place.
+    /// False when that is not known: at the deadline, or when it may have been given up as too old. Cancel-safe.
+    pub async fn stored(&self, ticket: u64, began: Instant, deadline: Instant) -> bool {
+        let settled = tokio::time::timeout_at(deadline.into(), self.settled(ticket)).await;
+        // What is younger than that was not given up, nor was what has replaced it.
+        settled.is_ok() && began.elapsed() < STALE_COMMIT_AGE
     }
 
     /// Ticket of the last commit taken.
@@ -108,8 +114,17 @@ impl PendingOffsets {
 
     /// The newest commit that is not in the log yet.
     pub fn get(&self, group: &str, topic: &str, queue_id: u32) -> Option<i64> {
+        self.newest(group, topic, queue_id).map(|pending| pending.offset)
+    }
+
+    /// Ticket of the newest commit that is not in the log yet.
+    fn waiting(&self, group: &str, topic: &str, queue_id: u32) -> Option<u64> {
+        self.newest(group, topic, queue_id).map(|pending| pending.ticket)
+    }
+
+    fn newest(&self, group: &str, topic: &str, queue_id: u32) -> Option<Pending> {
         let key = Key { group: Arc::from(group), topic: Arc::from(topic), queue_id };
-        self.pending.lock().offsets.get(&key).map(|pending| pending.offset)
+        self.pending.lock().offsets.get(&key).copied()
     }
 
     /// Asks for the commits to be proposed now.
@@ -192,18 +207,28 @@ impl Handler for OffsetHandler {
 
 impl OffsetHandler {
     fn query(&self, call: Call) {
+        let waiting = QueryConsumerOffsetRequest::decode(&call.request.header.ext).ok().and_then(|request| {
+            let queue_id = u32::try_from(request.queue_id).ok()?;
+            self.pending.waiting(request.consumer_group, request.topic, queue_id)
+        });
         let (group, pending, dispatcher) =
             (self.group.clone(), self.pending.clone(), self.dispatcher.clone());
         self.runtime.spawn(async move {
+            if let Some(ticket) = waiting
+                && tokio::time::timeout_at(call.deadline.into(), pending.settled(ticket)).await.is_err()
+            {
+                return dispatcher.try_again(call).await;
+            }
             // The next owner of a queue reads here what the last one committed: a deposed leader must not answer.
             if group.replica().read_index(call.deadline).await.is_err() {
                 return dispatcher.try_again(call).await;
             }
-            answer_query(&group, &pending, call);
+            answer_query(&group, call);
         });
     }
 
     fn update(&self, call: Call) {
+        let began = Instant::now();
         let ticket = match self.take_commit(&call) {
             Ok(Some(ticket)) => ticket,
             // Source: ConsumerManageProcessor.updateConsumerOffset 5.3.3, its remark too.
@@ -216,14 +241,13 @@ impl OffsetHandler {
         if call.reply.is_oneway() {
             return done(call);
         }
-        let (group, pending) = (self.group.clone(), self.pending.clone());
+        let pending = self.pending.clone();
         self.runtime.spawn(async move {
-            let settled = tokio::time::timeout_at(call.deadline.into(), pending.settled(ticket)).await;
-            // Settled may also mean given up, after a time without a leader: only what is in the log is confirmed.
-            if settled.is_ok() && is_stored(&group, &pending, &call) {
+            if pending.stored(ticket, began, call.deadline).await {
                 done(call);
             } else {
-                call.refuse(ResponseCode::ServiceNotAvailable, "the offset could not be committed in time");
+                let remark = format!("the offset could not be committed in time: {OUTCOME_UNKNOWN}");
+                call.refuse(ResponseCode::ServiceNotAvailable, remark);
             }
         });
     }
@@ -254,17 +278,7 @@ impl OffsetHandler {
     }
 }
 
-/// True when the offset of an update is in the log, or a newer one of the same queue is on its way there.
-fn is_stored(group: &Group, pending: &PendingOffsets, call: &Call) -> bool {
-    let Ok(request) = UpdateConsumerOffsetRequest::decode(&call.request.header.ext) else { return false };
-    let Ok(queue_id) = u32::try_from(request.queue_id) else { return false };
-    let tables = group.tables();
-    tables.consumer_offset(request.consumer_group, request.topic, queue_id) == Some(request.commit_offset)
-        || tables.reset_offset(request.consumer_group, request.topic, queue_id).is_some()
-        || pending.get(request.consumer_group, request.topic, queue_id).is_some()
-}
-
-fn answer_query(group: &Group, pending: &PendingOffsets, call: Call) {
+fn answer_query(group: &Group, call: Call) {
     let request = match QueryConsumerOffsetRequest::decode(&call.request.header.ext) {
         Ok(request) => request,
         Err(error) => return bad_header(call, &error),
@@ -273,9 +287,7 @@ fn answer_query(group: &Group, pending: &PendingOffsets, call: Call) {
     let zero = request.set_zero_if_not_found.unwrap_or(true);
     let answer = match u32::try_from(request.queue_id) {
         Ok(queue_id) => {
-            let waiting = pending.get(request.consumer_group, request.topic, queue_id);
-            let tables = group.tables();
-            query_consumer_offset(&tables, request.consumer_group, request.topic, queue_id, zero, waiting)
+            query_consumer_offset(&group.tables(), request.consumer_group, request.topic, queue_id, zero)
         }
         Err(_) => OffsetAnswer::NotFound,
     };
@@ -318,5 +330,28 @@ mod tests {
         // By now the queue may have a new owner, whose commits this one would override.
         assert_eq!((through, offsets(batch)), (old, vec![]));
         assert_eq!(pending.get("g", "t", 0), None);
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_a_newer_one_replaced_is_stored_with_it() {
+        let (pending, began) = (PendingOffsets::default(), Instant::now());
+        let deadline = began + STALE_COMMIT_AGE;
+        let replaced = pending.commit("g", "t", 0, 5);
+        let newer = pending.commit("g", "t", 0, 6);
+        let waits = pending.stored(replaced, began, deadline);
+        let mut waits = std::pin::pin!(waits);
+        assert!(futures::poll!(&mut waits).is_pending(), "nothing is in the log yet");
+        pending.settled.send_replace(newer);
+        assert!(waits.await);
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_given_up_is_not_called_stored() {
+        let pending = PendingOffsets::default();
+        let ticket = pending.commit("g", "t", 0, 5);
+        pending.settled.send_replace(ticket);
+        let now = Instant::now();
+        assert!(!pending.stored(ticket, now - STALE_COMMIT_AGE, now + STALE_COMMIT_AGE).await);
+        assert!(pending.stored(ticket, now, now + STALE_COMMIT_AGE).await);
     }
 }

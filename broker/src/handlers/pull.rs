@@ -577,6 +577,8 @@ impl Pulls {
         pull.series.delivered(pull.queue_id, parts.len() as u64, bytes, took);
         self.metrics.get_times().count(took);
         let mut response = pull.call.request.reply(ResponseCode::Success, None);
+        // The queue may have grown since its range was looked up: what is given is never behind the end that is told.
+        let range = QueueRange { max: range.max.max(next), ..range };
         response.header.ext = header(next, range, pull.flags).encode();
         pull.call.reply.send_parts(response, parts);
     }

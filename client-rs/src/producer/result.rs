@@ -122,7 +122,7 @@ impl SendResult {
     pub(super) fn read(frame: Frame, target: &Target, job: &mut Job) -> Result<SendResult> {
         let (address, queue) = (&*target.address, &target.queue);
         let Some(status) = SendStatus::of(frame.header.response_code()) else {
-            return Err(super::retry::refusal(address, &frame));
+            return Err(crate::remote::refusal(address, &frame));
         };
         let fields = frame.header.ext;
         let (queue_id, queue_offset) = match SendMessageResponse::decode(&fields) {

@@ -34,11 +34,8 @@
 use std::time::Duration;
 
 use flotilla_remoting::ResponseCode;
-use flotilla_remoting::code::OUTCOME_UNKNOWN;
-use flotilla_remoting::frame::Frame;
 
 use crate::error::ClientError;
-use crate::remote;
 
 /// Attempts after the first for refusals that only another broker would not repeat. Source: RocketMQ 5.3
 /// DefaultMQProducer (`retryTimesWhenSendFailed`).
@@ -87,15 +84,6 @@ pub(super) fn verdict(error: &ClientError) -> Verdict {
         | ClientError::Deadline(_)
         | ClientError::Stopped => Verdict::Final,
     }
-}
-
-/// The refusal that an answer to a send is.
-pub(super) fn refusal(address: &str, frame: &Frame) -> ClientError {
-    let remark = frame.header.remark.as_deref().unwrap_or_default();
-    if frame.header.response_code() == ResponseCode::ServiceNotAvailable && remark.contains(OUTCOME_UNKNOWN) {
-        return ClientError::Unknown { address: address.to_owned(), reason: remark.to_owned() };
-    }
-    remote::refusal(address, frame)
 }
 
 /// Counts the attempts of one send.
@@ -149,7 +137,7 @@ mod tests {
     use super::*;
 
     fn refused(code: ResponseCode, remark: &str) -> ClientError {
-        refusal("b", &Frame::response(code, Some(remark.to_owned())))
+        crate::remote::refusal("b", &flotilla_remoting::frame::Frame::response(code, Some(remark.to_owned())))
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::engine::Grounded;
 use super::job::{Job, Place};
 use super::options::Options;
 use super::result::{SendResult, SendStatus};
-use super::retry::{Verdict, refusal, verdict};
+use super::retry::{Verdict, verdict};
 use super::{Producer, ProducerBuilder};
 use crate::client::Client;
 use crate::error::{ClientError, Result};
@@ -32,6 +32,7 @@ use crate::limits::CALLBACKS_MAX;
 use crate::members::{ProducerMember, TransactionCheck};
 use crate::message::Message;
 use crate::received::ReceivedMessage;
+use crate::remote::refusal;
 
 /// Pause before a decision is sent again.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -11,7 +11,7 @@ pub enum OffsetAnswer {
     NotFound,
 }
 
-/// Decides a query from applied state; `pending` is the newest commit of this queue that is received but not applied yet.
+/// Decides a query from applied state.
 ///
 /// A group without an offset starts at the first message of a *young* queue, whatever its own rule says, so that a consumer
 /// started shortly after its topic misses nothing. RocketMQ calls a queue young while its first message is in memory; here it is
@@ -24,11 +24,9 @@ pub fn query_consumer_offset(
     topic: &str,
     queue_id: u32,
     zero_if_not_found: bool,
-    pending: Option<i64>,
 ) -> OffsetAnswer {
-    // A commit that is under way while the group is moved has no effect.
-    let pending = tables.reset_offset(group, topic, queue_id).or(pending);
-    if let Some(offset) = pending.or_else(|| tables.consumer_offset(group, topic, queue_id)) {
+    let reset = tables.reset_offset(group, topic, queue_id);
+    if let Some(offset) = reset.or_else(|| tables.consumer_offset(group, topic, queue_id)) {
         return OffsetAnswer::Offset(offset);
     }
     if !zero_if_not_found {

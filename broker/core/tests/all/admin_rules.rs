@@ -137,8 +137,12 @@ fn corrections_are_the_smallest_offsets_above_the_minimum() {
 fn a_reset_hides_commits_that_are_under_way() {
     let mut world = world();
     world.commit(&[Command::ResetOffsets(vec![commit("g", "T", 0, 2)])], &[]);
-    let query = |world: &World| query_consumer_offset(&world.tables, "g", "T", 0, false, Some(5));
+    let under_way = Command::CommitOffsets(vec![commit("g", "T", 0, 5)]);
+    let query = |world: &World| query_consumer_offset(&world.tables, "g", "T", 0, false);
+    world.commit(std::slice::from_ref(&under_way), &[]);
     assert_eq!(query(&world), OffsetAnswer::Offset(2));
     world.commit(&[Command::FollowReset(commit("g", "T", 0, 2))], &[]);
+    assert_eq!(query(&world), OffsetAnswer::Offset(2));
+    world.commit(&[under_way], &[]);
     assert_eq!(query(&world), OffsetAnswer::Offset(5));
 }

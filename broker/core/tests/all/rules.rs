@@ -49,37 +49,36 @@ fn pull_offset_rules() {
     );
 }
 
-fn query(world: &World, zero: bool, pending: Option<i64>) -> OffsetAnswer {
-    query_consumer_offset(&world.tables, "g", "T", 0, zero, pending)
+fn query(world: &World, zero: bool) -> OffsetAnswer {
+    query_consumer_offset(&world.tables, "g", "T", 0, zero)
 }
 
 #[test]
-fn a_stored_or_pending_offset_is_answered_as_it_is() {
+fn a_stored_offset_is_answered_as_it_is() {
     let mut world = World::bootstrapped();
     world.commit(&[Command::PutTopic(topic("T", 1))], &[]);
     let commit = OffsetCommit { group: "g".into(), topic: "T".into(), queue_id: 0, offset: 7 };
     world.commit(&[Command::CommitOffsets(vec![commit])], &[]);
-    assert_eq!(query(&world, true, None), OffsetAnswer::Offset(7));
-    assert_eq!(query(&world, false, None), OffsetAnswer::Offset(7));
-    assert_eq!(query(&world, false, Some(9)), OffsetAnswer::Offset(9));
+    assert_eq!(query(&world, true), OffsetAnswer::Offset(7));
+    assert_eq!(query(&world, false), OffsetAnswer::Offset(7));
 }
 
 #[test]
 fn a_new_group_starts_at_the_beginning_of_a_young_queue_only() {
     let mut world = World::bootstrapped();
     world.commit(&[Command::PutSettings(Settings { young_queue_bytes: 2000, ..Settings::default() })], &[]);
-    assert_eq!(query(&world, true, None), OffsetAnswer::Offset(0), "unknown queue");
+    assert_eq!(query(&world, true), OffsetAnswer::Offset(0), "unknown queue");
     world.commit(&[Command::PutTopic(topic("T", 1)), Command::PutTopic(topic("U", 1))], &[]);
-    assert_eq!(query(&world, true, None), OffsetAnswer::Offset(0), "empty queue");
-    assert_eq!(query(&world, false, None), OffsetAnswer::NotFound, "the client wants no default");
+    assert_eq!(query(&world, true), OffsetAnswer::Offset(0), "empty queue");
+    assert_eq!(query(&world, false), OffsetAnswer::NotFound, "the client wants no default");
     world.send("T", 0);
-    assert_eq!(query(&world, true, None), OffsetAnswer::Offset(0), "young queue");
+    assert_eq!(query(&world, true), OffsetAnswer::Offset(0), "young queue");
     let first = world.tables.queue_head("T", 0).unwrap().base_physical_offset as u64;
     while world.tables.applied().end_position - first <= 2000 {
-        assert_eq!(query(&world, true, None), OffsetAnswer::Offset(0));
+        assert_eq!(query(&world, true), OffsetAnswer::Offset(0));
         world.send("U", 0);
     }
-    assert_eq!(query(&world, true, None), OffsetAnswer::NotFound, "log grew past the setting");
+    assert_eq!(query(&world, true), OffsetAnswer::NotFound, "log grew past the setting");
 }
 
 #[test]
@@ -90,7 +89,7 @@ fn a_queue_that_lost_its_beginning_is_not_young() {
     world.send("T", 0);
     let queues = vec![QueueMinimum { topic: "T".into(), queue_id: 0, min: 1 }];
     world.commit(&[Command::RaiseMinimum { log_position: 500, queues }], &[]);
-    assert_eq!(query(&world, true, None), OffsetAnswer::NotFound);
+    assert_eq!(query(&world, true), OffsetAnswer::NotFound);
 }
 
 #[test]
@@ -100,9 +99,9 @@ fn a_topic_created_again_is_young_from_where_it_continues() {
     world.send("T", 0);
     world.commit(&[Command::DeleteTopic { topic: "T".into() }], &[]);
     world.commit(&[Command::PutTopic(topic("T", 1))], &[]);
-    assert_eq!(query(&world, true, None), OffsetAnswer::Offset(1));
+    assert_eq!(query(&world, true), OffsetAnswer::Offset(1));
     let first = world.send("T", 0).appended[0].physical_offset;
-    assert_eq!(query(&world, true, None), OffsetAnswer::Offset(1));
+    assert_eq!(query(&world, true), OffsetAnswer::Offset(1));
     // Its age counts from the first message of this life, not of the one before.
     assert_eq!(world.tables.queue_head("T", 0).unwrap().base_physical_offset, first);
     world.send("T", 0);

@@ -120,7 +120,7 @@ fn other(world: &mut World, words: &[&str]) -> String {
         }
         ["offset", group, queue] => {
             let (topic, queue_id) = queue_of(queue);
-            match query_consumer_offset(&world.tables, group, topic, queue_id, true, None) {
+            match query_consumer_offset(&world.tables, group, topic, queue_id, true) {
                 OffsetAnswer::Offset(offset) => offset.to_string(),
                 OffsetAnswer::NotFound => "not found".into(),
             }
