@@ -1,0 +1,8 @@
+//! Black-box evidence: workloads run against real processes while faults are injected, every operation goes into a
+//! history, and checkers judge the history alone.
+//!
+//! Arrows: `history` knows nothing of the rest; `checker` and `report` read histories only; `cluster`, `nemesis` and
+//! `workload` write them. The product is touched through its client library, its processes and the network, never
+//! through its code.
+
+pub mod history;

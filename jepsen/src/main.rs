@@ -1,0 +1,6 @@
+//! `flotilla-jepsen`: the command.
+
+fn main() {
+    eprintln!("no command yet");
+    std::process::exit(2);
+}
