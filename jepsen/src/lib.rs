@@ -5,4 +5,10 @@
 //! `workload` write them. The product is touched through its client library, its processes and the network, never
 //! through its code.
 
+pub mod cluster;
 pub mod history;
+pub mod nemesis;
+pub mod proxy;
+pub mod recorder;
+pub mod run;
+pub mod workload;
