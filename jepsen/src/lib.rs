@@ -6,3 +6,4 @@
 //! through its code.
 
 pub mod history;
+pub mod report;
