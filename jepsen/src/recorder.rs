@@ -5,7 +5,7 @@
 //! after the answer came: then each operation lies between its two times.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use parking_lot::Mutex;
 
-use crate::history::{Act, Fault, Kind, Op, Process};
+use crate::history::{Act, Fault, Kind, Process, Writer};
 
 /// Lines that wait for the file: some seconds of the fastest workload.
 const LINES_WAITING_MAX: usize = 16_384;
@@ -38,10 +38,19 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    next: u64,
     last_time: u64,
-    lines: Option<SyncSender<Op>>,
+    lines: Option<SyncSender<Line>>,
     writer: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+/// A line before it has its number.
+#[derive(Debug)]
+struct Line {
+    time: u64,
+    process: Process,
+    kind: Kind,
+    act: Act,
+    error: Option<String>,
 }
 
 /// What happened so far, for the progress line.
@@ -70,7 +79,7 @@ impl Recorder {
         let file = File::create_new(path).with_context(|| format!("history {}", path.display()))?;
         let (lines, waiting) = sync_channel(LINES_WAITING_MAX);
         let writer = std::thread::Builder::new().name("history".into()).spawn(move || write(file, &waiting))?;
-        let state = State { next: 0, last_time: 0, lines: Some(lines), writer: Some(writer) };
+        let state = State { last_time: 0, lines: Some(lines), writer: Some(writer) };
         Ok(Recorder {
             inner: Arc::new(Inner {
                 began: Instant::now(),
@@ -149,11 +158,9 @@ impl Recorder {
         let Some(lines) = state.lines.clone() else { return };
         let now = u64::try_from(self.now().as_nanos()).unwrap_or(u64::MAX);
         let time = now.max(state.last_time);
-        let op = Op { index: state.next, time, process, kind, act, error };
-        if lines.send(op).is_err() {
+        if lines.send(Line { time, process, kind, act, error }).is_err() {
             self.inner.broken.store(true, Ordering::Relaxed);
         }
-        state.next += 1;
         state.last_time = time;
     }
 
@@ -184,13 +191,12 @@ impl Recorder {
     }
 }
 
-fn write(file: File, lines: &Receiver<Op>) -> std::io::Result<()> {
-    let mut file = BufWriter::with_capacity(256 * 1024, file);
-    while let Ok(op) = lines.recv() {
-        serde_json::to_writer(&mut file, &op)?;
-        file.write_all(b"\n")?;
+fn write(file: File, lines: &Receiver<Line>) -> std::io::Result<()> {
+    let mut writer = Writer::new(BufWriter::with_capacity(256 * 1024, file));
+    while let Ok(Line { time, process, kind, act, error }) = lines.recv() {
+        writer.append(time, process, kind, act, error)?;
     }
-    file.flush()
+    writer.flush()
 }
 
 /// One client of a history, which does one operation at a time.
@@ -234,6 +240,7 @@ impl Session {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::history::Op;
 
     fn read(offset: Option<u64>) -> Act {
         Act::ReadOffset { group: "g".into(), topic: "t".into(), queue: 0, offset }

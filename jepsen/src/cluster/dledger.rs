@@ -95,6 +95,15 @@ impl Server for DLedger {
         "rocketmq-dledger"
     }
 
+    /// In the name of the broker's jar.
+    fn version(&self) -> String {
+        let names = std::fs::read_dir(&self.jars).into_iter().flatten().flatten();
+        let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let version =
+            names.find_map(|name| Some(name.strip_prefix("rocketmq-broker-")?.strip_suffix(".jar")?.to_owned()));
+        version.unwrap_or_default()
+    }
+
     fn name_server(&self, layout: &Layout, number: usize) -> anyhow::Result<Command> {
         let name = format!("namesrv{number}");
         let file = layout.folder.join(format!("nodes/{name}.conf"));

@@ -122,6 +122,11 @@ impl Server for Flotilla {
         "flotilla"
     }
 
+    fn version(&self) -> String {
+        let said = self.command(&["--version"]).output().map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&said).trim().trim_start_matches("flotilla ").to_owned()
+    }
+
     fn name_server(&self, layout: &Layout, number: usize) -> anyhow::Result<Command> {
         let listen = layout.name_servers[number].listen.to_string();
         let data = layout.folder.join(format!("nodes/namesrv{number}")).display().to_string();

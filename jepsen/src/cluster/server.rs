@@ -15,6 +15,9 @@ pub trait Server: Debug + Send + Sync {
     /// Name in reports.
     fn name(&self) -> &'static str;
 
+    /// Version of what is tested; empty where it does not tell.
+    fn version(&self) -> String;
+
     /// Command line of a name server.
     ///
     /// # Errors

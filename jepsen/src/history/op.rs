@@ -74,7 +74,8 @@ pub struct Seen {
     pub offset: u64,
     /// The number in the body; `None` when the body is none of ours, which no checker forgives.
     pub id: Option<u64>,
-    /// Key given when it was sent.
+    /// Key given when it was sent. Only messages whose order by key is promised have one: those sent to the queue that the
+    /// key names and consumed by an orderly listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// How often it was handed out before, as the broker counts.
@@ -96,10 +97,12 @@ pub enum Act {
         /// The queue asked for, or the one that the answer named.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         queue: Option<u32>,
+        /// Where it was stored in `topic`. `None` also for a delayed send, whose answer names another topic's place.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         offset: Option<u64>,
     },
-    /// A read of one queue from an offset on. `max` is the end of the queue as the answer told it (exclusive).
+    /// A read of one queue from an offset on. `max` is the end of the queue as the answer told it (exclusive). `from` is what
+    /// the broker was asked for; the messages of the answer are all that lie from there on, without a filter.
     Pull {
         topic: String,
         queue: u32,
@@ -113,6 +116,8 @@ pub enum Act {
         node: Option<u32>,
     },
     /// A listener of a group was given a message (`invoke`), and said it is done (`ok`) or that it wants it again (`fail`).
+    /// `topic` is the one it was sent to, also where it came back through the group's retry topic; then `redelivered` is not 0
+    /// and the place in `seen` proves nothing. Each thread of a listener is a process.
     Consume { group: String, topic: String, seen: Seen },
     /// A group's offset of one queue is written.
     CommitOffset { group: String, topic: String, queue: u32, offset: u64 },
@@ -134,11 +139,13 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         queues: Option<u32>,
     },
-    /// The end of a workload's writes: what is read after this line is meant to be everything.
+    /// The end of a workload's writes, when faults are healed: the pulls begun after the last such line of a topic read all
+    /// its queues to their ends, and groups have time to consume everything. Stands alone, or is begun and ended.
     Drained { topic: String },
     /// A fault begins (`invoke`) and is in force (`info` or `ok`), or ends, as its name says.
     Fault(Fault),
-    /// Something that the harness looked at after the run: logs compared byte by byte, `flotilla log verify`.
+    /// Something that the harness looked at after the run: logs compared byte by byte, `flotilla log verify`. `fail`: it is
+    /// wrong; `info`: it could not be looked at.
     Inspect {
         what: String,
         #[serde(default, skip_serializing_if = "String::is_empty")]

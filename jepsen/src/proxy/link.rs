@@ -27,7 +27,6 @@ const CONNECT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Link {
     listen: SocketAddr,
-    target: SocketAddr,
     rules: watch::Sender<Rules>,
     /// The called one's process is gone: nobody listens there.
     down: watch::Sender<bool>,
@@ -45,7 +44,6 @@ impl Link {
         let stop = CancellationToken::new();
         let link = Link {
             listen,
-            target,
             rules: watch::Sender::new(Rules::default()),
             down: watch::Sender::new(true),
             _stop: stop.clone().drop_guard(),

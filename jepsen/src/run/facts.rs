@@ -1,0 +1,96 @@
+//! What `run.json` says of a run.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::args::{Product, RunArgs};
+use crate::cluster::{Layout, Server};
+use crate::nemesis::Nemesis;
+use crate::report::{CountFrom, Limit, Machine, NodeFacts, RunFacts, ServerFacts};
+
+/// Limit of Flotilla's outages unless another one is given: elections take about a second, but runs share their machine.
+const LIMIT_MS: u64 = 10_000;
+
+/// Facts of a run that begins.
+pub(super) fn facts(args: &RunArgs, server: &dyn Server, layout: &Layout, started: SystemTime) -> RunFacts {
+    let started = started.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let logs = |name: &str| {
+        let log = layout.log(name);
+        vec![log.strip_prefix(&layout.folder).unwrap_or(&log).display().to_string()]
+    };
+    let nodes = layout.nodes.iter().enumerate().map(|(number, place)| {
+        let name = format!("n{number}");
+        NodeFacts { address: place.advertised.to_string(), logs: logs(&name), name }
+    });
+    let name_servers = layout.name_servers.iter().enumerate().map(|(number, place)| {
+        let name = format!("namesrv{number}");
+        NodeFacts { address: place.for_clients.to_string(), logs: logs(&name), name }
+    });
+    let mut settings = BTreeMap::from([("flushDiskType".to_owned(), layout.flush.key().to_owned())]);
+    settings.extend(layout.settings.iter().cloned());
+    RunFacts {
+        seed: args.seed(),
+        command: args.command(),
+        workload: args.workload.to_string(),
+        nemeses: args.nemesis.iter().map(ToString::to_string).collect(),
+        server: ServerFacts { kind: server.name().to_owned(), version: server.version(), settings },
+        nodes: nodes.collect(),
+        name_servers: name_servers.collect(),
+        started_at_ms: u64::try_from(started.as_millis()).unwrap_or(0),
+        seconds: args.seconds,
+        limits: limits(args),
+        must_judge: Vec::new(),
+        versions: BTreeMap::from([("flotilla-jepsen".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
+        machine: Machine::here(),
+    }
+}
+
+/// Outages that are forgiven. Where faults of several kinds come together none is due before all are healed.
+fn limits(args: &RunArgs) -> BTreeMap<String, Limit> {
+    let known = match args.server {
+        Product::Flotilla => LIMIT_MS,
+        Product::RocketmqDledger => 0,
+    };
+    let outage_ms = args.limit_ms.unwrap_or(known);
+    if outage_ms == 0 {
+        return BTreeMap::new();
+    }
+    let alone = args.nemesis.len() == 1;
+    let limit = |nemesis: &Nemesis| {
+        let from = if alone && survived(*nemesis) { CountFrom::Begin } else { CountFrom::Heal };
+        (nemesis.to_string(), Limit { outage_ms, from })
+    };
+    args.nemesis.iter().map(limit).collect()
+}
+
+/// Claims that a majority survives the fault, hears each other, and can be reached by clients.
+fn survived(nemesis: Nemesis) -> bool {
+    match nemesis {
+        Nemesis::KillOne
+        | Nemesis::KillLeader
+        | Nemesis::PauseLeader
+        | Nemesis::PauseOne
+        | Nemesis::IsolateLeader
+        | Nemesis::IsolateMinority
+        | Nemesis::Halves
+        | Nemesis::Bridge
+        | Nemesis::OneWay
+        | Nemesis::Transfer
+        | Nemesis::NameServer
+        | Nemesis::NameServers
+        | Nemesis::RollingRestart
+        | Nemesis::TornTail
+        | Nemesis::DamagedViews
+        | Nemesis::DeletedViews
+        | Nemesis::Clock
+        | Nemesis::PowerLoss => true,
+        Nemesis::KillMajority
+        | Nemesis::KillAll
+        | Nemesis::PauseMajority
+        | Nemesis::Ring
+        | Nemesis::Slow
+        | Nemesis::Throttle
+        | Nemesis::Resets
+        | Nemesis::PowerLossAll => false,
+    }
+}

@@ -1,0 +1,167 @@
+//! One run: a cluster, a workload and faults for some time, then calm, a last look at everything, and the verdict.
+//!
+//! ```text
+//! start ── prepared ── faults and work ── healed, work goes on ── writes end ── all is read ── stopped ── looked at
+//!                      '------------------ seconds ------------------'
+//! ```
+
+mod args;
+mod facts;
+mod progress;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info, warn};
+
+pub use args::{Product, RunArgs};
+
+use crate::cluster::dledger::DLedger;
+use crate::cluster::flotilla::Flotilla;
+use crate::cluster::{Cluster, Layout, Server, eventually};
+use crate::nemesis::{Nemesis, Plan, Tally};
+use crate::recorder::Recorder;
+use crate::workload::{Env, Phases};
+
+/// Name of the history in a run's folder.
+pub const HISTORY: &str = "history.jsonl";
+/// Longest time until a workload has its topics and clients.
+const PREPARE: Duration = Duration::from_secs(120);
+/// Longest time for the last reads.
+const DRAIN: Duration = Duration::from_secs(300);
+/// Longest wait until all replicas hold the same.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Does a run in a folder that is made for it; the history is complete when this returns. Dropped, all processes end.
+///
+/// # Errors
+/// The arguments contradict each other or the product can't do what they ask for; the cluster could not be started, healed
+/// or read; a file could not be written.
+pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
+    let server = server(args)?;
+    for nemesis in &args.nemesis {
+        if let Some(ability) = nemesis.needs().filter(|ability| !server.can(*ability)) {
+            bail!("{nemesis}: {} can't do that ({ability:?})", server.name());
+        }
+    }
+    std::fs::create_dir_all(folder)?;
+    let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
+    let recorder = Recorder::create(&folder.join(HISTORY))?;
+    let started = std::time::SystemTime::now();
+    let (layout, network) = Layout::behind_proxies(
+        folder.clone(),
+        args.flush,
+        args.nodes,
+        args.name_servers,
+        args.settings.clone(),
+        args.seed(),
+    )
+    .await?;
+    facts::facts(args, &*server, &layout, started).save(&folder)?;
+    let cluster = Arc::new(Cluster::start(server, layout, network)?);
+    let outcome = act(args, &cluster, &recorder).await;
+    if let Err(error) = &outcome {
+        recorder.inspected("the run came to its end", Err(format!("{error:#}")));
+    }
+    cluster.stop();
+    if outcome.is_ok() {
+        look(&cluster, &recorder).await?;
+    }
+    recorder.finish()?;
+    outcome
+}
+
+fn server(args: &RunArgs) -> anyhow::Result<Box<dyn Server>> {
+    ensure!([3, 5].contains(&args.nodes), "--nodes {}: 3 or 5", args.nodes);
+    ensure!((1..=3).contains(&args.name_servers), "--name-servers {}: 1 to 3", args.name_servers);
+    match args.server {
+        Product::Flotilla => {
+            let power_loss =
+                args.nemesis.iter().any(|nemesis| matches!(nemesis, Nemesis::PowerLoss | Nemesis::PowerLossAll));
+            Ok(Box::new(Flotilla::new(&args.binary, power_loss)?))
+        }
+        Product::RocketmqDledger => {
+            let cache = PathBuf::from("target/jepsen-rocketmq");
+            Ok(Box::new(DLedger::new(args.rocketmq_home.as_deref(), &cache)?))
+        }
+    }
+}
+
+/// Everything that clients and faults do.
+async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> anyhow::Result<()> {
+    cluster.ready().await.context("the cluster does not start")?;
+    let phases = Phases::default();
+    let env = Env {
+        cluster: cluster.clone(),
+        recorder: recorder.clone(),
+        seed: args.seed(),
+        rate: args.rate,
+        phases: phases.clone(),
+    };
+    let mut work = AbortOnDropHandle::new(tokio::spawn(args.workload.run(env)));
+    tokio::select! {
+        ended = &mut work => return ended.context("the workload")?.context("the workload ended too early"),
+        prepared = timeout(PREPARE, phases.prepared.cancelled()) => prepared.context("the workload is not prepared")?,
+    }
+    info!(workload = %args.workload, leader = ?cluster.leader().await, "prepared, the run begins");
+    let tally = Arc::new(Tally::default());
+    let _progress = progress::show(cluster.clone(), recorder.clone(), tally.clone(), args.seconds);
+    let began = Instant::now();
+    let calm = Duration::from_secs((args.seconds / 5).clamp(3, 10));
+    let total = Duration::from_secs(args.seconds);
+    let stop = CancellationToken::new();
+    let plan = Plan {
+        kinds: args.nemesis.clone(),
+        seed: args.seed() ^ 0x6E65_6D65_7369_7321,
+        hold_max: total.mul_f64(0.4).max(Duration::from_secs(2)),
+    };
+    let nemesis = plan.run(cluster.clone(), recorder.clone(), tally.clone(), stop.clone());
+    let timer = async {
+        sleep(total.saturating_sub(calm)).await;
+        stop.cancel();
+    };
+    tokio::select! {
+        ended = &mut work => return ended.context("the workload")?.context("the workload ended too early"),
+        ((), ()) = async { tokio::join!(nemesis, timer) } => {}
+    }
+    let failed = cluster.heal();
+    recorder.inspected("all faults healed", if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) });
+    cluster.ready().await.context("the cluster does not get well again")?;
+    info!("faults are over, the cluster is well");
+    sleep(calm.max(total.saturating_sub(began.elapsed()))).await;
+    phases.writes_end.cancel();
+    info!("writes end, everything is read");
+    timeout(DRAIN, &mut work).await.context("the last reads take too long")?.context("the workload")??;
+    let settled = eventually(SETTLE, "all replicas hold the same", || cluster.server().settled(cluster.layout()));
+    let settled = settled.await.map(|()| String::new()).map_err(|error| format!("{error:#}"));
+    recorder.inspected("all replicas hold the same", settled);
+    ensure!(!recorder.is_broken(), "the history can't be written");
+    Ok(())
+}
+
+/// What is on disk when all has stopped.
+async fn look(cluster: &Arc<Cluster>, recorder: &Recorder) -> anyhow::Result<()> {
+    let looking = cluster.clone();
+    let found = tokio::task::spawn_blocking(move || looking.server().inspect(looking.layout())).await?;
+    for (what, outcome) in found {
+        match &outcome {
+            Ok(found) => info!(what, found, "looked at"),
+            Err(found) => error!(what, found, "looked at"),
+        }
+        recorder.inspected(&what, outcome);
+    }
+    Ok(())
+}
+
+/// Notes processes that ended though nobody told them to: something that a product must not do, whatever its clients saw.
+fn note_ended(cluster: &Cluster, recorder: &Recorder) {
+    for (end, status) in cluster.ended_by_themselves() {
+        warn!(?end, %status, "a process ended by itself");
+        recorder.inspected(&format!("{end:?} runs"), Err(format!("it ended by itself: {status}; see its log")));
+    }
+}
