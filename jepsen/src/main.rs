@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 /// Breaks real broker groups and judges what their clients saw.
 #[derive(Debug, Parser)]
 #[command(name = "flotilla-jepsen", version, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 all is well, 1 something is wrong with the product, 2 not known, or wrong arguments.")]
+#[command(
+    after_help = "Exit codes: 0 all is well, 1 something is wrong with the product, 2 not known, or wrong arguments."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

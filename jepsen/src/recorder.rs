@@ -78,7 +78,8 @@ impl Recorder {
     pub fn create(path: &Path) -> anyhow::Result<Recorder> {
         let file = File::create_new(path).with_context(|| format!("history {}", path.display()))?;
         let (lines, waiting) = sync_channel(LINES_WAITING_MAX);
-        let writer = std::thread::Builder::new().name("history".into()).spawn(move || write(file, &waiting))?;
+        let writer =
+            std::thread::Builder::new().name("history".into()).spawn(move || write(file, &waiting))?;
         let state = State { last_time: 0, lines: Some(lines), writer: Some(writer) };
         Ok(Recorder {
             inner: Arc::new(Inner {

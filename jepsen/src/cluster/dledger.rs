@@ -99,8 +99,8 @@ impl Server for DLedger {
     fn version(&self) -> String {
         let names = std::fs::read_dir(&self.jars).into_iter().flatten().flatten();
         let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let version =
-            names.find_map(|name| Some(name.strip_prefix("rocketmq-broker-")?.strip_suffix(".jar")?.to_owned()));
+        let version = names
+            .find_map(|name| Some(name.strip_prefix("rocketmq-broker-")?.strip_suffix(".jar")?.to_owned()));
         version.unwrap_or_default()
     }
 

@@ -101,7 +101,8 @@ impl Layout {
         }
         for number in 0..nodes {
             let own = subnet.host(10, number);
-            let (client, advertised) = client_port(&mut network, number, own, subnet.host(110, number)).await?;
+            let (client, advertised) =
+                client_port(&mut network, number, own, subnet.host(110, number)).await?;
             let place = NodePlace {
                 client,
                 advertised,

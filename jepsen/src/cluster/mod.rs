@@ -96,7 +96,8 @@ impl Cluster {
 
     /// Brokers that run and are not paused.
     pub fn active(&self) -> Vec<usize> {
-        let active = |node: &usize| self.nodes[*node].lock().as_ref().is_some_and(|process| !process.is_paused());
+        let active =
+            |node: &usize| self.nodes[*node].lock().as_ref().is_some_and(|process| !process.is_paused());
         (0..self.size()).filter(active).collect()
     }
 

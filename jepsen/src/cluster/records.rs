@@ -137,7 +137,8 @@ fn end_of_records(bytes: &[u8], base: u64) -> (usize, u64) {
         let position = u64::from_le_bytes(header[32..40].try_into().unwrap_or_default());
         let payload = number(8) as usize;
         let end = at + RECORD_HEADER + payload;
-        if &header[..4] != MAGIC || position != base + at as u64 || payload > PAYLOAD_MAX || end > bytes.len() {
+        if &header[..4] != MAGIC || position != base + at as u64 || payload > PAYLOAD_MAX || end > bytes.len()
+        {
             break;
         }
         (at, count) = (end, count + 1);

@@ -285,7 +285,8 @@ async fn roll(cluster: &Cluster, nodes: &[usize]) -> anyhow::Result<String> {
     for node in nodes {
         let clean = cluster.terminate_node(*node, STOP).await?;
         cluster.start_node(*node)?;
-        let ready = tokio::time::timeout(REJOIN, cluster.node_ready(*node)).await.is_ok_and(|ready| ready.is_ok());
+        let ready =
+            tokio::time::timeout(REJOIN, cluster.node_ready(*node)).await.is_ok_and(|ready| ready.is_ok());
         let how = if clean { "stopped" } else { "did not stop cleanly" };
         said.push(format!("n{node} {how}, {}", if ready { "ready again" } else { "not ready yet" }));
         // As an operator would: the next one when this one has its clients again.
@@ -298,7 +299,8 @@ async fn lose_power(cluster: &Cluster, node: usize, seed: u64) -> anyhow::Result
     let command = cluster.server().power_loss(cluster.layout(), node, seed);
     let mut command = command.context("the product has no power-loss mode")?;
     let output = tokio::task::spawn_blocking(move || command.output()).await??;
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "power-loss restore: {}: {}", output.status, said.trim());
     Ok(format!("n{node} seed {seed} {}", said.trim()))
 }

@@ -36,7 +36,8 @@ pub(super) fn isolate(inside: &[usize], size: Size, random: &mut SmallRng) -> Pa
             }
         }
     }
-    let reach = if from_all { "and from clients and name servers" } else { "clients and name servers reach all" };
+    let reach =
+        if from_all { "and from clients and name servers" } else { "clients and name servers reach all" };
     let detail = format!("{} cut off from {}, {reach}", names(inside), names(&outside));
     Partition { disturbance, nodes: inside.to_vec(), detail }
 }
@@ -136,8 +137,10 @@ mod tests {
     fn a_ring_of_five_gives_each_node_another_majority() {
         for seed in 0..20 {
             let ring = ring(5, &mut SmallRng::seed_from_u64(seed));
-            let heard: std::collections::BTreeSet<_> =
-                (0..5).map(|node| both_ways(&ring, 5, node)).inspect(|heard| assert_eq!(heard.len(), 3)).collect();
+            let heard: std::collections::BTreeSet<_> = (0..5)
+                .map(|node| both_ways(&ring, 5, node))
+                .inspect(|heard| assert_eq!(heard.len(), 3))
+                .collect();
             assert_eq!(heard.len(), 5);
         }
     }

@@ -163,11 +163,8 @@ impl Runner {
             warn!(listen = %self.listen, "proxy has no room for more connections");
             return;
         };
-        let connection = Connection {
-            target: self.target,
-            rules: self.rules.clone(),
-            seed: self.random.random(),
-        };
+        let connection =
+            Connection { target: self.target, rules: self.rules.clone(), seed: self.random.random() };
         let stop = connections.clone();
         tokio::spawn(async move {
             connection.run(caller, stop).await;
@@ -201,7 +198,8 @@ impl Connection {
         let _ = (caller.set_nodelay(true), called.set_nodelay(true));
         let ended = {
             let ((caller_read, caller_write), (called_read, called_write)) = (caller.split(), called.split());
-            let forward = pipe(caller_read, called_write, self.rules.clone(), |rules| &rules.forward, self.seed);
+            let forward =
+                pipe(caller_read, called_write, self.rules.clone(), |rules| &rules.forward, self.seed);
             let backward =
                 pipe(called_read, caller_write, self.rules.clone(), |rules| &rules.backward, !self.seed);
             let both = async {

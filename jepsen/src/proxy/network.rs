@@ -41,9 +41,7 @@ impl Disturbance {
     }
 
     fn apply(&self, caller: End, called: End, rules: &mut Rules) {
-        for (from, to, way) in
-            [(caller, called, &mut rules.forward), (called, caller, &mut rules.backward)]
-        {
+        for (from, to, way) in [(caller, called, &mut rules.forward), (called, caller, &mut rules.backward)] {
             way.cut |= self.cuts.contains(&(from, to));
             for (_, slow) in self.slow.iter().filter(|(ends, _)| *ends == (from, to)) {
                 way.delay = way.delay.max(slow.delay);

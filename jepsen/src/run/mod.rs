@@ -81,8 +81,10 @@ fn server(args: &RunArgs) -> anyhow::Result<Box<dyn Server>> {
     ensure!((1..=3).contains(&args.name_servers), "--name-servers {}: 1 to 3", args.name_servers);
     match args.server {
         Product::Flotilla => {
-            let power_loss =
-                args.nemesis.iter().any(|nemesis| matches!(nemesis, Nemesis::PowerLoss | Nemesis::PowerLossAll));
+            let power_loss = args
+                .nemesis
+                .iter()
+                .any(|nemesis| matches!(nemesis, Nemesis::PowerLoss | Nemesis::PowerLossAll));
             Ok(Box::new(Flotilla::new(&args.binary, power_loss)?))
         }
         Product::RocketmqDledger => {
@@ -130,14 +132,18 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
         ((), ()) = async { tokio::join!(nemesis, timer) } => {}
     }
     let failed = cluster.heal();
-    recorder.inspected("all faults healed", if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) });
+    recorder.inspected(
+        "all faults healed",
+        if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) },
+    );
     cluster.ready().await.context("the cluster does not get well again")?;
     info!("faults are over, the cluster is well");
     sleep(calm.max(total.saturating_sub(began.elapsed()))).await;
     phases.writes_end.cancel();
     info!("writes end, everything is read");
     timeout(DRAIN, &mut work).await.context("the last reads take too long")?.context("the workload")??;
-    let settled = eventually(SETTLE, "all replicas hold the same", || cluster.server().settled(cluster.layout()));
+    let settled =
+        eventually(SETTLE, "all replicas hold the same", || cluster.server().settled(cluster.layout()));
     let settled = settled.await.map(|()| String::new()).map_err(|error| format!("{error:#}"));
     recorder.inspected("all replicas hold the same", settled);
     ensure!(!recorder.is_broken(), "the history can't be written");
@@ -162,6 +168,7 @@ async fn look(cluster: &Arc<Cluster>, recorder: &Recorder) -> anyhow::Result<()>
 fn note_ended(cluster: &Cluster, recorder: &Recorder) {
     for (end, status) in cluster.ended_by_themselves() {
         warn!(?end, %status, "a process ended by itself");
-        recorder.inspected(&format!("{end:?} runs"), Err(format!("it ended by itself: {status}; see its log")));
+        recorder
+            .inspected(&format!("{end:?} runs"), Err(format!("it ended by itself: {status}; see its log")));
     }
 }

@@ -30,7 +30,8 @@ pub(super) fn show(
             let [ok, fail, info, acked, consumed] =
                 [&counts.ok, &counts.fail, &counts.info, &counts.acked, &counts.consumed]
                     .map(|count| count.load(Ordering::Relaxed));
-            let silent = recorder.now().saturating_sub(Duration::from_nanos(counts.last_ack.load(Ordering::Relaxed)));
+            let silent =
+                recorder.now().saturating_sub(Duration::from_nanos(counts.last_ack.load(Ordering::Relaxed)));
             let leader = cluster.leader().await.map_or("none".to_owned(), |node| format!("n{node}"));
             let faults = tally.begun.load(Ordering::Relaxed);
             let active = tally.active.load(Ordering::Relaxed);

@@ -13,7 +13,7 @@ use flotilla_client::{
 use parking_lot::Mutex;
 use rand::Rng;
 use rand::rngs::SmallRng;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep};
 use tracing::{debug, info};
 
 use super::Env;
@@ -147,10 +147,10 @@ pub(super) fn seen(message: &ReceivedMessage) -> Seen {
     }
 }
 
-/// Ticks so that `workers` of them make `rate` a second.
-pub(super) fn pace(rate: u32, workers: u32) -> Interval {
+/// Ticks so that `workers` of them make `rate` a second, not all at the same moments.
+pub(super) fn pace(rate: u32, workers: u32, random: &mut SmallRng) -> Interval {
     let period = Duration::from_secs_f64(f64::from(workers) / f64::from(rate.max(1)));
-    let mut ticks = interval(period);
+    let mut ticks = interval_at(Instant::now() + period.mul_f64(random.random::<f64>()), period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
 }
@@ -217,7 +217,8 @@ pub(super) async fn read(
     from: u64,
 ) -> Result<(u64, u64), ClientError> {
     let number = u32::try_from(queue.queue_id).unwrap_or(u32::MAX);
-    let act = |max, seen| Act::Pull { topic: queue.topic.clone(), queue: number, from, max, seen, node: None };
+    let act =
+        |max, seen| Act::Pull { topic: queue.topic.clone(), queue: number, from, max, seen, node: None };
     session.invoke(act(None, Vec::new()));
     match admin.messages_at(queue, i64::try_from(from).unwrap_or(i64::MAX), READ_MAX).await {
         Ok(pulled) => {
@@ -334,6 +335,9 @@ mod tests {
         assert_eq!(outcome(&unknown), Outcome::Info);
         assert_eq!(outcome(&refused(ResponseCode::SystemError)), Outcome::Info);
         assert_eq!(outcome(&refused(ResponseCode::SystemBusy)), Outcome::Fail);
-        assert_eq!(outcome(&ClientError::NotSent { address: address(), reason: String::new() }), Outcome::Fail);
+        assert_eq!(
+            outcome(&ClientError::NotSent { address: address(), reason: String::new() }),
+            Outcome::Fail
+        );
     }
 }

@@ -9,6 +9,7 @@
 //! | `offsets.rs` | committed offsets as registers                                      |
 //! | `topics.rs`  | topics set, deleted and read                                        |
 //! | `retry.rs`   | messages that fail: retried, and in the end dead letters            |
+//! | `replica.rs` | reads from one replica that is named                                |
 //! | `common.rs`  | clients, bodies, outcomes, sending and reading                      |
 //!
 //! Outcomes: an error that certainly did nothing is `fail`; everything else is `info`, and the process goes on under a new
@@ -19,6 +20,7 @@ mod log;
 mod offsets;
 mod order;
 mod queue;
+mod replica;
 mod retry;
 mod topics;
 

@@ -62,7 +62,7 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
 async fn send_until_end(env: Env, producer: Producer, ids: Arc<Ids>, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut session = env.recorder.session();
-    let mut ticks = pace(env.rate, CLIENTS * SENDERS);
+    let mut ticks = pace(env.rate, CLIENTS * SENDERS, &mut random);
     while !env.phases.writes_end.is_cancelled() {
         ticks.tick().await;
         let id = ids.next();
