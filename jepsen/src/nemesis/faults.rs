@@ -71,6 +71,7 @@ pub(super) fn hold(kind: Nemesis, random: &mut SmallRng) -> Duration {
         | Nemesis::KillLeader
         | Nemesis::KillMajority
         | Nemesis::KillAll
+        | Nemesis::StopLeader
         | Nemesis::TornTail
         | Nemesis::DamagedViews
         | Nemesis::DeletedViews
@@ -100,7 +101,7 @@ impl Fault {
             | Nemesis::DeletedViews
             | Nemesis::PowerLoss
             | Nemesis::Throttle => fault.nodes = vec![any],
-            Nemesis::KillLeader | Nemesis::PauseLeader => fault.nodes = vec![first],
+            Nemesis::KillLeader | Nemesis::PauseLeader | Nemesis::StopLeader => fault.nodes = vec![first],
             Nemesis::KillMajority | Nemesis::PauseMajority => fault.nodes = majority,
             Nemesis::KillAll | Nemesis::PowerLossAll | Nemesis::RollingRestart | Nemesis::Slow => {
                 fault.nodes = shuffled;
@@ -151,6 +152,11 @@ impl Fault {
             Nemesis::KillOne | Nemesis::KillLeader | Nemesis::KillMajority | Nemesis::KillAll => {
                 kill(cluster, &nodes)?;
                 Ok((Undo::Start(nodes.clone()), format!("{} killed", names(&nodes))))
+            }
+            Nemesis::StopLeader => {
+                let clean = cluster.terminate_node(nodes[0], STOP).await?;
+                let how = if clean { "stopped" } else { "did not stop cleanly" };
+                Ok((Undo::Start(nodes.clone()), format!("{} {how}", names(&nodes))))
             }
             Nemesis::PauseLeader | Nemesis::PauseOne | Nemesis::PauseMajority => {
                 for node in &nodes {

@@ -67,6 +67,8 @@ pub enum Nemesis {
     NameServer,
     /// All name servers are killed and started again
     NameServers,
+    /// SIGTERM to the leader, later started again
+    StopLeader,
     /// Each broker in turn is stopped by SIGTERM and started again
     RollingRestart,
     /// kill -9 of one broker, and garbage behind the last record of its log
@@ -110,6 +112,7 @@ impl Nemesis {
             | Nemesis::Resets
             | Nemesis::NameServer
             | Nemesis::NameServers
+            | Nemesis::StopLeader
             | Nemesis::RollingRestart => None,
         }
     }

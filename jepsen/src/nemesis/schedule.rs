@@ -32,6 +32,8 @@ pub struct Plan {
     pub seed: u64,
     /// A fault goes on for this long at most.
     pub hold_max: Duration,
+    /// Ends after so many faults; without it, when it is told to stop.
+    pub faults_max: Option<u32>,
 }
 
 /// How often faults began, and those that could not.
@@ -61,8 +63,11 @@ impl Plan {
         let mut deck = Vec::new();
         let numbers = AtomicU32::new(0);
         let stage = Stage { cluster, recorder, tally, stop, numbers, hold_max: self.hold_max };
-        while !stage.stop.is_cancelled() {
-            stage.pause(Duration::from_secs_f64(random.random_range(1.5..5.0))).await;
+        // With many kinds there is less calm between them, so that each has its turn.
+        let calm = if self.kinds.len() > 2 { 1.0..2.5 } else { 1.5..5.0 };
+        let enough = || self.faults_max.is_some_and(|max| stage.numbers.load(Ordering::Relaxed) >= max);
+        while !stage.stop.is_cancelled() && !enough() {
+            stage.pause(Duration::from_secs_f64(random.random_range(calm.clone()))).await;
             if stage.stop.is_cancelled() {
                 return;
             }

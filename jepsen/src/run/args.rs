@@ -74,12 +74,40 @@ pub struct RunArgs {
     #[arg(long)]
     pub limit_ms: Option<u64>,
 
+    /// Ends after so many faults, however long that takes; --seconds then says nothing
+    #[arg(long)]
+    pub faults: Option<u32>,
+
     /// One more setting of the brokers; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     pub settings: Vec<(String, String)>,
 
     #[arg(skip)]
     drawn: OnceLock<u64>,
+}
+
+impl Default for RunArgs {
+    /// What the command line means when it says nothing.
+    fn default() -> Self {
+        RunArgs {
+            workload: Workload::Queue,
+            nemesis: Vec::new(),
+            seconds: 60,
+            nodes: 3,
+            name_servers: 1,
+            seed: None,
+            flush: Flush::Sync,
+            server: Product::Flotilla,
+            out: None,
+            binary: PathBuf::from("target/release/flotilla"),
+            rocketmq_home: None,
+            rate: 200,
+            limit_ms: None,
+            faults: None,
+            settings: Vec::new(),
+            drawn: OnceLock::new(),
+        }
+    }
 }
 
 impl RunArgs {
@@ -116,6 +144,9 @@ impl RunArgs {
         push("--rate", value(&self.rate));
         if let Some(limit) = self.limit_ms {
             push("--limit-ms", value(&limit));
+        }
+        if let Some(faults) = self.faults {
+            push("--faults", value(&faults));
         }
         for (key, setting) in &self.settings {
             push("--set", format!("{key}={setting}"));

@@ -7,6 +7,7 @@ use super::args::{Product, RunArgs};
 use crate::cluster::{Layout, Server};
 use crate::nemesis::Nemesis;
 use crate::report::{CountFrom, Limit, Machine, NodeFacts, RunFacts, ServerFacts};
+use crate::workload::Workload;
 
 /// Limit of Flotilla's outages unless another one is given: elections take about a second, but runs share their machine.
 const LIMIT_MS: u64 = 10_000;
@@ -39,7 +40,7 @@ pub(super) fn facts(args: &RunArgs, server: &dyn Server, layout: &Layout, starte
         started_at_ms: u64::try_from(started.as_millis()).unwrap_or(0),
         seconds: args.seconds,
         limits: limits(args),
-        must_judge: Vec::new(),
+        must_judge: must_judge(args.workload).iter().map(|name| (*name).to_owned()).collect(),
         versions: BTreeMap::from([("flotilla-jepsen".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
         machine: Machine::here(),
     }
@@ -78,6 +79,7 @@ fn survived(nemesis: Nemesis) -> bool {
         | Nemesis::Transfer
         | Nemesis::NameServer
         | Nemesis::NameServers
+        | Nemesis::StopLeader
         | Nemesis::RollingRestart
         | Nemesis::TornTail
         | Nemesis::DamagedViews
@@ -92,5 +94,19 @@ fn survived(nemesis: Nemesis) -> bool {
         | Nemesis::Throttle
         | Nemesis::Resets
         | Nemesis::PowerLossAll => false,
+    }
+}
+
+/// Checkers that a run of a workload gives something to judge, or it has shown nothing.
+fn must_judge(workload: Workload) -> &'static [&'static str] {
+    match workload {
+        Workload::Queue => &["acked-kept", "stored-once", "offsets-final", "consumed"],
+        Workload::Log => {
+            &["acked-kept", "stored-once", "offsets-final", "committed-reads", "real-time-order"]
+        }
+        Workload::Order => &["acked-kept", "stored-once", "consumed", "key-order"],
+        Workload::Offsets => &["offset-registers"],
+        Workload::Topics => &["topic-registers"],
+        Workload::Retry => &["acked-kept", "stored-once", "consumed"],
     }
 }

@@ -9,7 +9,7 @@ mod args;
 mod facts;
 mod progress;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub use args::{Product, RunArgs};
 
 use crate::cluster::dledger::DLedger;
 use crate::cluster::flotilla::Flotilla;
-use crate::cluster::{Cluster, Layout, Server, eventually};
+use crate::cluster::{Ability, Cluster, Layout, Server, eventually};
 use crate::nemesis::{Nemesis, Plan, Tally};
 use crate::recorder::Recorder;
 use crate::workload::{Env, Phases};
@@ -79,19 +79,40 @@ pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
 fn server(args: &RunArgs) -> anyhow::Result<Box<dyn Server>> {
     ensure!([3, 5].contains(&args.nodes), "--nodes {}: 3 or 5", args.nodes);
     ensure!((1..=3).contains(&args.name_servers), "--name-servers {}: 1 to 3", args.name_servers);
-    match args.server {
-        Product::Flotilla => {
-            let power_loss = args
-                .nemesis
-                .iter()
-                .any(|nemesis| matches!(nemesis, Nemesis::PowerLoss | Nemesis::PowerLossAll));
-            Ok(Box::new(Flotilla::new(&args.binary, power_loss)?))
-        }
+    let loses_power = |kind: &Nemesis| kind.needs() == Some(Ability::PowerLoss);
+    product(args.server, &args.binary, args.rocketmq_home.as_deref(), args.nemesis.iter().any(loses_power))
+}
+
+fn product(
+    product: Product,
+    binary: &Path,
+    rocketmq_home: Option<&Path>,
+    power_loss: bool,
+) -> anyhow::Result<Box<dyn Server>> {
+    match product {
+        Product::Flotilla => Ok(Box::new(Flotilla::new(binary, power_loss)?)),
         Product::RocketmqDledger => {
-            let cache = PathBuf::from("target/jepsen-rocketmq");
-            Ok(Box::new(DLedger::new(args.rocketmq_home.as_deref(), &cache)?))
+            Ok(Box::new(DLedger::new(rocketmq_home, Path::new("target/jepsen-rocketmq"))?))
         }
     }
+}
+
+/// What a product, or this build of it, can be made to suffer.
+///
+/// # Errors
+/// It can't be found.
+pub fn abilities(
+    server: Product,
+    binary: &Path,
+    rocketmq_home: Option<&Path>,
+) -> anyhow::Result<Vec<Ability>> {
+    let server = match product(server, binary, rocketmq_home, true) {
+        Ok(server) => server,
+        // A build without that mode; what else is wrong is told then.
+        Err(_) => product(server, binary, rocketmq_home, false)?,
+    };
+    let all = [Ability::Transfer, Ability::Views, Ability::Log, Ability::Clock, Ability::PowerLoss];
+    Ok(all.into_iter().filter(|ability| server.can(*ability)).collect())
 }
 
 /// Everything that clients and faults do.
@@ -120,12 +141,16 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
     let plan = Plan {
         kinds: args.nemesis.clone(),
         seed: args.seed() ^ 0x6E65_6D65_7369_7321,
-        hold_max: total.mul_f64(0.4).max(Duration::from_secs(2)),
+        hold_max: hold_max(args, total.saturating_sub(calm)),
+        faults_max: args.faults,
     };
     let nemesis = plan.run(cluster.clone(), recorder.clone(), tally.clone(), stop.clone());
+    let faults_are_counted = args.faults.is_some() && !args.nemesis.is_empty();
     let timer = async {
-        sleep(total.saturating_sub(calm)).await;
-        stop.cancel();
+        if !faults_are_counted {
+            sleep(total.saturating_sub(calm)).await;
+            stop.cancel();
+        }
     };
     tokio::select! {
         ended = &mut work => return ended.context("the workload")?.context("the workload ended too early"),
@@ -138,7 +163,8 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
     );
     cluster.ready().await.context("the cluster does not get well again")?;
     info!("faults are over, the cluster is well");
-    sleep(calm.max(total.saturating_sub(began.elapsed()))).await;
+    let rest = if faults_are_counted { calm } else { calm.max(total.saturating_sub(began.elapsed())) };
+    sleep(rest).await;
     phases.writes_end.cancel();
     info!("writes end, everything is read");
     timeout(DRAIN, &mut work).await.context("the last reads take too long")?.context("the workload")??;
@@ -148,6 +174,15 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
     recorder.inspected("all replicas hold the same", settled);
     ensure!(!recorder.is_broken(), "the history can't be written");
     Ok(())
+}
+
+/// How long one fault may go on, so that several have their turn.
+fn hold_max(args: &RunArgs, time: Duration) -> Duration {
+    if args.faults.is_some() {
+        return Duration::from_secs(5);
+    }
+    let kinds = u32::try_from(args.nemesis.len()).unwrap_or(u32::MAX).saturating_add(1);
+    (time / kinds).mul_f64(0.8).clamp(Duration::from_secs(2), Duration::from_secs(60))
 }
 
 /// What is on disk when all has stopped.
