@@ -5,5 +5,6 @@
 //! `workload` write them. The product is touched through its client library, its processes and the network, never
 //! through its code.
 
+pub mod checker;
 pub mod history;
 pub mod report;
