@@ -5,11 +5,15 @@
 //! `workload` write them. The product is touched through its client library, its processes and the network, never
 //! through its code.
 
+pub mod checker;
 pub mod cluster;
 pub mod history;
+pub mod judge;
 pub mod nemesis;
+pub mod outages;
 pub mod proxy;
 pub mod recorder;
 pub mod report;
 pub mod run;
+pub mod suite;
 pub mod workload;

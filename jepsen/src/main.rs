@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use flotilla_jepsen::judge::{self, Judged};
+use flotilla_jepsen::outages::{self, OutagesArgs};
 use flotilla_jepsen::run::{self, RunArgs};
+use flotilla_jepsen::suite::{self, SuiteArgs};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +25,12 @@ struct Cli {
 enum Command {
     /// One run: a cluster, a workload and faults, then the verdict
     Run(RunArgs),
+    /// Many runs: all workloads and all faults, a folder each, and a summary
+    Suite(SuiteArgs),
+    /// A table: how long each kind of fault keeps clients waiting, median and worst of many trials
+    Outages(OutagesArgs),
+    /// Judges the folder of a run
+    Judge { folder: std::path::PathBuf },
 }
 
 /// Not known, or wrong arguments.
@@ -61,11 +70,21 @@ fn main() -> ExitCode {
 async fn act(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => {
+            let args = args.seeded();
             let folder = args.folder();
             eprintln!("seed {}, folder {}", args.seed(), folder.display());
             run::run(&args, &folder).await?;
-            Ok(0)
+            let judged = judge::judge(&folder)?;
+            println!("{}", judged.text());
+            Ok(Judged::exit_code(judged.outcome))
         }
+        Command::Judge { folder } => {
+            let judged = judge::judge(&folder)?;
+            println!("{}", judged.text());
+            Ok(Judged::exit_code(judged.outcome))
+        }
+        Command::Suite(args) => Ok(Judged::exit_code(suite::suite(&args).await?)),
+        Command::Outages(args) => Ok(Judged::exit_code(outages::outages(&args).await?)),
     }
 }
 

@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::checker::Limit;
+
 /// Everything one needs to understand a run and to do it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunFacts {
@@ -59,26 +61,6 @@ pub struct NodeFacts {
     /// Its logs, relative to the run folder, the oldest first.
     #[serde(default)]
     pub logs: Vec<String>,
-}
-
-/// How long a kind of fault may keep clients from being acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limit {
-    pub outage_ms: u64,
-    /// Since when it counts.
-    #[serde(default)]
-    pub from: CountFrom,
-}
-
-/// Since when an outage counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CountFrom {
-    /// Since the fault began: for faults that a majority survives.
-    #[default]
-    Begin,
-    /// Since it was healed: for faults that take the majority away.
-    Heal,
 }
 
 /// Where it ran.
@@ -151,6 +133,8 @@ fn shell_quoted(argument: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use crate::checker::CountFrom;
+
     use super::*;
 
     pub(crate) fn facts() -> RunFacts {

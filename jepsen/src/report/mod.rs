@@ -2,4 +2,5 @@
 
 mod facts;
 
-pub use facts::{CountFrom, Limit, Machine, NodeFacts, RunFacts, ServerFacts};
+pub use crate::checker::{CountFrom, Limit};
+pub use facts::{Machine, NodeFacts, RunFacts, ServerFacts};

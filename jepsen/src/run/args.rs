@@ -1,7 +1,6 @@
 //! What a run can be told.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use clap::{Args, ValueEnum};
 
@@ -81,9 +80,6 @@ pub struct RunArgs {
     /// One more setting of the brokers; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     pub settings: Vec<(String, String)>,
-
-    #[arg(skip)]
-    drawn: OnceLock<u64>,
 }
 
 impl Default for RunArgs {
@@ -105,15 +101,21 @@ impl Default for RunArgs {
             limit_ms: None,
             faults: None,
             settings: Vec::new(),
-            drawn: OnceLock::new(),
         }
     }
 }
 
 impl RunArgs {
-    /// The seed, drawn once when none was given.
+    /// Draws a seed where none was given.
+    #[must_use]
+    pub fn seeded(mut self) -> Self {
+        self.seed.get_or_insert_with(|| rand::random_range(0..1_000_000_000));
+        self
+    }
+
+    /// The seed; 0 where none was given or drawn.
     pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or_else(|| *self.drawn.get_or_init(|| rand::random_range(0..1_000_000_000)))
+        self.seed.unwrap_or_default()
     }
 
     /// Folder of the run.
