@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tracing::info;
 
 use super::layout::Layout;
-use super::server::{Ability, Inspection, Server};
+use super::server::{Ability, Inspection, Role, Server};
 
 /// Names the servers' versions.
 const POM: &str = include_str!("../../../benches/side-by-side/pom.xml");
@@ -131,6 +131,11 @@ impl Server for DLedger {
             format!("flushDiskType={}", layout.flush.key()),
             "autoCreateTopicEnable=true".to_owned(),
         ];
+        // What an earlier process said about its role must not count for this one.
+        let log = role_log(layout, number);
+        if log.exists() {
+            std::fs::rename(&log, log.with_extension(format!("until-{}.log", file_number(&log))))?;
+        }
         lines.extend(layout.settings.iter().map(|(key, value)| format!("{key}={value}")));
         std::fs::write(&file, lines.join("\n") + "\n")?;
         Ok(self.java(layout, &name, "640m", "org.apache.rocketmq.broker.BrokerStartup", &file))
@@ -144,16 +149,14 @@ impl Server for DLedger {
     }
 
     /// The role that each broker last told in its log. Source: RocketMQ 5.5 DLedgerRoleChangeHandler.
-    fn leader<'a>(&'a self, layout: &'a Layout, among: &'a [usize]) -> BoxFuture<'a, Option<usize>> {
-        let leading = among.iter().filter_map(|node| {
-            let log = home(layout, &format!("n{node}")).join("logs/rocketmqlogs/broker.log");
-            let text = tail(&log).ok()?;
+    fn roles<'a>(&'a self, layout: &'a Layout, among: &'a [usize]) -> BoxFuture<'a, Vec<Role>> {
+        let said = among.iter().filter_map(|node| {
+            let text = tail(&role_log(layout, *node)).ok()?;
             let last = text.lines().rfind(|line| line.contains("handling broker role change"))?;
             let leads = last.contains("Finish") && last.contains("role=LEADER");
-            leads.then(|| (term(last), *node))
+            Some(Role { node: *node, term: term(last), leads })
         });
-        let leader = leading.max().map(|(_, node)| node);
-        Box::pin(std::future::ready(leader))
+        Box::pin(std::future::ready(said.collect()))
     }
 
     fn transfer<'a>(&'a self, _: &'a Layout, _: usize, _: usize) -> BoxFuture<'a, anyhow::Result<String>> {
@@ -178,6 +181,16 @@ impl Server for DLedger {
             Ability::Transfer | Ability::Views | Ability::Log | Ability::Clock | Ability::PowerLoss => false,
         }
     }
+}
+
+/// Where a broker tells its role.
+fn role_log(layout: &Layout, node: usize) -> PathBuf {
+    home(layout, &format!("n{node}")).join("logs/rocketmqlogs/broker.log")
+}
+
+/// A number that no file beside this one has.
+fn file_number(log: &Path) -> usize {
+    log.parent().and_then(|folder| std::fs::read_dir(folder).ok()).map_or(0, Iterator::count)
 }
 
 fn tail(path: &Path) -> std::io::Result<String> {

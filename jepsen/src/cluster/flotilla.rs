@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::http;
 use super::layout::Layout;
 use super::records::{self, Log};
-use super::server::{Ability, Inspection, Server};
+use super::server::{Ability, Inspection, Role, Server};
 
 /// Longest wait for an answer about the state of a node.
 const LOOK: Duration = Duration::from_millis(700);
@@ -24,31 +24,39 @@ const CLOCK: &str = "FLOTILLA_CLOCK_OFFSET_FILE";
 /// Keeps what was not synced in this folder, so that `flotilla power-loss restore` can take it away.
 const POWER_LOSS: &str = "FLOTILLA_POWER_LOSS";
 
+/// Turns one deliberate fault of the product on, to show that it is caught.
+const MUTANT: &str = "FLOTILLA_MUTANT";
+
 /// Flotilla by a binary.
 #[derive(Debug)]
 pub struct Flotilla {
     binary: PathBuf,
     has_clock: bool,
-    has_power_loss: bool,
+    has_faults: bool,
     /// Nodes note what is not synced.
     power_loss: bool,
+    mutant: Option<String>,
 }
 
 impl Flotilla {
-    /// The product of a binary. With `power_loss` its nodes note what is not synced, which costs time.
+    /// The product of a binary. With `power_loss` its nodes note what is not synced, which costs time; with `mutant` they
+    /// break a promise.
     ///
     /// # Errors
-    /// There is no such file, or it does not know the power-loss mode that is asked for.
-    pub fn new(binary: &Path, power_loss: bool) -> anyhow::Result<Flotilla> {
+    /// There is no such file, or it is built without what is asked for.
+    pub fn new(binary: &Path, power_loss: bool, mutant: Option<String>) -> anyhow::Result<Flotilla> {
         let binary = binary.canonicalize().with_context(|| format!("--binary {}", binary.display()))?;
         let bytes = std::fs::read(&binary).with_context(|| format!("--binary {}", binary.display()))?;
-        let has_power_loss = contains(&bytes, POWER_LOSS);
+        let has_clock = contains(&bytes, CLOCK);
+        let mut flotilla = Flotilla { binary, has_clock, has_faults: false, power_loss, mutant };
+        let help = flotilla.command(&["power-loss", "--help"]).output().context("--binary can't be run")?;
+        flotilla.has_faults = help.status.success();
         ensure!(
-            has_power_loss || !power_loss,
-            "{} has no power-loss mode: build it with --features faults",
-            binary.display()
+            flotilla.has_faults || !power_loss && flotilla.mutant.is_none(),
+            "{} has neither power loss nor mutants: build it with --features faults",
+            flotilla.binary.display()
         );
-        Ok(Flotilla { has_clock: contains(&bytes, CLOCK), has_power_loss, power_loss, binary })
+        Ok(flotilla)
     }
 
     /// File with the offset of a node's clock.
@@ -67,6 +75,12 @@ impl Flotilla {
             }
         }
         command
+    }
+
+    fn mutate(&self, command: &mut Command) {
+        if let Some(mutant) = &self.mutant {
+            command.env(MUTANT, mutant);
+        }
     }
 
     fn properties(layout: &Layout, number: usize) -> String {
@@ -130,7 +144,9 @@ impl Server for Flotilla {
     fn name_server(&self, layout: &Layout, number: usize) -> anyhow::Result<Command> {
         let listen = layout.name_servers[number].listen.to_string();
         let data = layout.folder.join(format!("nodes/namesrv{number}")).display().to_string();
-        Ok(self.command(&["namesrv", "--listen", &listen, "--data", &data]))
+        let mut command = self.command(&["namesrv", "--listen", &listen, "--data", &data]);
+        self.mutate(&mut command);
+        Ok(command)
     }
 
     fn node(&self, layout: &Layout, number: usize) -> anyhow::Result<Command> {
@@ -147,6 +163,7 @@ impl Server for Flotilla {
         if self.power_loss {
             command.env(POWER_LOSS, power_loss_folder(layout, number));
         }
+        self.mutate(&mut command);
         Ok(command)
     }
 
@@ -161,15 +178,14 @@ impl Server for Flotilla {
         })
     }
 
-    fn leader<'a>(&'a self, layout: &'a Layout, among: &'a [usize]) -> BoxFuture<'a, Option<usize>> {
+    fn roles<'a>(&'a self, layout: &'a Layout, among: &'a [usize]) -> BoxFuture<'a, Vec<Role>> {
         Box::pin(async move {
             let views = join_all(among.iter().map(|node| view(layout.nodes[*node].admin))).await;
-            let leading = among.iter().zip(views).filter_map(|(node, view)| {
+            let said = among.iter().zip(views).filter_map(|(node, view)| {
                 let view = view.ok()?;
-                (view["role"] == "leader").then(|| (view["term"].as_u64(), *node))
+                Some(Role { node: *node, term: view["term"].as_u64()?, leads: view["role"] == "leader" })
             });
-            // An old leader that nobody hears may not know yet: the highest term counts.
-            leading.max().map(|(_, node)| node)
+            said.collect()
         })
     }
 
@@ -217,9 +233,14 @@ impl Server for Flotilla {
         found
     }
 
+    /// Every third time all is lost; otherwise the seed draws what survives, is lost or is torn.
     fn power_loss(&self, layout: &Layout, node: usize, seed: u64) -> Option<Command> {
         let mut command = self.command(&["power-loss", "restore"]);
-        command.arg(power_loss_folder(layout, node)).args(["--seed", &seed.to_string()]);
+        command.arg(power_loss_folder(layout, node));
+        match seed % 3 {
+            0 => command.arg("--all-lost"),
+            _ => command.args(["--seed", &seed.to_string()]),
+        };
         self.power_loss.then_some(command)
     }
 
@@ -227,7 +248,7 @@ impl Server for Flotilla {
         match ability {
             Ability::Transfer | Ability::Views | Ability::Log => true,
             Ability::Clock => self.has_clock,
-            Ability::PowerLoss => self.has_power_loss && self.power_loss,
+            Ability::PowerLoss => self.has_faults && self.power_loss,
         }
     }
 }

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 pub use layout::{Flush, Layout, NodePlace};
-pub use server::{Ability, Inspection, Server};
+pub use server::{Ability, Inspection, Role, Server};
 pub use wait::eventually;
 
 use crate::proxy::{End, Network};
@@ -202,10 +202,16 @@ impl Cluster {
         ended
     }
 
-    /// The leader among the brokers that are active, as far as anybody knows.
-    pub async fn leader(&self) -> Option<usize> {
+    /// What each broker that is active says about its role.
+    pub async fn roles(&self) -> Vec<Role> {
         let active = self.active();
-        self.server.leader(&self.layout, &active).await
+        self.server.roles(&self.layout, &active).await
+    }
+
+    /// The leader among the brokers that are active. An old one that nobody hears may not know yet: the highest term counts.
+    pub async fn leader(&self) -> Option<usize> {
+        let leading = self.roles().await.into_iter().filter(|role| role.leads);
+        leading.max_by_key(|role| role.term).map(|role| role.node)
     }
 
     /// Waits until one broker takes part again.

@@ -137,14 +137,39 @@ fn end_of_records(bytes: &[u8], base: u64) -> (usize, u64) {
         let position = u64::from_le_bytes(header[32..40].try_into().unwrap_or_default());
         let payload = number(8) as usize;
         let end = at + RECORD_HEADER + payload;
-        if &header[..4] != MAGIC || position != base + at as u64 || payload > PAYLOAD_MAX || end > bytes.len()
-        {
+        if &header[..4] != MAGIC || position != base + at as u64 || payload > PAYLOAD_MAX {
+            break;
+        }
+        // Half a record may look like one up to here.
+        if bytes.get(at..end).is_none_or(|record| crc([&record[..12], &record[16..]]) != number(12)) {
             break;
         }
         (at, count) = (end, count + 1);
     }
     (at, count)
 }
+
+/// CRC-32C of all parts together.
+fn crc(parts: [&[u8]; 2]) -> u32 {
+    let step = |crc: u32, byte: &u8| CRC_TABLE[usize::from((crc ^ u32::from(*byte)) as u8)] ^ (crc >> 8);
+    !parts.into_iter().flatten().fold(u32::MAX, step)
+}
+
+/// CRC-32C of each byte, reflected.
+const CRC_TABLE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut crc, mut bit) = (byte as u32, 0);
+        while bit < 8 {
+            crc = if crc & 1 == 1 { 0x82F6_3B78 ^ (crc >> 1) } else { crc >> 1 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
 
 /// Claims that all logs are equal where they overlap, and end at the same position.
 ///
@@ -190,7 +215,14 @@ mod tests {
         bytes[8..12].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
         bytes[32..40].copy_from_slice(&position.to_le_bytes());
         bytes.extend_from_slice(payload);
+        let crc = crc([&bytes[..12], &bytes[16..]]);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
         bytes
+    }
+
+    #[test]
+    fn the_crc_is_that_of_iscsi() {
+        assert_eq!(crc([b"1234", b"56789"]), 0xE306_9283);
     }
 
     /// Segments that begin at these records.

@@ -10,6 +10,17 @@ use super::layout::Layout;
 /// Something that an inspection of a stopped cluster looked at, and what it found.
 pub type Inspection = (String, Result<String, String>);
 
+/// What a node says about its role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Who says it.
+    pub node: usize,
+    /// Its term.
+    pub term: u64,
+    /// It leads.
+    pub leads: bool,
+}
+
 /// A product under test.
 pub trait Server: Debug + Send + Sync {
     /// Name in reports.
@@ -33,8 +44,8 @@ pub trait Server: Debug + Send + Sync {
     /// Claims that a node takes part, or says why not.
     fn ready<'a>(&'a self, layout: &'a Layout, node: usize) -> BoxFuture<'a, Result<(), String>>;
 
-    /// The node among these that leads, as far as anybody knows.
-    fn leader<'a>(&'a self, layout: &'a Layout, among: &'a [usize]) -> BoxFuture<'a, Option<usize>>;
+    /// What each of these nodes says about its role, of those that say something.
+    fn roles<'a>(&'a self, layout: &'a Layout, among: &'a [usize]) -> BoxFuture<'a, Vec<Role>>;
 
     /// Asks for a change of leaders; gives what the server said.
     fn transfer<'a>(

@@ -20,6 +20,8 @@ use crate::proxy::{Disturbance, End, Way};
 /// Longest wait for a broker that was started again. One that can't be ready because another fault goes on is left to the
 /// end of the run, when all must be.
 const REJOIN: Duration = Duration::from_secs(20);
+/// Time between registrations of a broker, and some more. Source: docs/operating.md, `registerNameServerPeriod`.
+const REGISTRATION: Duration = Duration::from_millis(10_200);
 /// Longest wait for a broker to stop after SIGTERM.
 const STOP: Duration = Duration::from_secs(45);
 
@@ -64,6 +66,7 @@ pub(super) fn hold(kind: Nemesis, random: &mut SmallRng) -> Duration {
         | Nemesis::Ring
         | Nemesis::OneWay
         | Nemesis::Clock => 2.0..12.0,
+        Nemesis::LateRegistration => 8.0..14.0,
         Nemesis::Slow | Nemesis::Throttle | Nemesis::Resets => 4.0..12.0,
         Nemesis::Transfer | Nemesis::RollingRestart => 0.1..0.2,
         Nemesis::NameServer | Nemesis::NameServers => 0.5..6.0,
@@ -111,7 +114,7 @@ impl Fault {
                 let count = random.random_range(1..=size.nodes);
                 fault.nodes = shuffled[..count].to_vec();
             }
-            Nemesis::Transfer => {
+            Nemesis::Transfer | Nemesis::LateRegistration => {
                 let others: Vec<usize> = shuffled.into_iter().filter(|node| *node != first).collect();
                 fault.nodes = vec![first, others[0]];
             }
@@ -193,6 +196,24 @@ impl Fault {
                 let (from, to) = (nodes[0], nodes[1]);
                 let said = cluster.server().transfer(cluster.layout(), from, to).await?;
                 Ok((Undo::Nothing, format!("from n{from} to n{to}: {}", said.trim())))
+            }
+            Nemesis::LateRegistration => {
+                let (from, to) = (nodes[0], nodes[1]);
+                let way =
+                    Way { delay: Duration::from_millis(random.random_range(2_000..6_000)), ..Way::default() };
+                let late = |number| ((End::Node(from), End::NameServer(number)), way);
+                let slow = (0..cluster.name_server_count()).map(late).collect();
+                cluster.network().disturb(number, Disturbance { slow, ..Disturbance::default() });
+                // Longer than a registration period, so that one is on its way when leadership goes.
+                sleep(REGISTRATION).await;
+                let said = cluster.server().transfer(cluster.layout(), from, to).await;
+                let said = said.unwrap_or_else(|error| format!("{error:#}"));
+                let detail = format!(
+                    "n{from} is heard by name servers {:?} late; to n{to}: {}",
+                    way.delay,
+                    said.trim()
+                );
+                Ok((Undo::Settle, detail))
             }
             Nemesis::NameServer | Nemesis::NameServers => {
                 for name_server in &self.name_servers {

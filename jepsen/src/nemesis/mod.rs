@@ -63,6 +63,8 @@ pub enum Nemesis {
     Resets,
     /// Leadership is moved on request
     Transfer,
+    /// What the leader tells name servers arrives seconds late, and leadership moves meanwhile
+    LateRegistration,
     /// One name server is killed and started again
     NameServer,
     /// All name servers are killed and started again
@@ -89,7 +91,7 @@ impl Nemesis {
     /// What the product must be able to do.
     pub fn needs(self) -> Option<Ability> {
         match self {
-            Nemesis::Transfer => Some(Ability::Transfer),
+            Nemesis::Transfer | Nemesis::LateRegistration => Some(Ability::Transfer),
             Nemesis::TornTail => Some(Ability::Log),
             Nemesis::DamagedViews | Nemesis::DeletedViews => Some(Ability::Views),
             Nemesis::Clock => Some(Ability::Clock),

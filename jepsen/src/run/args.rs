@@ -1,6 +1,7 @@
 //! What a run can be told.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -77,6 +78,15 @@ pub struct RunArgs {
     #[arg(long)]
     pub faults: Option<u32>,
 
+    /// Seconds between the first work and the first fault [default: 0 for Flotilla; 15 for RocketMQ, whose replicas copy topics
+    /// and offsets every 10 s]
+    #[arg(long)]
+    pub settle: Option<u64>,
+
+    /// Turns a deliberate fault of a Flotilla that is built with `--features faults` on
+    #[arg(long)]
+    pub mutant: Option<String>,
+
     /// One more setting of the brokers; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     pub settings: Vec<(String, String)>,
@@ -100,6 +110,8 @@ impl Default for RunArgs {
             rate: 200,
             limit_ms: None,
             faults: None,
+            settle: None,
+            mutant: None,
             settings: Vec::new(),
         }
     }
@@ -116,6 +128,15 @@ impl RunArgs {
     /// The seed; 0 where none was given or drawn.
     pub fn seed(&self) -> u64 {
         self.seed.unwrap_or_default()
+    }
+
+    /// Time between the first work and the first fault.
+    pub fn settle(&self) -> Duration {
+        let known = match self.server {
+            Product::Flotilla => 0,
+            Product::RocketmqDledger => 15,
+        };
+        Duration::from_secs(self.settle.unwrap_or(known))
     }
 
     /// Folder of the run.
@@ -149,6 +170,12 @@ impl RunArgs {
         }
         if let Some(faults) = self.faults {
             push("--faults", value(&faults));
+        }
+        if let Some(settle) = self.settle {
+            push("--settle", value(&settle));
+        }
+        if let Some(mutant) = &self.mutant {
+            push("--mutant", mutant.clone());
         }
         for (key, setting) in &self.settings {
             push("--set", format!("{key}={setting}"));

@@ -77,6 +77,7 @@ fn survived(nemesis: Nemesis) -> bool {
         | Nemesis::Bridge
         | Nemesis::OneWay
         | Nemesis::Transfer
+        | Nemesis::LateRegistration
         | Nemesis::NameServer
         | Nemesis::NameServers
         | Nemesis::StopLeader

@@ -8,6 +8,7 @@
 mod args;
 mod facts;
 mod progress;
+mod routes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -80,7 +81,9 @@ fn server(args: &RunArgs) -> anyhow::Result<Box<dyn Server>> {
     ensure!([3, 5].contains(&args.nodes), "--nodes {}: 3 or 5", args.nodes);
     ensure!((1..=3).contains(&args.name_servers), "--name-servers {}: 1 to 3", args.name_servers);
     let loses_power = |kind: &Nemesis| kind.needs() == Some(Ability::PowerLoss);
-    product(args.server, &args.binary, args.rocketmq_home.as_deref(), args.nemesis.iter().any(loses_power))
+    let power_loss = args.nemesis.iter().any(loses_power);
+    let mutant = args.mutant.clone();
+    product(args.server, &args.binary, args.rocketmq_home.as_deref(), power_loss, mutant)
 }
 
 fn product(
@@ -88,9 +91,10 @@ fn product(
     binary: &Path,
     rocketmq_home: Option<&Path>,
     power_loss: bool,
+    mutant: Option<String>,
 ) -> anyhow::Result<Box<dyn Server>> {
     match product {
-        Product::Flotilla => Ok(Box::new(Flotilla::new(binary, power_loss)?)),
+        Product::Flotilla => Ok(Box::new(Flotilla::new(binary, power_loss, mutant)?)),
         Product::RocketmqDledger => {
             Ok(Box::new(DLedger::new(rocketmq_home, Path::new("target/jepsen-rocketmq"))?))
         }
@@ -106,10 +110,10 @@ pub fn abilities(
     binary: &Path,
     rocketmq_home: Option<&Path>,
 ) -> anyhow::Result<Vec<Ability>> {
-    let server = match product(server, binary, rocketmq_home, true) {
+    let server = match product(server, binary, rocketmq_home, true, None) {
         Ok(server) => server,
         // A build without that mode; what else is wrong is told then.
-        Err(_) => product(server, binary, rocketmq_home, false)?,
+        Err(_) => product(server, binary, rocketmq_home, false, None)?,
     };
     let all = [Ability::Transfer, Ability::Views, Ability::Log, Ability::Clock, Ability::PowerLoss];
     Ok(all.into_iter().filter(|ability| server.can(*ability)).collect())
@@ -131,8 +135,10 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
         ended = &mut work => return ended.context("the workload")?.context("the workload ended too early"),
         prepared = timeout(PREPARE, phases.prepared.cancelled()) => prepared.context("the workload is not prepared")?,
     }
+    sleep(args.settle()).await;
     info!(workload = %args.workload, leader = ?cluster.leader().await, "prepared, the run begins");
     let tally = Arc::new(Tally::default());
+    let routes = routes::Watch::begin(cluster.clone())?;
     let _progress = progress::show(cluster.clone(), recorder.clone(), tally.clone(), args.seconds);
     let began = Instant::now();
     let calm = Duration::from_secs((args.seconds / 5).clamp(3, 10));
@@ -168,6 +174,7 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
     phases.writes_end.cancel();
     info!("writes end, everything is read");
     timeout(DRAIN, &mut work).await.context("the last reads take too long")?.context("the workload")??;
+    recorder.inspected("routes never go back to a deposed leader", routes.end());
     let settled =
         eventually(SETTLE, "all replicas hold the same", || cluster.server().settled(cluster.layout()));
     let settled = settled.await.map(|()| String::new()).map_err(|error| format!("{error:#}"));

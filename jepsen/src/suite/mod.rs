@@ -68,6 +68,10 @@ pub struct SuiteArgs {
     #[arg(long)]
     pub limit_ms: Option<u64>,
 
+    /// Turns a deliberate fault of a Flotilla that is built with `--features faults` on
+    #[arg(long)]
+    pub mutant: Option<String>,
+
     /// Shows the runs and does none of them
     #[arg(long)]
     pub plan: bool,
@@ -140,6 +144,7 @@ fn run_args(args: &SuiteArgs, planned: &Planned, folder: PathBuf) -> RunArgs {
         rocketmq_home: args.rocketmq_home.clone(),
         rate: args.rate,
         limit_ms: args.limit_ms,
+        mutant: args.mutant.clone(),
         ..RunArgs::default()
     }
 }

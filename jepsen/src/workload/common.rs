@@ -24,6 +24,10 @@ use crate::recorder::Session;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for consumers to have consumed everything, at the end.
 const CONSUMED: Duration = Duration::from_secs(90);
+/// Longest time for the last read of one queue.
+pub(super) const LAST_READ: Duration = Duration::from_secs(20);
+/// As the clusters under test call all their brokers.
+pub(super) const BROKER: &str = "broker-a";
 /// Messages of one read.
 const READ_MAX: i32 = 64;
 /// Largest padding of a body, in bytes.
@@ -234,23 +238,35 @@ pub(super) async fn read(
     }
 }
 
-/// Reads all of a queue of a cluster that is well.
-pub(super) async fn read_all(
-    admin: &AdminClient,
-    session: &Session,
-    queue: &MessageQueue,
-) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+/// Reads all queues of a topic, each to its end. A queue that can't be read is noted as something wrong: the cluster is well.
+pub(super) async fn read_everything(env: &Env, client: &Client, topic: &str, queues: u32) {
+    let (admin, session) = (AdminClient::new(client), env.recorder.session());
+    for number in 0..queues {
+        let queue = queue(topic, number);
+        if let Err(error) = read_all(&admin, &session, &queue).await {
+            env.recorder
+                .inspected(&format!("queue {number} of {topic} can be read"), Err(format!("{error:#}")));
+        }
+    }
+}
+
+/// A queue by its number.
+pub(super) fn queue(topic: &str, number: u32) -> MessageQueue {
+    let queue_id = i32::try_from(number).unwrap_or(i32::MAX);
+    MessageQueue { broker_name: BROKER.to_owned(), queue_id, topic: topic.to_owned() }
+}
+
+async fn read_all(admin: &AdminClient, session: &Session, queue: &MessageQueue) -> anyhow::Result<()> {
+    let deadline = Instant::now() + LAST_READ;
     let mut from = 0;
     loop {
         match read(admin, session, queue, from).await {
-            Ok((_, max)) if from >= max => return Ok(()),
             Ok((next, max)) if next >= max => return Ok(()),
             Ok((next, _)) if next > from => from = next,
             Ok((next, max)) if Instant::now() > deadline => {
-                bail!("{queue:?}: a read at {from} of {max} goes on at {next}")
+                bail!("a read at {from} of {max} goes on at {next}")
             }
-            Err(error) if Instant::now() > deadline => return Err(error).context(format!("{queue:?}")),
+            Err(error) if Instant::now() > deadline => return Err(error.into()),
             Ok(_) | Err(_) => sleep(Duration::from_millis(200)).await,
         }
     }

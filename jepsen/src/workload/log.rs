@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Env;
 use super::common::{
-    Ids, PATIENCE, Place, body, client, create_topic, pace, queues_of, read, read_all, send,
+    Ids, LAST_READ, Place, body, client, create_topic, pace, queues_of, read, read_everything, send,
 };
 use super::replica::Replica;
 use crate::history::Act;
@@ -57,13 +57,14 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
         ended.context("a worker")?;
     }
     env.recorder.drained(TOPIC);
-    let (admin, session) = (AdminClient::new(&reading), env.recorder.session());
-    for queue in &queues {
-        read_all(&admin, &session, queue).await?;
-    }
+    read_everything(&env, &reading, TOPIC, QUEUES).await;
+    let session = env.recorder.session();
     for node in 0..nodes {
         for queue in 0..QUEUES {
-            read_all_of_replica(&env, &session, node, queue).await?;
+            if let Err(error) = read_all_of_replica(&env, &session, node, queue).await {
+                let what = format!("queue {queue} of {TOPIC} can be read at n{node}");
+                env.recorder.inspected(&what, Err(format!("{error:#}")));
+            }
         }
     }
     reading.shutdown().await;
@@ -176,7 +177,7 @@ async fn pull(
 
 /// Reads all of a queue from one replica of a cluster that is well.
 async fn read_all_of_replica(env: &Env, session: &Session, node: usize, queue: u32) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LAST_READ;
     let (mut from, mut replica) = (0, None);
     loop {
         match pull(env, session, node, &mut replica, queue, from).await {

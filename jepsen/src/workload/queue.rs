@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::Env;
 use super::common::{
-    Ids, Listeners, Place, body, client, consume, consumed, create_topic, pace, queues_of, read_all, send,
+    Ids, Listeners, Place, body, client, consume, consumed, create_topic, pace, read_everything, send,
     stop_consumers,
 };
 
@@ -50,11 +50,7 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
     consumed(&admin, GROUP, TOPIC).await;
     stop_consumers(consumers).await;
     env.recorder.drained(TOPIC);
-    let producer = Producer::builder(&reader).group("jepsen-readers").start().await?;
-    let session = env.recorder.session();
-    for queue in queues_of(&producer, TOPIC).await? {
-        read_all(&admin, &session, &queue).await?;
-    }
+    read_everything(&env, &reader, TOPIC, QUEUES).await;
     reader.shutdown().await;
     Ok(())
 }

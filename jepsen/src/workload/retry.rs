@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Env;
 use super::common::{
-    Ids, Listeners, Place, body, client, consume, consumed, create_topic, id_of, pace, queues_of, read_all,
-    send, stop_consumers,
+    Ids, Listeners, Place, body, client, consume, consumed, create_topic, id_of, pace, queue,
+    read_everything, send, stop_consumers,
 };
 
 const TOPIC: &str = "jepsen-retry";
@@ -58,20 +58,15 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
     }
     let admin = AdminClient::new(&reader);
     consumed(&admin, GROUP, TOPIC).await;
-    let dead =
-        MessageQueue { broker_name: "broker-a".to_owned(), queue_id: 0, topic: format!("%DLQ%{GROUP}") };
+    let dead = queue(&format!("%DLQ%{GROUP}"), 0);
     calm(&admin, &dead).await;
     stop_consumers(consumers).await;
-    let session = env.recorder.session();
     env.recorder.drained(TOPIC);
-    let producer = Producer::builder(&reader).group("jepsen-readers").start().await?;
-    for queue in queues_of(&producer, TOPIC).await? {
-        read_all(&admin, &session, &queue).await?;
-    }
+    read_everything(&env, &reader, TOPIC, QUEUES).await;
     // Without a message that failed often enough there is no such topic.
     if admin.topic_exists(&dead.topic).await.unwrap_or(false) {
         env.recorder.drained(&dead.topic);
-        read_all(&admin, &session, &dead).await?;
+        read_everything(&env, &reader, &dead.topic, 1).await;
     }
     reader.shutdown().await;
     Ok(())
