@@ -146,7 +146,7 @@ fn check_stays(history: &History, scope: &Scope<'_>, finals: &FinalReads<'_>, ve
             continue;
         };
         for (offset, first) in seen {
-            if last.ids.contains_key(offset) {
+            if last.held.contains_key(offset) {
                 continue;
             }
             let ended = last.max.is_some_and(|max| max <= *offset);

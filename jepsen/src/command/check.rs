@@ -5,8 +5,9 @@ use std::io::{BufReader, BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use serde::Serialize;
 
-use crate::checker::{self, CountFrom, Limit, Limits, Outcome};
+use crate::checker::{self, CountFrom, Judgement, Limit, Limits, Outage, Outcome};
 use crate::history::{History, write_edn};
 use crate::report::{RunFacts, verdict_text};
 
@@ -24,12 +25,20 @@ pub struct CheckArgs {
     /// What else is known of the run: limits, and what must be judged [default: run.json beside the history, if there].
     #[arg(long, value_name = "FILE")]
     facts: Option<PathBuf>,
-    /// Prints the verdicts as JSON.
+    /// Prints the verdicts, and the outage of each fault, as JSON.
     #[arg(long)]
     json: bool,
     /// Writes the history as EDN, which Jepsen's own tools read.
     #[arg(long, value_name = "FILE")]
     edn: Option<PathBuf>,
+}
+
+/// The answer as JSON.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    judgement: &'a Judgement,
+    outages: Vec<Outage>,
 }
 
 impl CheckArgs {
@@ -49,13 +58,12 @@ impl CheckArgs {
             by_kind: facts.map(|facts| facts.limits).unwrap_or_default(),
             default: self.limit_ms.map(|outage_ms| Limit { outage_ms, from: CountFrom::Begin }),
         };
-        let judgement = checker::judge(&history, &checker::all(limits), &must_judge);
-        let text = match self.json {
-            true => {
-                serde_json::to_string_pretty(&judgement).context("a judgement can't be written as JSON")?
-                    + "\n"
-            }
-            false => verdict_text(&judgement),
+        let judgement = checker::judge(&history, &checker::all(limits.clone()), &must_judge);
+        let text = if self.json {
+            let answer = Answer { judgement: &judgement, outages: checker::outages(&history, &limits) };
+            serde_json::to_string_pretty(&answer).context("a judgement can't be written as JSON")? + "\n"
+        } else {
+            verdict_text(&judgement)
         };
         std::io::stdout().write_all(text.as_bytes()).context("standard output refused")?;
         Ok(judgement.outcome)

@@ -15,7 +15,11 @@ pub(super) fn tables(facts: &RunFacts, outages: &[Outage]) -> String {
         return "<p class=note>No fault was injected.</p>".to_owned();
     }
     let mut html = kinds(outages);
-    let _ = write!(html, "<details><summary>each of the {} faults</summary><div class=body>", outages.len());
+    let _ = write!(
+        html,
+        "<details><summary>each fault <span class=note>{}</span></summary><div class=body>",
+        outages.len()
+    );
     html.push_str(&each(facts, outages));
     html + "</div></details>"
 }

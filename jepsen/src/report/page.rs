@@ -113,7 +113,7 @@ fn write_head(html: &mut String, run: &Run<'_>) {
     let begun = clients.filter(|op| op.kind == crate::history::Kind::Invoke).count();
     let _ = write!(
         html,
-        "<p>{begun} operations, {} faults, {} nodes, {} from {} UTC, seed <b>{}</b></p></header>",
+        "<p>operations: {begun}, faults: {}, nodes: {}; {} from {} UTC, seed <b>{}</b></p></header>",
         outages.len(),
         facts.nodes.len(),
         seconds(history.ops().last().map_or(0, |op| op.time)),
@@ -182,4 +182,75 @@ fn facts_html(run: &Run<'_>) -> String {
         let _ = write!(html, "<tr><th>{}<td>{}</tr>", escaped(&name), escaped(&value));
     }
     html + "</table>"
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::checker::tests::tape::{Tape, fault, send};
+    use crate::checker::{self, Limits};
+    use crate::history::Kind;
+
+    use super::*;
+
+    fn page_of(tape: &Tape, facts: &RunFacts) -> String {
+        let history = tape.history();
+        let limits = Limits { by_kind: facts.limits.clone(), default: None };
+        let judgement = checker::judge(&history, &checker::all(limits.clone()), &[]);
+        let outages = checker::outages(&history, &limits);
+        page(&Run { facts, history: &history, judgement: &judgement, outages: &outages }, &[])
+    }
+
+    fn run_with_an_anomaly() -> Tape {
+        let mut tape = Tape::default();
+        tape.acked(1, 0, 0).acked(2, 0, 1).note(fault(1, true), Kind::Invoke).note(fault(1, true), Kind::Ok);
+        tape.at(5_000).call(send(3), Kind::Info).note(fault(1, false), Kind::Ok).acked(4, 0, 2);
+        tape.drained().pulled(0, 0, 1, &[1]);
+        tape
+    }
+
+    #[test]
+    fn a_page_needs_nothing_from_elsewhere() {
+        let page = page_of(&run_with_an_anomaly(), &crate::report::facts::tests::facts());
+        for foreign in ["http:", "https:", "src=", "href=", "<script", "<link", "@import", "url("] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_stands_at_the_top_and_is_open() {
+        let page = page_of(&run_with_an_anomaly(), &crate::report::facts::tests::facts());
+        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is missing"));
+        let parts = [
+            "<h1>INVALID</h1>",
+            "seed <b>42</b>",
+            "flotilla-jepsen run --note &#39;it",
+            "<details open><summary><span class=\"chip invalid\">INVALID</span> <b>acked-kept</b>",
+            "id 2 was acknowledged and is lost",
+            "kill-leader #1: 5000 ms without an acknowledgement",
+            "<tr class=over><td>kill-leader",
+            "Throughput over time",
+            "Timeline of operations and faults",
+        ];
+        let places: Vec<usize> = parts.iter().map(|part| place(part)).collect();
+        assert!(places.is_sorted(), "{places:?}");
+        assert!(page.matches("<svg").count() == page.matches("</svg>").count());
+    }
+
+    #[test]
+    fn what_others_wrote_can_do_no_harm() {
+        let mut facts = crate::report::facts::tests::facts();
+        facts.workload = "<script>alert(1)</script>".into();
+        facts.nodes =
+            vec![crate::report::NodeFacts { name: "<b>".into(), address: "\"'".into(), logs: vec![] }];
+        let mut tape = run_with_an_anomaly();
+        tape.note(Act::Inspect { what: "<i>".into(), found: "</pre>".into() }, Kind::Fail);
+        let page = page_of(&tape, &facts);
+        assert!(!page.contains("<script") && !page.contains("<i>") && page.contains("&lt;/pre&gt;"));
+    }
+
+    #[test]
+    fn a_history_of_nothing_has_a_page() {
+        let page = page_of(&Tape::default(), &crate::report::facts::tests::facts());
+        assert!(page.contains("<h1>unknown</h1>") && !page.contains("NaN") && !page.contains("inf"));
+    }
 }

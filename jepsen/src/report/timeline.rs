@@ -12,7 +12,7 @@ use super::operations::name;
 use super::svg::{LEFT, TimeAxis, begin, fault_text};
 
 const NODE_ROW: f64 = 22.0;
-const CLIENT_ROW: f64 = 9.0;
+const CLIENT_ROW: f64 = 11.0;
 const TOP: f64 = 18.0;
 
 /// Rows of clients that are drawn; a run has tens.
@@ -60,12 +60,12 @@ pub(super) fn timeline(
     axis.draw(&mut svg, TOP, bottom);
     for node in 0..node_count {
         let name = facts.nodes.get(node).map_or_else(|| format!("node {node}"), |node| node.name.clone());
-        draw_label(&mut svg, TOP + (node as f64 + 0.65) * NODE_ROW, &cut(&name, 16));
+        draw_label(&mut svg, "tick", TOP + (node as f64 + 0.65) * NODE_ROW, &cut(&name, 16));
     }
     draw_faults(&mut svg, outages, node_count, axis);
     for (row, (process, cells)) in rows.iter().take(CLIENTS_MAX).enumerate() {
         let y = clients_top + row as f64 * CLIENT_ROW;
-        draw_label(&mut svg, y + 7.5, &format!("client {process}"));
+        draw_label(&mut svg, "tick small", y + 8.5, &format!("client {process}"));
         draw_client(&mut svg, y, cells, axis);
     }
     draw_anomalies(&mut svg, history, judgement, axis, bottom);
@@ -76,10 +76,13 @@ pub(super) fn timeline(
     svg
 }
 
-fn draw_label(svg: &mut String, y: f64, text: &str) {
+fn draw_label(svg: &mut String, class: &str, y: f64, text: &str) {
     let text = escaped(text);
-    let _ =
-        write!(svg, r#"<text class="tick" x="{:.1}" y="{y:.1}" text-anchor="end">{text}</text>"#, LEFT - 6.0);
+    let _ = write!(
+        svg,
+        r#"<text class="{class}" x="{:.1}" y="{y:.1}" text-anchor="end">{text}</text>"#,
+        LEFT - 6.0
+    );
 }
 
 /// A bar in the row of each node that a fault touches; on all rows where it names none.
