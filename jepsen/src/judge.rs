@@ -1,4 +1,4 @@
-//! From a run's folder to its verdict.
+//! From a run's folder to its verdict and its report.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -8,8 +8,7 @@ use anyhow::Context;
 
 use crate::checker::{self, Limits, Outage, Outcome};
 use crate::history::{Act, History, Kind};
-use crate::report::RunFacts;
-use crate::run::HISTORY;
+use crate::report::{HISTORY_FILE, RunFacts, write_report};
 
 /// What a run came to.
 #[derive(Debug)]
@@ -29,22 +28,9 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// Exit code: 0 all is well, 1 something is wrong, 2 not known.
-    pub fn exit_code(outcome: Outcome) -> u8 {
-        match outcome {
-            Outcome::Valid => 0,
-            Outcome::Invalid => 1,
-            Outcome::Unknown | Outcome::Absent => 2,
-        }
-    }
-
     /// One line for each thing to say.
     pub fn text(&self) -> String {
-        let word = match self.outcome {
-            Outcome::Valid => "valid",
-            Outcome::Invalid => "INVALID",
-            Outcome::Unknown | Outcome::Absent => "unknown",
-        };
+        let word = self.outcome.word();
         let outage = self.outage_ms_max.map_or("none".to_owned(), |outage| format!("{outage:.0} ms"));
         let mut lines = vec![format!(
             "{word}: {} sends acknowledged, {} faults, longest outage {outage}",
@@ -55,13 +41,14 @@ impl Judged {
     }
 }
 
-/// Judges the history of a run's folder.
+/// Judges the history of a run's folder, and writes its report.
 ///
 /// # Errors
-/// History or facts can't be read, or are none.
+/// History or facts can't be read, or are none; the report can't be written.
 pub fn judge(folder: &Path) -> anyhow::Result<Judged> {
+    write_report(folder)?;
     let facts = RunFacts::load(&folder.join(RunFacts::FILE))?;
-    let path = folder.join(HISTORY);
+    let path = folder.join(HISTORY_FILE);
     let file = File::open(&path).with_context(|| path.display().to_string())?;
     let history = History::read(BufReader::new(file)).with_context(|| path.display().to_string())?;
     let limits = Limits { by_kind: facts.limits.clone(), default: None };

@@ -1,9 +1,12 @@
 //! `flotilla-jepsen`: the command.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use flotilla_jepsen::judge::{self, Judged};
+use flotilla_jepsen::checker::Outcome;
+use flotilla_jepsen::command::{CheckArgs, ReportArgs, exit_code};
+use flotilla_jepsen::judge;
 use flotilla_jepsen::outages::{self, OutagesArgs};
 use flotilla_jepsen::run::{self, RunArgs};
 use flotilla_jepsen::suite::{self, SuiteArgs};
@@ -14,7 +17,8 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(name = "flotilla-jepsen", version, max_term_width = 110)]
 #[command(
-    after_help = "Exit codes: 0 all is well, 1 something is wrong with the product, 2 not known, or wrong arguments."
+    after_help = "Exit codes: 0 all is well, 1 something is wrong with the product, 2 that is not known or the arguments \
+                  are wrong, 130 interrupted."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -23,72 +27,62 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One run: a cluster, a workload and faults, then the verdict
+    /// One run: a cluster, a workload and faults, then the verdict and a report
     Run(RunArgs),
     /// Many runs: all workloads and all faults, a folder each, and a summary
     Suite(SuiteArgs),
     /// A table: how long each kind of fault keeps clients waiting, median and worst of many trials
     Outages(OutagesArgs),
-    /// Judges the folder of a run
-    Judge { folder: std::path::PathBuf },
+    Check(CheckArgs),
+    Report(ReportArgs),
 }
-
-/// Not known, or wrong arguments.
-const UNKNOWN: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,flotilla_client=error,flotilla_net=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("flotilla-jepsen: the run-time can't be started: {error}");
-            return ExitCode::from(UNKNOWN);
-        }
-    };
-    let code = runtime.block_on(async {
-        tokio::select! {
-            done = act(cli.command) => match done {
-                Ok(code) => code,
-                Err(error) => {
-                    eprintln!("flotilla-jepsen: {error:#}");
-                    UNKNOWN
-                }
-            },
-            () = interrupted() => {
-                eprintln!("flotilla-jepsen: interrupted");
-                130
-            }
-        }
-    });
-    runtime.shutdown_background();
-    ExitCode::from(code)
-}
-
-async fn act(command: Command) -> anyhow::Result<u8> {
-    match command {
-        Command::Run(args) => {
+    let done = match Cli::parse().command {
+        Command::Check(args) => args.run(),
+        Command::Report(args) => args.run(),
+        Command::Run(args) => in_runtime(async {
             let args = args.seeded();
             let folder = args.folder();
             eprintln!("seed {}, folder {}", args.seed(), folder.display());
             run::run(&args, &folder).await?;
             let judged = judge::judge(&folder)?;
             println!("{}", judged.text());
-            Ok(Judged::exit_code(judged.outcome))
+            Ok(judged.outcome)
+        }),
+        Command::Suite(args) => in_runtime(suite::suite(&args)),
+        Command::Outages(args) => in_runtime(outages::outages(&args)),
+    };
+    match done {
+        Ok(outcome) => exit_code(outcome),
+        Err(error) if error.is::<Interrupted>() => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("flotilla-jepsen: {error:#}");
+            ExitCode::from(2)
         }
-        Command::Judge { folder } => {
-            let judged = judge::judge(&folder)?;
-            println!("{}", judged.text());
-            Ok(Judged::exit_code(judged.outcome))
-        }
-        Command::Suite(args) => Ok(Judged::exit_code(suite::suite(&args).await?)),
-        Command::Outages(args) => Ok(Judged::exit_code(outages::outages(&args).await?)),
     }
 }
 
-/// Ctrl-C or SIGTERM. What runs is dropped then, and with it all processes.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Interrupted;
+
+/// Runs something that starts processes. On Ctrl-C or SIGTERM it is dropped, and with it all that it started.
+fn in_runtime(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,flotilla_client=error,flotilla_net=error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = work => done,
+            () = interrupted() => Err(Interrupted.into()),
+        }
+    });
+    runtime.shutdown_background();
+    done
+}
+
 async fn interrupted() {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))

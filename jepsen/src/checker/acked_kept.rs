@@ -63,7 +63,8 @@ impl Checker for AckedKept {
 
 fn check_topic<'a>(topic: &'a str, acked: &[Acked], finals: &FinalReads<'a>, verdict: &mut Verdict) {
     let of_topic = || finals.all().filter(|((of, _), _)| *of == topic);
-    let found: HashSet<u64> = of_topic().flat_map(|(_, read)| read.ids.values().flatten().copied()).collect();
+    let found: HashSet<u64> =
+        of_topic().flat_map(|(_, read)| read.held.values().filter_map(|held| held.id)).collect();
     let queues = acked.iter().filter_map(|acked| acked.queue);
     let queues_whole = of_topic().all(|(_, read)| read.is_whole())
         && queues.into_iter().all(|queue| finals.queue(topic, queue).is_some())
@@ -74,11 +75,11 @@ fn check_topic<'a>(topic: &'a str, acked: &[Acked], finals: &FinalReads<'a>, ver
             continue;
         }
         match whereabouts(topic, one, finals, queues_whole) {
-            Whereabouts::Lost(why) => {
+            Whereabouts::Lost(why, line) => {
                 verdict.judged("lost");
-                verdict.anomaly("lost", &one.lines, || {
-                    format!("id {} was acknowledged and is lost: {why}", one.id)
-                });
+                let lines: Vec<u64> = one.lines.iter().copied().chain(line).collect();
+                verdict
+                    .anomaly("lost", &lines, || format!("id {} was acknowledged and is lost: {why}", one.id));
             }
             Whereabouts::NotRead(why) => verdict.unknown(why),
         }
@@ -86,7 +87,8 @@ fn check_topic<'a>(topic: &'a str, acked: &[Acked], finals: &FinalReads<'a>, ver
 }
 
 enum Whereabouts {
-    Lost(String),
+    /// Why it is known, and the line that shows it.
+    Lost(String, Option<u64>),
     NotRead(&'static str),
 }
 
@@ -94,7 +96,7 @@ enum Whereabouts {
 fn whereabouts<'a>(topic: &'a str, acked: &Acked, finals: &FinalReads<'a>, whole: bool) -> Whereabouts {
     let Some(queue) = acked.queue else {
         return if whole {
-            Whereabouts::Lost(format!("no queue of {topic} holds it"))
+            Whereabouts::Lost(format!("no queue of {topic} holds it"), None)
         } else {
             Whereabouts::NotRead("acked at an unknown place, and not all queues were read to their ends")
         };
@@ -102,22 +104,21 @@ fn whereabouts<'a>(topic: &'a str, acked: &Acked, finals: &FinalReads<'a>, whole
     let Some(read) = finals.queue(topic, queue) else {
         return Whereabouts::NotRead("acked in a queue that was not read after it was drained");
     };
-    let line = read.line;
-    match acked.offset {
-        _ if read.is_whole() => match acked.offset {
-            Some(offset) => Whereabouts::Lost(match read.ids.get(&offset) {
-                Some(other) => format!("{topic}/{queue}@{offset} holds {} (line #{line})", named(*other)),
-                None => format!("{topic}/{queue}@{offset} holds nothing (line #{line})"),
-            }),
-            None => Whereabouts::Lost(format!("{topic}/{queue} does not hold it (line #{line})")),
-        },
-        Some(offset) if read.covers(offset) => {
-            Whereabouts::Lost(format!("{topic}/{queue}@{offset} does not hold it (line #{line})"))
+    let Some(offset) = acked.offset else {
+        return if read.is_whole() {
+            Whereabouts::Lost(format!("{topic}/{queue} does not hold it"), Some(read.line))
+        } else {
+            Whereabouts::NotRead("acked in a queue that was not read to its end")
+        };
+    };
+    let place = format!("{topic}/{queue}@{offset}");
+    let line = Some(read.line_of(offset));
+    match (read.held.get(&offset), read.max) {
+        (Some(held), _) => Whereabouts::Lost(format!("{place} holds {}", named(held.id)), line),
+        (None, _) if read.covers(offset) => Whereabouts::Lost(format!("{place} was passed over"), line),
+        (None, Some(max)) if max <= offset => {
+            Whereabouts::Lost(format!("it was at {place} and the queue ends at {max}"), line)
         }
-        Some(offset) if read.max.is_some_and(|max| max <= offset) => {
-            let max = read.max.unwrap_or(0);
-            Whereabouts::Lost(format!("{topic}/{queue} ends at {max}, it was at {offset} (line #{line})"))
-        }
-        _ => Whereabouts::NotRead("acked in a queue that was not read to its end"),
+        (None, _) => Whereabouts::NotRead("acked in a queue that was not read to its end"),
     }
 }

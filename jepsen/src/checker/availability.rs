@@ -145,10 +145,10 @@ struct Attempts {
 
 impl Attempts {
     fn of(history: &History) -> Self {
-        let sends = history.ops().iter().any(|op| matches!(op.act, Act::Send { .. }));
+        let counts = counts_as_attempt(history);
         let mut attempts = Attempts { acked: vec![], failed: vec![], unknown: vec![], span: None };
         for op in history.ops() {
-            if !counts(&op.act, sends) {
+            if !counts(&op.act) {
                 continue;
             }
             attempts.span = Some((attempts.span.map_or(op.time, |span| span.0), op.time));
@@ -163,8 +163,10 @@ impl Attempts {
     }
 }
 
-fn counts(act: &Act, sends: bool) -> bool {
-    match act {
+/// Whether an operation of this history is one by which it is told if clients are served.
+pub(crate) fn counts_as_attempt(history: &History) -> impl Fn(&Act) -> bool + use<> {
+    let sends = history.ops().iter().any(|op| matches!(op.act, Act::Send { .. }));
+    move |act| match act {
         Act::Send { .. } => sends,
         Act::CommitOffset { .. }
         | Act::ReadOffset { .. }

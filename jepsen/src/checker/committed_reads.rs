@@ -50,8 +50,8 @@ fn check_answers(history: &History, verdict: &mut Verdict) {
         let (topic, seen, line): (&str, &[Seen], u64) = match (&call.begin.act, call.done()) {
             (Act::Consume { topic, seen, .. }, _) => (topic, std::slice::from_ref(seen), call.begin.index),
             (Act::Pull { .. }, Some(end)) => match &end.act {
-                Act::Pull { topic, seen, max, .. } => {
-                    check_below_end(topic, seen, *max, end.index, verdict);
+                Act::Pull { topic, seen, max, node, .. } => {
+                    check_below_end(topic, seen, *max, *node, end.index, verdict);
                     (topic, seen, end.index)
                 }
                 _ => continue,
@@ -71,7 +71,14 @@ fn check_answers(history: &History, verdict: &mut Verdict) {
     }
 }
 
-fn check_below_end(topic: &str, seen: &[Seen], max: Option<u64>, line: u64, verdict: &mut Verdict) {
+fn check_below_end(
+    topic: &str,
+    seen: &[Seen],
+    max: Option<u64>,
+    node: Option<u32>,
+    line: u64,
+    verdict: &mut Verdict,
+) {
     verdict.judged("answers to reads");
     if seen.is_empty() {
         return;
@@ -82,7 +89,8 @@ fn check_below_end(topic: &str, seen: &[Seen], max: Option<u64>, line: u64, verd
     if let Some(beyond) = seen.iter().find(|seen| seen.offset >= max) {
         verdict.anomaly("beyond-the-end", &[line], || {
             let (queue, offset) = (beyond.queue, beyond.offset);
-            format!("a read shows {topic}/{queue}@{offset} and tells the end {max} (line #{line})")
+            let at = node.map_or(String::new(), |node| format!(" at node {node}"));
+            format!("a read{at} shows {topic}/{queue}@{offset} and tells the end {max} (line #{line})")
         });
     }
 }
@@ -146,7 +154,7 @@ fn check_stays(history: &History, scope: &Scope<'_>, finals: &FinalReads<'_>, ve
             continue;
         };
         for (offset, first) in seen {
-            if last.ids.contains_key(offset) {
+            if last.held.contains_key(offset) {
                 continue;
             }
             let ended = last.max.is_some_and(|max| max <= *offset);

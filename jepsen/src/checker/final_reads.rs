@@ -13,13 +13,25 @@ pub(super) struct FinalRead {
     spans: Vec<(u64, u64)>,
     /// The farthest end that an answer told (exclusive).
     pub max: Option<u64>,
-    /// What lies where. Where answers differ, the last one.
-    pub ids: HashMap<u64, Option<u64>>,
+    /// What lies where, and the line that shows it. Where answers differ, the last one.
+    pub held: HashMap<u64, Held>,
     /// The last answer.
     pub line: u64,
 }
 
+/// What a place holds at last.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub id: Option<u64>,
+    pub line: u64,
+}
+
 impl FinalRead {
+    /// The line that shows the offset, or the last answer where none does.
+    pub(super) fn line_of(&self, offset: u64) -> u64 {
+        self.held.get(&offset).map_or(self.line, |held| held.line)
+    }
+
     /// An answer covers the offset: what it does not hold there is not there.
     pub(super) fn covers(&self, offset: u64) -> bool {
         let after = self.spans.partition_point(|span| span.0 <= offset);
@@ -68,7 +80,7 @@ impl<'a> FinalReads<'a> {
             if let Some(last) = seen.last() {
                 read.spans.push((*from, last.offset.saturating_add(1)));
             }
-            read.ids.extend(seen.iter().map(|seen| (seen.offset, seen.id)));
+            read.held.extend(seen.iter().map(|seen| (seen.offset, Held { id: seen.id, line: end.index })));
         }
         queues.values_mut().for_each(FinalRead::merge_spans);
         FinalReads { queues }

@@ -47,13 +47,21 @@ impl Checker for KeyOrder {
     }
 }
 
+/// Where the story of an id is.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    queue: u32,
+    key: &'a str,
+    /// In the list of its key.
+    place: usize,
+}
+
 type Keys<'a> = HashMap<(&'a str, &'a str, u32, &'a str), Vec<Story>>;
 
 fn stories<'a>(history: &'a History, verdict: &mut Verdict) -> Keys<'a> {
     let scope = Scope::of(history);
     let mut keys = Keys::new();
-    // Where the story of an id is: its key's, by place in the list.
-    let mut known: HashMap<(&str, u64), ((u32, &str), usize)> = HashMap::new();
+    let mut known: HashMap<(&str, u64), Known<'_>> = HashMap::new();
     for call in history.calls() {
         let Act::Consume { group, topic, seen } = &call.begin.act else { continue };
         let (Some(key), Some(id)) = (&seen.key, seen.id) else { continue };
@@ -62,7 +70,7 @@ fn stories<'a>(history: &'a History, verdict: &mut Verdict) -> Keys<'a> {
         }
         verdict.judged("deliveries");
         let line = call.begin.index;
-        let ((queue, key), place) = *known.entry((group, id)).or_insert_with(|| {
+        let Known { queue, key, place } = *known.entry((group, id)).or_insert_with(|| {
             let stories = keys.entry((group, topic, seen.queue, key)).or_default();
             if seen.redelivered > 0 {
                 verdict.anomaly("redelivered-first", &[line], || {
@@ -71,7 +79,7 @@ fn stories<'a>(history: &'a History, verdict: &mut Verdict) -> Keys<'a> {
             }
             let offset = seen.offset;
             stories.push(Story { id, offset, first_delivery: line, maybe_done: None, done: None });
-            ((seen.queue, key), stories.len() - 1)
+            Known { queue: seen.queue, key, place: stories.len() - 1 }
         });
         let Some(story) =
             keys.get_mut(&(group.as_str(), topic.as_str(), queue, key)).map(|all| &mut all[place])

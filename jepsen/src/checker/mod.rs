@@ -20,7 +20,7 @@ mod registers;
 mod scope;
 mod stored_once;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verdict;
 
 use serde::Serialize;
@@ -28,6 +28,7 @@ use serde::Serialize;
 use crate::history::History;
 
 pub use acked_kept::AckedKept;
+pub(crate) use availability::counts_as_attempt;
 pub use availability::{Availability, Outage, outages};
 pub use committed_reads::CommittedReads;
 pub use consumed::Consumed;

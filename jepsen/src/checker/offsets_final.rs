@@ -56,8 +56,7 @@ fn check_answers(history: &History, scope: &Scope<'_>, verdict: &mut Verdict) {
             continue;
         }
         verdict.judged("answers to reads");
-        let mut due = *from;
-        for seen in seen {
+        for (due, seen) in (*from..).zip(seen) {
             if seen.queue != *queue {
                 verdict.anomaly("wrong-queue", &[end.index], || {
                     format!("a read of {topic}/{queue} was answered with {}@{}", seen.queue, seen.offset)
@@ -71,7 +70,6 @@ fn check_answers(history: &History, scope: &Scope<'_>, verdict: &mut Verdict) {
                 });
                 break;
             }
-            due += 1;
         }
     }
 }

@@ -5,7 +5,7 @@ mod notes;
 mod placement;
 mod registers;
 mod speed;
-mod tape;
+pub(crate) mod tape;
 
 use std::collections::BTreeSet;
 

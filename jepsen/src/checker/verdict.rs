@@ -21,6 +21,18 @@ pub enum Outcome {
     Invalid,
 }
 
+impl Outcome {
+    /// For people; what is wrong is loud.
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Absent => "nothing to judge",
+            Outcome::Valid => "valid",
+            Outcome::Unknown => "unknown",
+            Outcome::Invalid => "INVALID",
+        }
+    }
+}
+
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Anomaly {

@@ -4,14 +4,21 @@
 //! marks what no client did; a fault's `:f` is `:start-KIND` or `:stop-KIND`. Notes (`drained`, `inspect`) are the
 //! nemesis' too, with their own type under `:result`.
 //!
+//! In Jepsen a process whose operation ended with `:info` does nothing more: to Knossos it is still at it. Ours go on, so
+//! they go on under a new number: [`PROCESS_STEP`] higher.
+//!
 //! Source: Jepsen 0.3 `jepsen.history` (client operations have whole numbers as processes, all others are `:info`) and
 //! `jepsen.nemesis.combined` (names of `:f`).
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
-use super::{Act, HistoryError, Op};
+use super::{Act, HistoryError, Kind, Op, Process};
+
+/// Between the numbers of one client before and after an operation of unknown outcome.
+const PROCESS_STEP: u64 = 1_000_000;
 
 /// Writes all operations; one is held in memory at a time. Returns how many there were.
 ///
@@ -22,22 +29,34 @@ pub fn write_edn(
     output: &mut impl Write,
 ) -> anyhow::Result<u64> {
     let mut count = 0;
+    // How often each client was given up.
+    let mut given_up: HashMap<u32, u64> = HashMap::new();
     for op in ops {
-        write_op(&op?, output)?;
+        let op = op?;
+        let number = match op.process {
+            Process::Client(client) => {
+                let given_up = given_up.entry(client).or_default();
+                let number = u64::from(client) + *given_up * PROCESS_STEP;
+                *given_up += u64::from(op.kind == Kind::Info);
+                Some(number)
+            }
+            Process::Nemesis(_) => None,
+        };
+        write_op(&op, number, output)?;
         count += 1;
     }
     output.flush()?;
     Ok(count)
 }
 
-fn write_op(op: &Op, output: &mut impl Write) -> anyhow::Result<()> {
+/// `client` is the number of the process, `None` for the nemesis.
+fn write_op(op: &Op, client: Option<u64>, output: &mut impl Write) -> anyhow::Result<()> {
     let Value::Object(mut fields) = serde_json::to_value(op)? else {
         anyhow::bail!("an operation is an object")
     };
     let kind = fields.remove("type").unwrap_or_default();
     let mut name = fields.remove("f").unwrap_or_default();
     let mut value = fields.remove("value").unwrap_or_default();
-    let client = matches!(op.process, super::Process::Client(_));
     let note = matches!(op.act, Act::Drained { .. } | Act::Inspect { .. });
     if let Act::Fault(fault) = &op.act {
         let verb = if fault.begins { "start" } else { "stop" };
@@ -47,10 +66,9 @@ fn write_op(op: &Op, output: &mut impl Write) -> anyhow::Result<()> {
         value.insert("result".to_owned(), kind.clone());
     }
     write!(output, "{{:index {}, :time {}, :process ", op.index, op.time)?;
-    if client && !note {
-        write!(output, "{}, :type :{}", fields["process"], keyword(&kind))?;
-    } else {
-        write!(output, ":nemesis, :type :info")?;
+    match client.filter(|_| !note) {
+        Some(client) => write!(output, "{client}, :type :{}", keyword(&kind))?,
+        None => write!(output, ":nemesis, :type :info")?,
     }
     write!(output, ", :f :{}, :value ", keyword(&name))?;
     write_value(&value, output)?;
@@ -125,7 +143,7 @@ fn write_text(text: &str, output: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Fault, Kind, Process, Seen};
+    use crate::history::{Fault, Seen};
 
     fn edn(process: Process, kind: Kind, act: Act, error: Option<&str>) -> String {
         let op = Op { index: 4, time: 99, process, kind, act, error: error.map(str::to_owned) };
@@ -173,6 +191,23 @@ mod tests {
         let expected = ":process :nemesis, :type :info, :f :inspect, \
                         :value {:found \"a\\tb\", :result :fail, :what \"log\"}, :error \"torn\\u0001\"}\n";
         assert!(text.ends_with(expected), "{text}");
+    }
+
+    #[test]
+    fn a_client_goes_on_under_a_new_number_after_an_unknown_outcome() {
+        let kinds =
+            [Kind::Invoke, Kind::Info, Kind::Invoke, Kind::Ok, Kind::Invoke, Kind::Info, Kind::Invoke];
+        let op = |(index, kind)| {
+            let act = Act::ReadTopic { topic: "t".into(), queues: None };
+            Ok(Op { index, time: 0, process: Process::Client(3), kind, act, error: None })
+        };
+        let mut bytes = Vec::new();
+        write_edn((0..).zip(kinds).map(op), &mut bytes).expect("memory takes all");
+        let text = String::from_utf8(bytes).expect("text");
+        let number =
+            |line: &str| line.split_once(":process ")?.1.split_once(',').map(|(number, _)| number.to_owned());
+        let numbers: Vec<String> = text.lines().filter_map(number).collect();
+        assert_eq!(numbers, ["3", "3", "1000003", "1000003", "1000003", "1000003", "2000003"]);
     }
 
     #[test]

@@ -27,10 +27,9 @@ use crate::cluster::flotilla::Flotilla;
 use crate::cluster::{Ability, Cluster, Layout, Server, eventually};
 use crate::nemesis::{Nemesis, Plan, Tally};
 use crate::recorder::Recorder;
+use crate::report::HISTORY_FILE;
 use crate::workload::{Env, Phases};
 
-/// Name of the history in a run's folder.
-pub const HISTORY: &str = "history.jsonl";
 /// Longest time until a workload has its topics and clients.
 const PREPARE: Duration = Duration::from_secs(120);
 /// Longest time for the last reads.
@@ -52,7 +51,7 @@ pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(folder)?;
     let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
-    let recorder = Recorder::create(&folder.join(HISTORY))?;
+    let recorder = Recorder::create(&folder.join(HISTORY_FILE))?;
     let started = std::time::SystemTime::now();
     let (layout, network) = Layout::behind_proxies(
         folder.clone(),
