@@ -7,15 +7,18 @@
 //! | `flotilla.rs` | Flotilla                                                    |
 //! | `dledger.rs`  | Apache RocketMQ with DLedger                                |
 //! | `records.rs`  | Flotilla's log on disk, for comparing replicas and torn tails |
+//! | `fabric.rs`   | the network between them; `namespaces.rs`: one of namespaces; the other one is made of proxies |
 //! | `process.rs`  | one process                                                 |
 //! | `http.rs`, `wait.rs` | what they need                                       |
 //!
 //! Everything ends with the cluster at the latest, also when the run fails or is interrupted.
 
 pub mod dledger;
+mod fabric;
 pub mod flotilla;
 mod http;
 mod layout;
+mod namespaces;
 mod process;
 pub mod records;
 mod server;
@@ -28,11 +31,12 @@ use anyhow::{Context, bail, ensure};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+pub use fabric::Fabric;
 pub use layout::{Flush, Layout, NodePlace};
 pub use server::{Ability, Inspection, Role, Server};
 pub use wait::eventually;
 
-use crate::proxy::{End, Network};
+use crate::proxy::End;
 use process::Process;
 
 /// Longest wait for a node or the group to be ready. A JVM beside builds takes tens of seconds.
@@ -43,7 +47,7 @@ const READY: Duration = Duration::from_secs(90);
 pub struct Cluster {
     server: Box<dyn Server>,
     layout: Layout,
-    network: Network,
+    network: Box<dyn Fabric>,
     nodes: Vec<Mutex<Option<Process>>>,
     name_servers: Vec<Mutex<Option<Process>>>,
 }
@@ -53,7 +57,11 @@ impl Cluster {
     ///
     /// # Errors
     /// A folder or file can't be written, a command can't be started.
-    pub fn start(server: Box<dyn Server>, layout: Layout, network: Network) -> anyhow::Result<Cluster> {
+    pub fn start(
+        server: Box<dyn Server>,
+        layout: Layout,
+        network: Box<dyn Fabric>,
+    ) -> anyhow::Result<Cluster> {
         for folder in ["logs", "nodes"] {
             std::fs::create_dir_all(layout.folder.join(folder))?;
         }
@@ -80,8 +88,8 @@ impl Cluster {
     }
 
     /// The network between all parties.
-    pub fn network(&self) -> &Network {
-        &self.network
+    pub fn network(&self) -> &dyn Fabric {
+        &*self.network
     }
 
     /// Number of brokers.
@@ -114,7 +122,7 @@ impl Cluster {
         let mut slot = self.nodes[node].lock();
         ensure!(slot.is_none(), "n{node} runs");
         let name = format!("n{node}");
-        let command = self.server.node(&self.layout, node)?;
+        let command = self.network.inside(End::Node(node), self.server.node(&self.layout, node)?);
         *slot = Some(Process::start(&name, command, &self.layout.log(&name))?);
         self.network.starts(End::Node(node));
         Ok(())
@@ -167,7 +175,8 @@ impl Cluster {
         let mut slot = self.name_servers[number].lock();
         ensure!(slot.is_none(), "name server {number} runs");
         let name = format!("namesrv{number}");
-        let command = self.server.name_server(&self.layout, number)?;
+        let command =
+            self.network.inside(End::NameServer(number), self.server.name_server(&self.layout, number)?);
         *slot = Some(Process::start(&name, command, &self.layout.log(&name))?);
         self.network.starts(End::NameServer(number));
         Ok(())
@@ -243,7 +252,6 @@ impl Cluster {
 
     /// Undoes everything: the network works, who is paused goes on, who does not run is started. Gives what failed.
     pub fn heal(&self) -> Vec<String> {
-        self.network.heal();
         let mut failed = Vec::new();
         let mut note = |result: anyhow::Result<()>| {
             if let Err(error) = result {
@@ -251,6 +259,7 @@ impl Cluster {
                 failed.push(format!("{error:#}"));
             }
         };
+        note(self.network.heal());
         for number in 0..self.name_servers.len() {
             if self.name_servers[number].lock().is_none() {
                 note(self.start_name_server(number));

@@ -153,8 +153,9 @@ impl Fault {
         let nodes = self.nodes;
         match self.kind {
             Nemesis::KillOne | Nemesis::KillLeader | Nemesis::KillMajority | Nemesis::KillAll => {
-                kill(cluster, &nodes)?;
-                Ok((Undo::Start(nodes.clone()), format!("{} killed", names(&nodes))))
+                let victims = kill(cluster, &nodes)?;
+                let detail = format!("{} killed", names(&victims));
+                Ok((Undo::Start(victims), detail))
             }
             Nemesis::StopLeader => {
                 let clean = cluster.terminate_node(nodes[0], STOP).await?;
@@ -174,22 +175,22 @@ impl Fault {
             | Nemesis::Ring
             | Nemesis::OneWay => {
                 let partition = self.partition.context("a partition is chosen")?;
-                cluster.network().disturb(number, partition.disturbance);
+                cluster.network().disturb(number, partition.disturbance)?;
                 Ok((Undo::Settle, partition.detail))
             }
             Nemesis::Slow => {
                 let (disturbance, detail) = slow(cluster.size(), random);
-                cluster.network().disturb(number, disturbance);
+                cluster.network().disturb(number, disturbance)?;
                 Ok((Undo::Settle, detail))
             }
             Nemesis::Throttle => {
                 let (disturbance, detail) = throttle(nodes[0], cluster.size(), random);
-                cluster.network().disturb(number, disturbance);
+                cluster.network().disturb(number, disturbance)?;
                 Ok((Undo::Settle, detail))
             }
             Nemesis::Resets => {
                 let (disturbance, detail) = resets(&nodes, cluster.size(), random);
-                cluster.network().disturb(number, disturbance);
+                cluster.network().disturb(number, disturbance)?;
                 Ok((Undo::Settle, detail))
             }
             Nemesis::Transfer => {
@@ -203,7 +204,7 @@ impl Fault {
                     Way { delay: Duration::from_millis(random.random_range(2_000..6_000)), ..Way::default() };
                 let late = |number| ((End::Node(from), End::NameServer(number)), way);
                 let slow = (0..cluster.name_server_count()).map(late).collect();
-                cluster.network().disturb(number, Disturbance { slow, ..Disturbance::default() });
+                cluster.network().disturb(number, Disturbance { slow, ..Disturbance::default() })?;
                 // Longer than a registration period, so that one is on its way when leadership goes.
                 sleep(REGISTRATION).await;
                 let said = cluster.server().transfer(cluster.layout(), from, to).await;
@@ -242,15 +243,15 @@ impl Fault {
                 Ok((Undo::SetClocks(nodes), format!("offsets in ms by node: {offsets:?}")))
             }
             Nemesis::PowerLoss | Nemesis::PowerLossAll => {
-                kill(cluster, &nodes)?;
+                let victims = kill(cluster, &nodes)?;
                 let mut said = Vec::new();
-                for node in &nodes {
+                for node in &victims {
                     let lost = lose_power(cluster, *node, random.random()).await;
                     // It is started again in any case.
                     said.push(lost.unwrap_or_else(|error| format!("n{node} lost nothing: {error:#}")));
                 }
-                let detail = format!("{} without power: {}", names(&nodes), said.join("; "));
-                Ok((Undo::Start(nodes), detail))
+                let detail = format!("{} without power: {}", names(&victims), said.join("; "));
+                Ok((Undo::Start(victims), detail))
             }
         }
     }
@@ -282,7 +283,7 @@ impl Undo {
                 Ok(format!("{} goes on", names(&nodes)))
             }
             Undo::Settle => {
-                cluster.network().settle(number);
+                cluster.network().settle(number)?;
                 Ok(String::new())
             }
             Undo::StartNameServers(name_servers) => {
@@ -299,11 +300,13 @@ impl Undo {
     }
 }
 
-fn kill(cluster: &Cluster, nodes: &[usize]) -> anyhow::Result<()> {
+/// Kills those of the victims that run; gives them.
+fn kill(cluster: &Cluster, nodes: &[usize]) -> anyhow::Result<Vec<usize>> {
     let running = cluster.running();
     let victims: Vec<usize> = nodes.iter().copied().filter(|node| running.contains(node)).collect();
-    ensure!(victims.len() == nodes.len(), "of {} only {victims:?} run", names(nodes));
-    victims.iter().try_for_each(|node| cluster.kill_node(*node))
+    ensure!(!victims.is_empty(), "{} does not run", names(nodes));
+    victims.iter().try_for_each(|node| cluster.kill_node(*node))?;
+    Ok(victims)
 }
 
 /// Each in turn is asked to stop, and is started again before the next one.

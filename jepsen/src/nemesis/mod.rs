@@ -88,6 +88,11 @@ pub enum Nemesis {
 }
 
 impl Nemesis {
+    /// Claims that links must be slowed down or reset, not only cut.
+    pub fn needs_proxies(self) -> bool {
+        matches!(self, Nemesis::Slow | Nemesis::Throttle | Nemesis::Resets | Nemesis::LateRegistration)
+    }
+
     /// What the product must be able to do.
     pub fn needs(self) -> Option<Ability> {
         match self {

@@ -18,6 +18,15 @@ pub enum Product {
     RocketmqDledger,
 }
 
+/// What the network between all parties is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NetworkKind {
+    /// TCP proxies on loopback: works for everybody, can do everything
+    Proxies,
+    /// Network namespaces: needs root; cuts as a real network does, and can't slow down or reset
+    Namespaces,
+}
+
 /// Arguments of a run.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
@@ -52,6 +61,10 @@ pub struct RunArgs {
     /// What is tested
     #[arg(long, value_enum, default_value = "flotilla")]
     pub server: Product,
+
+    /// What the network between all parties is made of
+    #[arg(long, value_enum, default_value = "proxies")]
+    pub network: NetworkKind,
 
     /// Folder of the run; must not hold a history yet [default: target/jepsen/<workload>-<seed>]
     #[arg(long)]
@@ -104,6 +117,7 @@ impl Default for RunArgs {
             seed: None,
             flush: Flush::Sync,
             server: Product::Flotilla,
+            network: NetworkKind::Proxies,
             out: None,
             binary: PathBuf::from("target/release/flotilla"),
             rocketmq_home: None,
@@ -164,6 +178,7 @@ impl RunArgs {
         push("--seed", value(&self.seed()));
         push("--flush", name(self.flush.to_possible_value()));
         push("--server", name(self.server.to_possible_value()));
+        push("--network", name(self.network.to_possible_value()));
         push("--rate", value(&self.rate));
         if let Some(limit) = self.limit_ms {
             push("--limit-ms", value(&limit));

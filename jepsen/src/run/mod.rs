@@ -10,7 +10,7 @@ mod facts;
 mod progress;
 mod routes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-pub use args::{Product, RunArgs};
+pub use args::{NetworkKind, Product, RunArgs};
 
 use crate::cluster::dledger::DLedger;
 use crate::cluster::flotilla::Flotilla;
-use crate::cluster::{Ability, Cluster, Layout, Server, eventually};
+use crate::cluster::{Ability, Cluster, Fabric, Layout, Server, eventually};
 use crate::nemesis::{Nemesis, Plan, Tally};
 use crate::recorder::Recorder;
 use crate::report::HISTORY_FILE;
@@ -53,15 +53,7 @@ pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
     let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
     let recorder = Recorder::create(&folder.join(HISTORY_FILE))?;
     let started = std::time::SystemTime::now();
-    let (layout, network) = Layout::behind_proxies(
-        folder.clone(),
-        args.flush,
-        args.nodes,
-        args.name_servers,
-        args.settings.clone(),
-        args.seed(),
-    )
-    .await?;
+    let (layout, network) = network(args, folder.clone()).await?;
     facts::facts(args, &*server, &layout, started).save(&folder)?;
     let cluster = Arc::new(Cluster::start(server, layout, network)?);
     let outcome = act(args, &cluster, &recorder).await;
@@ -74,6 +66,28 @@ pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
     }
     recorder.finish()?;
     outcome
+}
+
+async fn network(args: &RunArgs, folder: PathBuf) -> anyhow::Result<(Layout, Box<dyn Fabric>)> {
+    let (flush, nodes, name_servers) = (args.flush, args.nodes, args.name_servers);
+    let settings = args.settings.clone();
+    match args.network {
+        NetworkKind::Proxies => {
+            let seed = args.seed();
+            let made = Layout::behind_proxies(folder, flush, nodes, name_servers, settings, seed).await?;
+            Ok((made.0, Box::new(made.1)))
+        }
+        NetworkKind::Namespaces => {
+            let slow = args.nemesis.iter().find(|nemesis| nemesis.needs_proxies());
+            ensure!(
+                slow.is_none(),
+                "{}: needs --network proxies",
+                slow.map_or(String::new(), ToString::to_string)
+            );
+            let made = Layout::in_namespaces(folder, flush, nodes, name_servers, settings)?;
+            Ok((made.0, Box::new(made.1)))
+        }
+    }
 }
 
 fn server(args: &RunArgs) -> anyhow::Result<Box<dyn Server>> {
