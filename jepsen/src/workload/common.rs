@@ -93,17 +93,18 @@ pub(super) fn outcome(error: &ClientError) -> Outcome {
         | ClientError::Deadline(_)
         | ClientError::Busy(_)
         | ClientError::Stopped => Outcome::Fail,
-        ClientError::Refused { code, .. } => match code {
-            ResponseCode::ServiceNotAvailable
-            | ResponseCode::SystemBusy
-            | ResponseCode::FlowControl
-            | ResponseCode::NotLeader
-            | ResponseCode::NotLeaderForQueue
-            | ResponseCode::GoAway
-            | ResponseCode::NoPermission
-            | ResponseCode::TopicNotExist => Outcome::Fail,
-            _ => Outcome::Info,
-        },
+        ClientError::Refused {
+            code:
+                ResponseCode::ServiceNotAvailable
+                | ResponseCode::SystemBusy
+                | ResponseCode::FlowControl
+                | ResponseCode::NotLeader
+                | ResponseCode::NotLeaderForQueue
+                | ResponseCode::GoAway
+                | ResponseCode::NoPermission
+                | ResponseCode::TopicNotExist,
+            ..
+        } => Outcome::Fail,
         _ => Outcome::Info,
     }
 }
