@@ -34,6 +34,8 @@ pub struct Outage {
     /// `counted_from` on at the earliest. `None`: there was nobody who could have been acknowledged.
     pub outage_ms: Option<f64>,
     pub counted_from: CountFrom,
+    /// The same counted from the beginning of the fault, which `outage_ms` may not be.
+    pub since_begin_ms: Option<f64>,
     /// An acknowledgement ended the outage, rather than the next fault or the end of the attempts.
     pub recovered: bool,
     /// Attempts that ended meanwhile without success, or with an unknown outcome.
@@ -192,8 +194,10 @@ fn measure(occurrence: &Occurrence<'_>, next: u64, attempts: &Attempts, limits: 
     // A fault that is in force answers for what happens, whatever begins meanwhile.
     let end = occurrence.healed.map_or(next, |healed| healed.max(next.min(healed.saturating_add(AFTERMATH))));
     let longest = start.and_then(|start| longest_gap(start, end, attempts));
-    let from = start.unwrap_or(occurrence.began);
-    let within = |times: &[u64]| times.iter().filter(|time| (from..end).contains(time)).count() as u64;
+    let since_begin = longest_gap(occurrence.began, end, attempts);
+    let within =
+        |times: &[u64]| times.iter().filter(|time| (occurrence.began..end).contains(time)).count() as u64;
+    let in_ms = |gap: (u64, bool)| gap.0 as f64 / NANOS_PER_MS;
     Outage {
         kind: fault.fault.clone(),
         number: fault.number,
@@ -201,7 +205,8 @@ fn measure(occurrence: &Occurrence<'_>, next: u64, attempts: &Attempts, limits: 
         detail: fault.detail.clone(),
         began: occurrence.began,
         healed: occurrence.healed,
-        outage_ms: longest.map(|(gap, _)| gap as f64 / NANOS_PER_MS),
+        outage_ms: longest.map(in_ms),
+        since_begin_ms: since_begin.map(in_ms),
         counted_from,
         recovered: longest.is_some_and(|(_, recovered)| recovered),
         failed_count: within(&attempts.failed),

@@ -154,10 +154,7 @@ fn blame(
             return format!("{name}: no order explains line #{ended}");
         };
         let possible: Vec<String> = possible.iter().map(|value| told(*value)).collect();
-        let value = told(value);
-        format!(
-            "{name}: read as {value} (line #{ended}), but no order of the operations gives more than {}",
-            possible.join(", ")
-        )
+        let (value, possible) = (told(value), possible.join(" or "));
+        format!("{name}: read as {value} (line #{ended}), which no order of the operations explains; {possible} would be right")
     });
 }

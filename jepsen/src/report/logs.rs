@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use crate::checker::Outage;
+use crate::checker::{CountFrom, Outage};
 
 use super::facts::{NodeFacts, RunFacts};
 use super::html::{cut, seconds};
@@ -22,7 +22,7 @@ const LINES_MAX: usize = 30;
 /// Faults of which a node's lines are shown.
 const FAULTS_MAX: usize = 40;
 
-/// Milliseconds before the beginning of a fault, and after its outage, that are shown.
+/// Milliseconds before the beginning or the healing of a fault, and after its outage, that are shown.
 const MARGIN_MS: u64 = 300;
 
 /// Words in which a complaint is known.
@@ -62,7 +62,7 @@ pub(super) fn excerpts(folder: &Path, facts: &RunFacts, outages: &[Outage]) -> V
 
 fn node_log(folder: &Path, node: &NodeFacts, facts: &RunFacts, outages: &[Outage]) -> NodeLog {
     let complaints = Part { title: "complaints".into(), lines: vec![], left_out: 0, window: None };
-    let around = outages.iter().take(FAULTS_MAX).map(|outage| around(outage, facts.started_at_ms));
+    let around = outages.iter().take(FAULTS_MAX).flat_map(|outage| around(outage, facts.started_at_ms));
     let mut log = NodeLog {
         name: node.name.clone(),
         parts: std::iter::once(complaints).chain(around).collect(),
@@ -83,16 +83,31 @@ fn node_log(folder: &Path, node: &NodeFacts, facts: &RunFacts, outages: &[Outage
     log
 }
 
-/// The part for a fault: from just before it to just after the clients were served again.
-fn around(outage: &Outage, started_at_ms: u64) -> Part {
-    let began = started_at_ms + outage.began / 1_000_000;
-    let lasted = outage.outage_ms.unwrap_or(0.0).clamp(500.0, 60_000.0) as u64;
-    Part {
-        title: format!("{} #{} at {}", outage.kind, outage.number, seconds(outage.began)),
+/// The parts for a fault: from just before it to just after the clients were served again, and the same for its healing
+/// where that comes later.
+fn around(outage: &Outage, started_at_ms: u64) -> Vec<Part> {
+    let lasted = |ms: Option<f64>| ms.unwrap_or(0.0).clamp(500.0, 60_000.0) as u64;
+    let part = |nanos: u64, what: &str, from: u64, to: u64| Part {
+        title: format!("{} #{}{what} at {}", outage.kind, outage.number, seconds(nanos)),
         lines: vec![],
         left_out: 0,
-        window: Some((began.saturating_sub(MARGIN_MS), began + lasted + MARGIN_MS)),
-    }
+        window: Some((from, to)),
+    };
+    let began = started_at_ms + outage.began / 1_000_000;
+    let mut end = began + lasted(outage.since_begin_ms) + MARGIN_MS;
+    let Some(healed_nanos) = outage.healed else {
+        return vec![part(outage.began, "", began.saturating_sub(MARGIN_MS), end)];
+    };
+    let healed = (started_at_ms + healed_nanos / 1_000_000).saturating_sub(MARGIN_MS);
+    end = end.min(healed.max(began + MARGIN_MS));
+    let aftermath = match outage.counted_from {
+        CountFrom::Begin => lasted(None),
+        CountFrom::Heal => lasted(outage.outage_ms),
+    };
+    vec![
+        part(outage.began, "", began.saturating_sub(MARGIN_MS), end),
+        part(healed_nanos, " healed", healed.max(end + 1), healed + 2 * MARGIN_MS + aftermath),
+    ]
 }
 
 fn read_log(path: &Path, parts: &mut [Part]) -> std::io::Result<()> {

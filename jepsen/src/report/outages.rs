@@ -65,7 +65,7 @@ fn limit(outage: &Outage) -> String {
 }
 
 fn each(facts: &RunFacts, outages: &[Outage]) -> String {
-    let mut html = "<table><thead><tr><th>fault<th>nodes<th class=n>began<th class=n>in force<th class=n>outage<th>ended by\
+    let mut html = "<table><thead><tr><th>fault<th>nodes<th class=n>began<th class=n>in force<th class=n>outage<th class=n>since its beginning<th>ended by\
                     <th class=n>limit<th class=n>failed<th class=n>unknown<th>more</tr></thead><tbody>"
         .to_owned();
     for outage in outages {
@@ -76,7 +76,7 @@ fn each(facts: &RunFacts, outages: &[Outage]) -> String {
         let in_force = outage.healed.map_or_else(|| "–".to_owned(), |healed| seconds(healed - outage.began));
         let _ = write!(
             html,
-            "<tr{}><td>{} #{}<td>{}<td class=n>{}<td class=n>{in_force}<td class=n>{}<td>{}<td class=n>{}\
+            "<tr{}><td>{} #{}<td>{}<td class=n>{}<td class=n>{in_force}<td class=n>{}<td class=n>{}<td>{}<td class=n>{}\
              <td class=n>{}<td class=n>{}<td>{}</tr>",
             if outage.exceeds_limit() { " class=over" } else { "" },
             escaped(&outage.kind),
@@ -84,6 +84,7 @@ fn each(facts: &RunFacts, outages: &[Outage]) -> String {
             escaped(&nodes.join(", ")),
             seconds(outage.began),
             outage.outage_ms.map_or_else(|| "–".to_owned(), millis),
+            outage.since_begin_ms.map_or_else(|| "–".to_owned(), millis),
             if outage.recovered { "an ack" } else { "no ack" },
             limit(outage),
             outage.failed_count,

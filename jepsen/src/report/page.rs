@@ -95,6 +95,7 @@ fn write_head(html: &mut String, run: &Run<'_>) {
     let judged =
         judgement.findings.iter().filter(|finding| finding.verdict.outcome != Outcome::Absent).count();
     let said = match judgement.outcome {
+        Outcome::Invalid if wrong == 1 => "1 anomaly".to_owned(),
         Outcome::Invalid => format!("{wrong} anomalies"),
         Outcome::Unknown | Outcome::Absent => format!("no anomaly, but {unsure} verdicts are not known"),
         Outcome::Valid => format!("no anomaly in {judged} checks"),

@@ -23,10 +23,12 @@ pub(super) fn class(outcome: Outcome) -> &'static str {
     }
 }
 
-/// One part a checker, what is wrong open.
+/// One part a checker, the worst first, what is wrong open.
 pub(super) fn verdicts(history: &History, judgement: &Judgement) -> String {
     let mut html = String::new();
-    for finding in &judgement.findings {
+    let mut findings: Vec<&Finding> = judgement.findings.iter().collect();
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict.outcome));
+    for finding in findings {
         write_finding(&mut html, history, finding);
     }
     html

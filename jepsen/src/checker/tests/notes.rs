@@ -157,6 +157,7 @@ fn an_outage_may_count_from_the_healing_on() {
     assert!(since_begin.exceeds_limit());
     let since_heal = measured(CountFrom::Heal);
     assert_eq!((since_heal.outage_ms, since_heal.exceeds_limit()), (Some(1_000.0), false));
+    assert_eq!((since_heal.since_begin_ms, since_heal.failed_count), (Some(9_901.0), 1));
     assert_eq!((since_heal.began, since_heal.healed), (100_000_000, Some(9_001_000_000)));
 }
 
