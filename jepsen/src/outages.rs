@@ -104,6 +104,7 @@ pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
             binary: args.binary.clone(),
             rocketmq_home: args.rocketmq_home.clone(),
             rate: args.rate,
+            settings: settings(args.server),
             ..RunArgs::default()
         };
         run::run(&run, &run.folder()).await?;
@@ -115,6 +116,14 @@ pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
     }
     println!("{}", table(&rows));
     Ok(outcome)
+}
+
+/// A planned stop is measured as operators have it, with the drain that outlasts the clients' route refresh.
+fn settings(server: Product) -> Vec<(String, String)> {
+    match server {
+        Product::Flotilla => vec![("drainMillis".to_owned(), "35000".to_owned())],
+        Product::RocketmqDledger => Vec::new(),
+    }
 }
 
 impl Row {

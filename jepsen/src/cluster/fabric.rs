@@ -33,6 +33,9 @@ pub trait Fabric: Debug + Send + Sync {
 
     /// The command line that runs where an end is.
     fn inside(&self, end: End, command: Command) -> Command;
+
+    /// Takes away what it is made of; may be called again.
+    fn end(&self);
 }
 
 impl Fabric for Network {
@@ -62,4 +65,7 @@ impl Fabric for Network {
     fn inside(&self, _: End, command: Command) -> Command {
         command
     }
+
+    /// Proxies end with their tasks.
+    fn end(&self) {}
 }

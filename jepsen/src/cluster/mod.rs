@@ -275,18 +275,27 @@ impl Cluster {
         failed
     }
 
+    /// Kills everything, and takes the network away: nothing can be started again.
+    pub fn end(&self) {
+        self.stop();
+        self.network.end();
+    }
+
     /// Kills everything.
     pub fn stop(&self) {
+        let mut stopped = 0;
         for slot in self.nodes.iter().chain(&self.name_servers) {
             // The handle kills its process.
-            drop(slot.lock().take());
+            stopped += usize::from(slot.lock().take().is_some());
         }
-        info!("cluster stopped");
+        if stopped > 0 {
+            info!(processes = stopped, "cluster stopped");
+        }
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.stop();
+        self.end();
     }
 }

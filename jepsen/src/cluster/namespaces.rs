@@ -13,6 +13,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail, ensure};
 use parking_lot::Mutex;
@@ -38,6 +39,7 @@ pub struct Namespaces {
     disturbances: Mutex<BTreeMap<u32, Disturbance>>,
     /// Cuts in force.
     cut: Mutex<BTreeSet<(End, End)>>,
+    gone: AtomicBool,
 }
 
 /// Names and addresses, all from one number.
@@ -96,7 +98,13 @@ impl Layout {
         let names = Names(rand::rng().random_range(0..0x7F00) & !1);
         let ends = (0..nodes).map(End::Node).chain((0..name_servers).map(End::NameServer));
         let ends: Vec<End> = ends.chain([End::Clients]).collect();
-        let namespaces = Namespaces { names, ends, disturbances: Mutex::default(), cut: Mutex::default() };
+        let namespaces = Namespaces {
+            names,
+            ends,
+            disturbances: Mutex::default(),
+            cut: Mutex::default(),
+            gone: AtomicBool::new(false),
+        };
         namespaces.make().context("network namespaces need root and iproute2")?;
         let at = |end, port| SocketAddr::from((names.address(end, false), port));
         let all_name_servers: Vec<SocketAddr> =
@@ -229,11 +237,12 @@ impl Fabric for Namespaces {
         }
         inside
     }
-}
 
-impl Drop for Namespaces {
-    fn drop(&mut self) {
-        // Links go with their namespaces. What is not there any more, or was never made, is no loss.
+    /// Links go with their namespaces.
+    fn end(&self) {
+        if self.gone.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let gone = self.parties().map(|end| format!("netns del {}", self.names.namespace(end)));
         let lines: Vec<String> = gone.chain([format!("link del {}", self.names.bridge())]).collect();
         for line in lines {
@@ -241,6 +250,12 @@ impl Drop for Namespaces {
                 warn!(error = format!("{error:#}"), "a network namespace can't be removed");
             }
         }
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

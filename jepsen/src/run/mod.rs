@@ -56,6 +56,7 @@ pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
     let (layout, network) = network(args, folder.clone()).await?;
     facts::facts(args, &*server, &layout, started).save(&folder)?;
     let cluster = Arc::new(Cluster::start(server, layout, network)?);
+    let _ends = Ends(cluster.clone());
     let outcome = act(args, &cluster, &recorder).await;
     if let Err(error) = &outcome {
         recorder.inspected("the run came to its end", Err(format!("{error:#}")));
@@ -66,6 +67,15 @@ pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
     }
     recorder.finish()?;
     outcome
+}
+
+/// Ends a cluster when a run is over or dropped, whoever else still holds the cluster then.
+struct Ends(Arc<Cluster>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 async fn network(args: &RunArgs, folder: PathBuf) -> anyhow::Result<(Layout, Box<dyn Fabric>)> {
