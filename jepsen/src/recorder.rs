@@ -123,7 +123,7 @@ impl Recorder {
         self.record(Process::NEMESIS, Kind::Invoke, act(String::new()), None);
         match outcome {
             Ok(found) => self.record(Process::NEMESIS, Kind::Ok, act(found), None),
-            Err(found) => self.record(Process::NEMESIS, Kind::Fail, act(found.clone()), Some(found)),
+            Err(found) => self.record(Process::NEMESIS, Kind::Fail, act(found), None),
         }
     }
 
