@@ -178,7 +178,13 @@ impl Server for DLedger {
 
     fn can(&self, ability: Ability) -> bool {
         match ability {
-            Ability::Transfer | Ability::Views | Ability::Log | Ability::Clock | Ability::PowerLoss => false,
+            // A broker that does not lead refuses pulls unless it is told to serve them as a slave.
+            Ability::Transfer
+            | Ability::Views
+            | Ability::Log
+            | Ability::Clock
+            | Ability::PowerLoss
+            | Ability::ReplicaReads => false,
         }
     }
 }

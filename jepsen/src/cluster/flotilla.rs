@@ -246,7 +246,7 @@ impl Server for Flotilla {
 
     fn can(&self, ability: Ability) -> bool {
         match ability {
-            Ability::Transfer | Ability::Views | Ability::Log => true,
+            Ability::Transfer | Ability::Views | Ability::Log | Ability::ReplicaReads => true,
             Ability::Clock => self.has_clock,
             Ability::PowerLoss => self.has_faults && self.power_loss,
         }

@@ -82,4 +82,6 @@ pub enum Ability {
     Clock,
     /// Lose what was not synced.
     PowerLoss,
+    /// Be read at each replica.
+    ReplicaReads,
 }

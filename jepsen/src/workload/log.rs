@@ -1,6 +1,6 @@
 //! Each queue as an ordered log: an offset always holds the same message, whoever is asked and when, with no hole before the
-//! end. Read while it grows, mostly near the end and now and then from anywhere, from the leader and from each replica by
-//! itself; and at the end everything from every replica.
+//! end. Read while it grows, mostly near the end and now and then from anywhere, from the leader and, where the product
+//! serves them, from each replica by itself; and at the end everything from every replica.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::common::{
     Ids, LAST_READ, Place, body, client, create_topic, pace, queues_of, read, read_everything, send,
 };
 use super::replica::Replica;
+use crate::cluster::Ability;
 use crate::history::Act;
 use crate::recorder::Session;
 
@@ -46,7 +47,7 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
             workers.spawn(write(env.clone(), producer.clone(), queues.clone(), ids.clone(), seed));
         }
     }
-    let nodes = env.cluster.size();
+    let nodes = if env.cluster.server().can(Ability::ReplicaReads) { env.cluster.size() } else { 0 };
     let readers = u32::try_from(1 + nodes).unwrap_or(1);
     workers.spawn(read_leader(env.clone(), reading.clone(), queues.clone(), readers));
     for node in 0..nodes {
