@@ -89,6 +89,16 @@ fn acked_kept() {
             &[],
         ),
         (
+            "acked at a place that was not told, with a queue not read at all",
+            |tape| {
+                tape.acked(1, 0, 0).acked(3, 1, 0);
+                without_place(tape, 2);
+                tape.drained().pulled(0, 0, 1, &[1]);
+            },
+            Unknown,
+            &[],
+        ),
+        (
             "the read stops before it",
             |tape| _ = tape.acked(1, 0, 0).acked(2, 0, 1).drained().pulled(0, 0, 2, &[1]),
             Unknown,
@@ -410,6 +420,12 @@ fn committed_reads() {
             Valid,
             &[],
         ),
+        (
+            "what was acked and never read is another checker's matter",
+            |tape| _ = tape.acked(1, 0, 0).drained().pulled(0, 0, 0, &[]),
+            Valid,
+            &[],
+        ),
         ("without a drain nothing is proved", |tape| _ = tape.pulled(0, 0, 1, &[1]), Unknown, &[]),
         (
             "a queue that was not read at last",
@@ -467,6 +483,16 @@ fn real_time_order() {
         (
             "not only the last ack counts",
             |tape| _ = tape.acked(1, 0, 7).acked(2, 0, 8).acked(3, 0, 6),
+            Invalid,
+            &["overtaken"],
+        ),
+        (
+            "the largest offset counts, not that of the last ack",
+            |tape| {
+                tape.begin(0, send(1)).begin(1, send(2));
+                tape.end(0, Kind::Ok, stored_as(1, None, Some((0, 8))));
+                tape.end(1, Kind::Ok, stored_as(2, None, Some((0, 6)))).acked(3, 0, 7);
+            },
             Invalid,
             &["overtaken"],
         ),
