@@ -1,0 +1,187 @@
+//! Faults and inspections.
+
+use crate::checker::{
+    Availability, Checker, CountFrom, Inspections, Limit, Limits, Outage, Outcome, outages,
+};
+use crate::history::{Act, Kind};
+
+use super::tape::{Tape, commit, fault, inspect, send};
+use super::{Case, run_table};
+use Outcome::{Absent, Invalid, Unknown, Valid};
+
+/// Two seconds for the kind of fault that the tape knows.
+pub(super) fn limits() -> Limits {
+    let limit = Limit { outage_ms: 2_000, from: CountFrom::Begin };
+    Limits { by_kind: [("kill-leader".to_owned(), limit)].into(), default: None }
+}
+
+fn kill(tape: &mut Tape) -> &mut Tape {
+    tape.note(fault(1, true), Kind::Invoke).note(fault(1, true), Kind::Info)
+}
+
+fn heal(tape: &mut Tape) -> &mut Tape {
+    tape.note(fault(1, false), Kind::Invoke).note(fault(1, false), Kind::Ok)
+}
+
+#[test]
+fn inspections() {
+    let cases: &[Case] = &[
+        (
+            "clean",
+            |tape| _ = tape.note(inspect("log"), Kind::Invoke).note(inspect("log"), Kind::Ok),
+            Valid,
+            &[],
+        ),
+        (
+            "something is wrong",
+            |tape| _ = tape.note(inspect("log"), Kind::Ok).note(inspect("logs equal"), Kind::Fail),
+            Invalid,
+            &["found-wrong"],
+        ),
+        (
+            "something could not be looked at",
+            |tape| _ = tape.note(inspect("log"), Kind::Ok).note(inspect("logs equal"), Kind::Info),
+            Unknown,
+            &[],
+        ),
+        ("something was begun only", |tape| _ = tape.note(inspect("log"), Kind::Invoke), Unknown, &[]),
+        ("nothing was looked at", |tape| _ = tape.acked(1, 0, 0), Absent, &[]),
+    ];
+    run_table(&Inspections, &["found-wrong"], cases);
+}
+
+#[test]
+fn availability() {
+    let cases: &[Case] = &[
+        (
+            "acks again within the limit",
+            |tape| {
+                tape.acked(1, 0, 0);
+                heal(kill(tape.at(100))).at(2_000).acked(2, 0, 1);
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "acks again too late",
+            |tape| {
+                tape.acked(1, 0, 0);
+                heal(kill(tape.at(100))).at(2_200).acked(2, 0, 1);
+            },
+            Invalid,
+            &["outage"],
+        ),
+        (
+            "never acks again",
+            |tape| {
+                tape.acked(1, 0, 0);
+                kill(tape.at(100)).at(2_200).call(send(2), Kind::Info);
+            },
+            Invalid,
+            &["outage"],
+        ),
+        (
+            "the old leader comes back and disturbs",
+            |tape| {
+                tape.acked(1, 0, 0);
+                kill(tape.at(100)).at(1_000).acked(2, 0, 1);
+                heal(tape).acked(3, 0, 2).at(4_000).acked(4, 0, 3);
+            },
+            Invalid,
+            &["outage"],
+        ),
+        (
+            "a gap long after the fault is not its doing",
+            |tape| {
+                tape.acked(1, 0, 0);
+                kill(tape.at(100)).at(1_000).acked(2, 0, 1);
+                heal(tape);
+                for second in 2..15 {
+                    tape.at(second * 1_000).acked(second + 10, 0, second);
+                }
+                tape.at(30_000).acked(99, 0, 99);
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "a gap before the fault is not its doing",
+            |tape| {
+                tape.acked(1, 0, 0);
+                kill(tape.at(30_000)).at(30_500).acked(2, 0, 1);
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "a fault that was refused did nothing",
+            |tape| {
+                tape.acked(1, 0, 0).note(fault(1, true), Kind::Invoke).note(fault(1, true), Kind::Fail);
+                tape.at(9_000).acked(2, 0, 1);
+            },
+            Absent,
+            &[],
+        ),
+        ("nobody tried anything", |tape| _ = kill(tape), Unknown, &[]),
+        (
+            "where nothing is sent, other acks count",
+            |tape| {
+                tape.call(commit(1), Kind::Ok);
+                kill(tape.at(100)).at(3_000).call(commit(2), Kind::Ok);
+            },
+            Invalid,
+            &["outage"],
+        ),
+    ];
+    run_table(&Availability { limits: limits() }, &["outage"], cases);
+}
+
+fn majority_killed() -> Tape {
+    let mut tape = Tape::default();
+    tape.acked(1, 0, 0);
+    kill(tape.at(100)).at(5_000).call(send(2), Kind::Fail).call(send(3), Kind::Info);
+    heal(tape.at(9_000)).at(10_000).acked(4, 0, 1);
+    tape
+}
+
+#[test]
+fn an_outage_may_count_from_the_healing_on() {
+    let measured = |from| -> Outage {
+        let limit = Limit { outage_ms: 2_000, from };
+        let limits = Limits { default: Some(limit), ..Limits::default() };
+        outages(&majority_killed().history(), &limits).remove(0)
+    };
+    let since_begin = measured(CountFrom::Begin);
+    assert_eq!((since_begin.outage_ms, since_begin.recovered), (Some(9_901.0), true));
+    assert_eq!((since_begin.failed_count, since_begin.unknown_count), (1, 1));
+    assert!(since_begin.exceeds_limit());
+    let since_heal = measured(CountFrom::Heal);
+    assert_eq!((since_heal.outage_ms, since_heal.exceeds_limit()), (Some(1_000.0), false));
+    assert_eq!((since_heal.since_begin_ms, since_heal.failed_count), (Some(9_901.0), 1));
+    assert_eq!((since_heal.began, since_heal.healed), (100_000_000, Some(9_001_000_000)));
+}
+
+#[test]
+fn a_fault_without_a_limit_is_measured_and_not_judged() {
+    let history = majority_killed().history();
+    let verdict = Availability { limits: Limits::default() }.check(&history);
+    assert_eq!((verdict.outcome, verdict.counts["faults without a limit"]), (Absent, 1));
+    assert_eq!(outages(&history, &Limits::default())[0].limit_ms, None);
+}
+
+#[test]
+fn a_fault_answers_while_it_is_in_force_and_not_for_the_next() {
+    let mut tape = Tape::default();
+    tape.acked(1, 0, 0);
+    heal(kill(tape.at(100))).at(200).acked(2, 0, 1);
+    let second = |begins| match fault(2, begins) {
+        Act::Fault(fault) => Act::Fault(crate::history::Fault { fault: "stop".into(), ..fault }),
+        other => other,
+    };
+    tape.at(1_000).acked(3, 0, 2).note(second(true), Kind::Invoke).at(8_000).acked(4, 0, 3);
+    let measured: Vec<_> = outages(&tape.history(), &limits())
+        .into_iter()
+        .map(|outage| (outage.kind, outage.outage_ms.map(f64::round)))
+        .collect();
+    assert_eq!(measured, [("kill-leader".to_owned(), Some(800.0)), ("stop".to_owned(), Some(6_999.0))]);
+}

@@ -1,0 +1,78 @@
+//! From a run's folder to its verdict and its report.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::checker::{self, Limits, Outage, Outcome};
+use crate::history::{Act, History, Kind};
+use crate::report::{HISTORY_FILE, RunFacts, write_report};
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Judged {
+    /// The worst of all checkers.
+    pub outcome: Outcome,
+    /// For each checker that found something wrong or could not tell: what, and how often.
+    pub findings: Vec<String>,
+    /// What each fault did to clients.
+    pub outages: Vec<Outage>,
+    /// Sends that were acknowledged.
+    pub acked: u64,
+    /// Faults that began.
+    pub faults: u64,
+    /// Longest time without an acknowledgement that a fault answers for, in ms.
+    pub outage_ms_max: Option<f64>,
+}
+
+impl Judged {
+    /// One line for each thing to say.
+    pub fn text(&self) -> String {
+        let word = self.outcome.word();
+        let outage = self.outage_ms_max.map_or("none".to_owned(), |outage| format!("{outage:.0} ms"));
+        let mut lines = vec![format!(
+            "{word}: {} sends acknowledged, {} faults, longest outage {outage}",
+            self.acked, self.faults
+        )];
+        lines.extend(self.findings.iter().map(|finding| format!("  {finding}")));
+        lines.join("\n")
+    }
+}
+
+/// Judges the history of a run's folder, and writes its report.
+///
+/// # Errors
+/// History or facts can't be read, or are none; the report can't be written.
+pub fn judge(folder: &Path) -> anyhow::Result<Judged> {
+    write_report(folder)?;
+    let facts = RunFacts::load(&folder.join(RunFacts::FILE))?;
+    let path = folder.join(HISTORY_FILE);
+    let file = File::open(&path).with_context(|| path.display().to_string())?;
+    let history = History::read(BufReader::new(file)).with_context(|| path.display().to_string())?;
+    let limits = Limits { by_kind: facts.limits.clone(), default: None };
+    let judgement = checker::judge(&history, &checker::all(limits.clone()), &facts.must_judge);
+    let mut findings = Vec::new();
+    for finding in &judgement.findings {
+        let verdict = &finding.verdict;
+        for (kind, count) in &verdict.anomaly_counts {
+            let first = verdict.anomalies.iter().find(|anomaly| anomaly.kind == *kind);
+            let text = first.map(|anomaly| anomaly.text.as_str()).unwrap_or_default();
+            findings.push(format!("{}: {kind}, {count} times, first: {text}", finding.checker));
+        }
+        for (reason, count) in &verdict.unknown {
+            findings.push(format!("{}: not known, {count} times: {reason}", finding.checker));
+        }
+    }
+    let outages = checker::outages(&history, &limits);
+    let acked = history.ops().iter().filter(|op| op.kind == Kind::Ok && matches!(op.act, Act::Send { .. }));
+    Ok(Judged {
+        outcome: judgement.outcome,
+        findings,
+        acked: acked.count() as u64,
+        faults: outages.len() as u64,
+        outage_ms_max: outages.iter().filter_map(|outage| outage.outage_ms).reduce(f64::max),
+        outages,
+    })
+}

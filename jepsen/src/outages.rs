@@ -1,0 +1,181 @@
+//! How long each kind of fault keeps clients from being acknowledged: trials of one kind after the other, each on a cluster
+//! of its own that is left to get well in between; median and worst.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::checker::{Outage, Outcome};
+use crate::judge;
+use crate::nemesis::Nemesis;
+use crate::run::{self, Product, RunArgs};
+
+/// What is measured unless told otherwise.
+const KINDS: [Nemesis; 8] = [
+    Nemesis::KillLeader,
+    Nemesis::StopLeader,
+    Nemesis::PauseLeader,
+    Nemesis::IsolateLeader,
+    Nemesis::OneWay,
+    Nemesis::Transfer,
+    Nemesis::RollingRestart,
+    Nemesis::KillAll,
+];
+
+/// Arguments of the table.
+#[derive(Args, Clone, Debug)]
+pub struct OutagesArgs {
+    /// Kinds of faults, separated by commas [default: those of the table in docs/guarantees.md]
+    #[arg(long, short, value_enum, value_delimiter = ',')]
+    pub nemesis: Vec<Nemesis>,
+
+    /// Faults of each kind
+    #[arg(long, default_value_t = 20)]
+    pub trials: u32,
+
+    /// Decides about victims and times [default: drawn, and told]
+    #[arg(long)]
+    pub seed: Option<u64>,
+
+    /// What is measured
+    #[arg(long, value_enum, default_value = "flotilla")]
+    pub server: Product,
+
+    /// Folder of all [default: target/jepsen/outages-<seed>]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+
+    /// Binary of Flotilla
+    #[arg(long, default_value = "target/release/flotilla")]
+    pub binary: PathBuf,
+
+    /// RocketMQ's folder: its jars are there or in lib/ [default: fetched by mvn into target/jepsen-rocketmq]
+    #[arg(long)]
+    pub rocketmq_home: Option<PathBuf>,
+
+    /// Sends a second of all clients together: an outage is known to some thousandths of a second divided by this
+    #[arg(long, default_value_t = 400)]
+    pub rate: u32,
+}
+
+/// One kind.
+#[derive(Debug, Serialize)]
+struct Row {
+    fault: String,
+    trials: usize,
+    median_ms: Option<f64>,
+    worst_ms: Option<f64>,
+    /// Sends that failed, and those of unknown outcome, over all trials.
+    failed: u64,
+    unknown: u64,
+    /// Trials after which nothing was acknowledged any more.
+    not_recovered: usize,
+    outages_ms: Vec<f64>,
+    command: String,
+}
+
+/// Measures and prints the table; gives the worst outcome of the checkers on the way. Dropped, all processes end.
+///
+/// # Errors
+/// A run could not be done or judged; the table can't be written.
+pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
+    let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000_000));
+    let folder = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("target/jepsen/outages-{seed}")));
+    let able = run::abilities(args.server, &args.binary, args.rocketmq_home.as_deref())?;
+    let kinds = if args.nemesis.is_empty() { &KINDS[..] } else { &args.nemesis };
+    let (mut rows, mut outcome) = (Vec::new(), Outcome::Valid);
+    eprintln!("seed {seed}, folder {}", folder.display());
+    for kind in kinds {
+        if kind.needs().is_some_and(|ability| !able.contains(&ability)) {
+            eprintln!("{kind}: this product can't be made to suffer that");
+            continue;
+        }
+        let run = RunArgs {
+            nemesis: vec![*kind],
+            faults: Some(args.trials),
+            // The gaps are what is asked for, not a verdict on them.
+            limit_ms: Some(0),
+            seconds: 15,
+            seed: Some(seed),
+            server: args.server,
+            out: Some(folder.join(kind.to_string())),
+            binary: args.binary.clone(),
+            rocketmq_home: args.rocketmq_home.clone(),
+            rate: args.rate,
+            settings: settings(args.server),
+            ..RunArgs::default()
+        };
+        run::run(&run, &run.folder()).await?;
+        let judged = judge::judge(&run.folder())?;
+        eprintln!("{kind}: {}", judged.text());
+        outcome = outcome.max(judged.outcome);
+        rows.push(Row::new(*kind, &judged.outages, run.command()));
+        std::fs::write(folder.join("outages.json"), serde_json::to_string_pretty(&rows)? + "\n")?;
+    }
+    println!("{}", table(&rows));
+    Ok(outcome)
+}
+
+/// A planned stop is measured as operators have it, with the drain that outlasts the clients' route refresh.
+fn settings(server: Product) -> Vec<(String, String)> {
+    match server {
+        Product::Flotilla => vec![("drainMillis".to_owned(), "35000".to_owned())],
+        Product::RocketmqDledger => Vec::new(),
+    }
+}
+
+impl Row {
+    fn new(kind: Nemesis, outages: &[Outage], command: Vec<String>) -> Row {
+        let mut lasted: Vec<f64> = outages.iter().filter_map(|outage| outage.outage_ms).collect();
+        lasted.sort_by(f64::total_cmp);
+        Row {
+            fault: kind.to_string(),
+            trials: outages.len(),
+            median_ms: median(&lasted),
+            worst_ms: lasted.last().copied(),
+            failed: outages.iter().map(|outage| outage.failed_count).sum(),
+            unknown: outages.iter().map(|outage| outage.unknown_count).sum(),
+            not_recovered: outages.iter().filter(|outage| !outage.recovered).count(),
+            outages_ms: lasted,
+            command: command.join(" "),
+        }
+    }
+}
+
+/// Of sorted numbers; the mean of the two in the middle.
+fn median(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    let upper = sorted.get(middle)?;
+    if sorted.len() % 2 == 1 { Some(*upper) } else { Some(f64::midpoint(*upper, sorted[middle - 1])) }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text =
+        "| fault | trials | median, ms | worst, ms | sends failed | sends of unknown outcome |\n".to_owned();
+    text.push_str("|---|---:|---:|---:|---:|---:|\n");
+    let number = |number: Option<f64>| number.map_or("–".to_owned(), |number| format!("{number:.0}"));
+    for row in rows {
+        let (median, worst) = (number(row.median_ms), number(row.worst_ms));
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} | {median} | {worst} | {} | {} |",
+            row.fault, row.trials, row.failed, row.unknown
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[1.0, 2.0, 9.0]), Some(2.0));
+        assert_eq!(median(&[1.0, 2.0, 4.0, 9.0]), Some(3.0));
+    }
+}

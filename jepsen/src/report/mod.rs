@@ -1,0 +1,69 @@
+//! One page a run, that says what was tried, what was seen and whether it was right.
+//!
+//! | module   | part of the page                                              |
+//! |----------|---------------------------------------------------------------|
+//! | page     | the whole, in the order in which a tired reader needs it      |
+//! | verdicts | what each checker says, with the lines that show it           |
+//! | outages  | what each fault did to the clients                            |
+//! | charts   | throughput and latency over time, with the faults behind them |
+//! | timeline | who did what when: nodes with their faults, clients           |
+//! | logs     | what the nodes logged around the faults                       |
+
+mod charts;
+mod facts;
+mod html;
+mod logs;
+mod operations;
+mod outages;
+mod page;
+mod stamp;
+mod svg;
+mod text;
+mod timeline;
+mod verdicts;
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::checker::{self, Judgement, Limits, outages};
+use crate::history::History;
+
+pub use crate::checker::{CountFrom, Limit};
+pub use facts::{Machine, NodeFacts, RunFacts, ServerFacts};
+pub use text::verdict_text;
+
+/// Name of the history in a run folder.
+pub const HISTORY_FILE: &str = "history.jsonl";
+
+/// Name of the page in a run folder.
+pub const REPORT_FILE: &str = "report.html";
+
+/// A page that was written.
+pub struct Report {
+    pub path: PathBuf,
+    pub judgement: Judgement,
+}
+
+/// Judges the run in `folder` and writes its page there.
+///
+/// # Errors
+/// `history.jsonl` or `run.json` can't be read, or the page can't be written. A log that can't be read is said in the page.
+pub fn write_report(folder: &Path) -> anyhow::Result<Report> {
+    let facts = RunFacts::load(&folder.join(RunFacts::FILE))?;
+    let history_path = folder.join(HISTORY_FILE);
+    let name = history_path.display();
+    let file = File::open(&history_path).with_context(|| format!("{name} can't be opened"))?;
+    let history = History::read(BufReader::new(file)).with_context(|| name.to_string())?;
+    let limits = Limits { by_kind: facts.limits.clone(), default: None };
+    let judgement = checker::judge(&history, &checker::all(limits.clone()), &facts.must_judge);
+    let outages = outages(&history, &limits);
+    let excerpts = logs::excerpts(folder, &facts, &outages);
+    let run = page::Run { facts: &facts, history: &history, judgement: &judgement, outages: &outages };
+    let path = folder.join(REPORT_FILE);
+    std::fs::write(&path, page::page(&run, &excerpts))
+        .with_context(|| format!("{} can't be written", path.display()))?;
+    Ok(Report { path, judgement })
+}

@@ -1,0 +1,239 @@
+//! One run: a cluster, a workload and faults for some time, then calm, a last look at everything, and the verdict.
+//!
+//! ```text
+//! start ── prepared ── faults and work ── healed, work goes on ── writes end ── all is read ── stopped ── looked at
+//!                      '------------------ seconds ------------------'
+//! ```
+
+mod args;
+mod facts;
+mod progress;
+mod routes;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info, warn};
+
+pub use args::{NetworkKind, Product, RunArgs};
+
+use crate::cluster::dledger::DLedger;
+use crate::cluster::flotilla::Flotilla;
+use crate::cluster::{Ability, Cluster, Fabric, Layout, Server, eventually};
+use crate::nemesis::{Nemesis, Plan, Tally};
+use crate::recorder::Recorder;
+use crate::report::HISTORY_FILE;
+use crate::workload::{Env, Phases};
+
+/// Longest time until a workload has its topics and clients.
+const PREPARE: Duration = Duration::from_secs(120);
+/// Longest time for the last reads.
+const DRAIN: Duration = Duration::from_secs(300);
+/// Longest wait until all replicas hold the same.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Does a run in a folder that is made for it; the history is complete when this returns. Dropped, all processes end.
+///
+/// # Errors
+/// The arguments contradict each other or the product can't do what they ask for; the cluster could not be started, healed
+/// or read; a file could not be written.
+pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
+    let server = server(args)?;
+    for nemesis in &args.nemesis {
+        if let Some(ability) = nemesis.needs().filter(|ability| !server.can(*ability)) {
+            bail!("{nemesis}: {} can't do that ({ability:?})", server.name());
+        }
+    }
+    std::fs::create_dir_all(folder)?;
+    let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
+    let recorder = Recorder::create(&folder.join(HISTORY_FILE))?;
+    let started = std::time::SystemTime::now();
+    let (layout, network) = network(args, folder.clone()).await?;
+    facts::facts(args, &*server, &layout, started).save(&folder)?;
+    let cluster = Arc::new(Cluster::start(server, layout, network)?);
+    let _ends = Ends(cluster.clone());
+    let outcome = act(args, &cluster, &recorder).await;
+    if let Err(error) = &outcome {
+        recorder.inspected("the run came to its end", Err(format!("{error:#}")));
+    }
+    cluster.stop();
+    if outcome.is_ok() {
+        look(&cluster, &recorder).await?;
+    }
+    recorder.finish()?;
+    outcome
+}
+
+/// Ends a cluster when a run is over or dropped, whoever else still holds the cluster then.
+struct Ends(Arc<Cluster>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+async fn network(args: &RunArgs, folder: PathBuf) -> anyhow::Result<(Layout, Box<dyn Fabric>)> {
+    let (flush, nodes, name_servers) = (args.flush, args.nodes, args.name_servers);
+    let settings = args.settings.clone();
+    match args.network {
+        NetworkKind::Proxies => {
+            let seed = args.seed();
+            let made = Layout::behind_proxies(folder, flush, nodes, name_servers, settings, seed).await?;
+            Ok((made.0, Box::new(made.1)))
+        }
+        NetworkKind::Namespaces => {
+            let slow = args.nemesis.iter().find(|nemesis| nemesis.needs_proxies());
+            ensure!(
+                slow.is_none(),
+                "{}: needs --network proxies",
+                slow.map_or(String::new(), ToString::to_string)
+            );
+            let made = Layout::in_namespaces(folder, flush, nodes, name_servers, settings)?;
+            Ok((made.0, Box::new(made.1)))
+        }
+    }
+}
+
+fn server(args: &RunArgs) -> anyhow::Result<Box<dyn Server>> {
+    ensure!([3, 5].contains(&args.nodes), "--nodes {}: 3 or 5", args.nodes);
+    ensure!((1..=3).contains(&args.name_servers), "--name-servers {}: 1 to 3", args.name_servers);
+    let loses_power = |kind: &Nemesis| kind.needs() == Some(Ability::PowerLoss);
+    let power_loss = args.nemesis.iter().any(loses_power);
+    let mutant = args.mutant.clone();
+    product(args.server, &args.binary, args.rocketmq_home.as_deref(), power_loss, mutant)
+}
+
+fn product(
+    product: Product,
+    binary: &Path,
+    rocketmq_home: Option<&Path>,
+    power_loss: bool,
+    mutant: Option<String>,
+) -> anyhow::Result<Box<dyn Server>> {
+    match product {
+        Product::Flotilla => Ok(Box::new(Flotilla::new(binary, power_loss, mutant)?)),
+        Product::RocketmqDledger => {
+            Ok(Box::new(DLedger::new(rocketmq_home, Path::new("target/jepsen-rocketmq"))?))
+        }
+    }
+}
+
+/// What a product, or this build of it, can be made to suffer.
+///
+/// # Errors
+/// It can't be found.
+pub fn abilities(
+    server: Product,
+    binary: &Path,
+    rocketmq_home: Option<&Path>,
+) -> anyhow::Result<Vec<Ability>> {
+    let server = match product(server, binary, rocketmq_home, true, None) {
+        Ok(server) => server,
+        // A build without that mode; what else is wrong is told then.
+        Err(_) => product(server, binary, rocketmq_home, false, None)?,
+    };
+    let all = [Ability::Transfer, Ability::Views, Ability::Log, Ability::Clock, Ability::PowerLoss];
+    Ok(all.into_iter().filter(|ability| server.can(*ability)).collect())
+}
+
+/// Everything that clients and faults do.
+async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> anyhow::Result<()> {
+    cluster.ready().await.context("the cluster does not start")?;
+    let phases = Phases::default();
+    let env = Env {
+        cluster: cluster.clone(),
+        recorder: recorder.clone(),
+        seed: args.seed(),
+        rate: args.rate,
+        phases: phases.clone(),
+    };
+    let mut work = AbortOnDropHandle::new(tokio::spawn(args.workload.run(env)));
+    tokio::select! {
+        ended = &mut work => return ended.context("the workload")?.context("the workload ended too early"),
+        prepared = timeout(PREPARE, phases.prepared.cancelled()) => prepared.context("the workload is not prepared")?,
+    }
+    sleep(args.settle()).await;
+    info!(workload = %args.workload, leader = ?cluster.leader().await, "prepared, the run begins");
+    let tally = Arc::new(Tally::default());
+    let routes = routes::Watch::begin(cluster.clone())?;
+    let _progress = progress::show(cluster.clone(), recorder.clone(), tally.clone(), args.seconds);
+    let began = Instant::now();
+    let calm = Duration::from_secs((args.seconds / 5).clamp(3, 10));
+    let total = Duration::from_secs(args.seconds);
+    let stop = CancellationToken::new();
+    let plan = Plan {
+        kinds: args.nemesis.clone(),
+        seed: args.seed() ^ 0x6E65_6D65_7369_7321,
+        hold_max: hold_max(args, total.saturating_sub(calm)),
+        faults_max: args.faults,
+    };
+    let nemesis = plan.run(cluster.clone(), recorder.clone(), tally.clone(), stop.clone());
+    let faults_are_counted = args.faults.is_some() && !args.nemesis.is_empty();
+    let timer = async {
+        if !faults_are_counted {
+            sleep(total.saturating_sub(calm)).await;
+            stop.cancel();
+        }
+    };
+    tokio::select! {
+        ended = &mut work => return ended.context("the workload")?.context("the workload ended too early"),
+        ((), ()) = async { tokio::join!(nemesis, timer) } => {}
+    }
+    let failed = cluster.heal();
+    recorder.inspected(
+        "all faults healed",
+        if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) },
+    );
+    cluster.ready().await.context("the cluster does not get well again")?;
+    info!("faults are over, the cluster is well");
+    let rest = if faults_are_counted { calm } else { calm.max(total.saturating_sub(began.elapsed())) };
+    sleep(rest).await;
+    phases.writes_end.cancel();
+    info!("writes end, everything is read");
+    timeout(DRAIN, &mut work).await.context("the last reads take too long")?.context("the workload")??;
+    recorder.inspected("routes never go back to a deposed leader", routes.end());
+    let settled =
+        eventually(SETTLE, "all replicas hold the same", || cluster.server().settled(cluster.layout()));
+    let settled = settled.await.map(|()| String::new()).map_err(|error| format!("{error:#}"));
+    recorder.inspected("all replicas hold the same", settled);
+    ensure!(!recorder.is_broken(), "the history can't be written");
+    Ok(())
+}
+
+/// How long one fault may go on, so that several have their turn.
+fn hold_max(args: &RunArgs, time: Duration) -> Duration {
+    if args.faults.is_some() {
+        return Duration::from_secs(5);
+    }
+    let kinds = u32::try_from(args.nemesis.len()).unwrap_or(u32::MAX).saturating_add(1);
+    (time / kinds).mul_f64(0.8).clamp(Duration::from_secs(2), Duration::from_secs(60))
+}
+
+/// What is on disk when all has stopped.
+async fn look(cluster: &Arc<Cluster>, recorder: &Recorder) -> anyhow::Result<()> {
+    let looking = cluster.clone();
+    let found = tokio::task::spawn_blocking(move || looking.server().inspect(looking.layout())).await?;
+    for (what, outcome) in found {
+        match &outcome {
+            Ok(found) => info!(what, found, "looked at"),
+            Err(found) => error!(what, found, "looked at"),
+        }
+        recorder.inspected(&what, outcome);
+    }
+    Ok(())
+}
+
+/// Notes processes that ended though nobody told them to: something that a product must not do, whatever its clients saw.
+fn note_ended(cluster: &Cluster, recorder: &Recorder) {
+    for (end, status) in cluster.ended_by_themselves() {
+        warn!(?end, %status, "a process ended by itself");
+        recorder
+            .inspected(&format!("{end:?} runs"), Err(format!("it ended by itself: {status}; see its log")));
+    }
+}
