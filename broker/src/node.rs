@@ -12,6 +12,7 @@ use flotilla_net::{
 use flotilla_raft_store::log::{Clock, SystemClock};
 use flotilla_raft_store::raft::{Replica, ReplicaOptions, Status};
 use flotilla_raft_store::vfs::RealVfs;
+use flotilla_raft_store::wall_clock;
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
@@ -172,7 +173,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         series.clone(),
         listener.stats(),
         &config.identity.cluster,
-        crate::stats::now_ms(),
+        wall_clock::now_ms(),
     );
     let tables = Arc::new(RwLock::new(Tables::blank()));
     let (polls, woken) = LongPolls::new();

@@ -23,12 +23,20 @@ const LOG_LINES: usize = 60;
 pub const SEGMENTS_4_MIB: [(&str, &str); 2] =
     [("mappedFileSizeCommitLog", "4194304"), ("maxMessageSize", "1048576")];
 
+/// What of docs/testing.md is on in the processes of a group.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Hooks {
+    /// Each broker's wall clock can be moved.
+    pub clock: bool,
+}
+
 /// A running group.
 #[derive(Debug)]
 pub struct Cluster {
     folder: Option<TempDir>,
     ports: Ports,
     extra: Vec<(&'static str, String)>,
+    hooks: Hooks,
     name_server: Option<Process>,
     nodes: [Option<Process>; NODES],
     /// All went well: nothing to tell when this is dropped.
@@ -58,8 +66,13 @@ impl Cluster {
 
     /// Starts a group with these properties beside the usual ones.
     pub async fn start_with(extra: &[(&'static str, &str)]) -> anyhow::Result<Cluster> {
+        Cluster::start_hooked(extra, Hooks::default()).await
+    }
+
+    /// The same with hooks.
+    pub async fn start_hooked(extra: &[(&'static str, &str)], hooks: Hooks) -> anyhow::Result<Cluster> {
         for attempt in 1.. {
-            let mut cluster = Cluster::begin(extra)?;
+            let mut cluster = Cluster::begin_hooked(extra, hooks)?;
             match cluster.ready().await {
                 Ok(()) => return Ok(cluster),
                 Err(_) if attempt < START_ATTEMPTS && cluster.port_is_taken() => cluster.succeeded = true,
@@ -71,11 +84,16 @@ impl Cluster {
 
     /// Starts all processes and returns at once.
     pub fn begin(extra: &[(&'static str, &str)]) -> anyhow::Result<Cluster> {
+        Cluster::begin_hooked(extra, Hooks::default())
+    }
+
+    fn begin_hooked(extra: &[(&'static str, &str)], hooks: Hooks) -> anyhow::Result<Cluster> {
         let extra = extra.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
         let mut cluster = Cluster {
             folder: Some(tempfile::Builder::new().prefix("flotilla-").tempdir()?),
             ports: Ports::free()?,
             extra,
+            hooks,
             name_server: None,
             nodes: [None, None, None],
             succeeded: false,
@@ -140,10 +158,27 @@ impl Cluster {
     fn spawn(&mut self, node: usize) -> anyhow::Result<()> {
         let file = self.folder().join(format!("n{node}.properties"));
         std::fs::write(&file, self.ports.properties(node, &self.data(node), &self.extra))?;
-        let file = file.display().to_string();
+        let (name, file) = (format!("n{node}"), file.display().to_string());
+        let mut environment = Vec::new();
+        if self.hooks.clock {
+            environment
+                .push(("FLOTILLA_CLOCK_OFFSET_FILE", self.clock_offset_file(node).display().to_string()));
+        }
         self.nodes[node] =
-            Some(Process::start(&format!("n{node}"), &self.folder(), &["broker", "-c", &file])?);
+            Some(Process::start_in(&name, &self.folder(), &["broker", "-c", &file], &environment)?);
         Ok(())
+    }
+
+    fn clock_offset_file(&self, node: usize) -> PathBuf {
+        self.folder().join(format!("n{node}.clock"))
+    }
+
+    /// Sets how far a node's wall clock is from the right time. The node sees it within a fifth of a second.
+    pub fn set_clock(&self, node: usize, offset_ms: i64) -> anyhow::Result<()> {
+        let file = self.clock_offset_file(node);
+        let next = file.with_extension("next");
+        std::fs::write(&next, offset_ms.to_string())?;
+        Ok(std::fs::rename(next, file)?)
     }
 
     /// The process of a node.
