@@ -28,7 +28,7 @@ fn wall_ms() -> anyhow::Result<i64> {
 #[test]
 fn rule_16_a_delayed_message_keeps_its_delay_while_the_clock_jumps() {
     run(LIMIT, async {
-        let hooks = Hooks { clock: true };
+        let hooks = Hooks { clock: true, ..Hooks::default() };
         let mut cluster = Cluster::start_hooked(&[("messageDelayLevel", "4s")], hooks).await?;
         let (client, leader) = (cluster.client(), cluster.leader().await?);
         let address = cluster.address(leader);

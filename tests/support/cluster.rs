@@ -28,6 +28,10 @@ pub const SEGMENTS_4_MIB: [(&str, &str); 2] =
 pub struct Hooks {
     /// Each broker's wall clock can be moved.
     pub clock: bool,
+    /// What a broker has not synced can be taken back; needs the feature `faults`.
+    pub power_loss: bool,
+    /// All processes are this mutant; needs the feature `faults`.
+    pub mutant: Option<&'static str>,
 }
 
 /// A running group.
@@ -146,7 +150,7 @@ impl Cluster {
         let listen = self.name_server();
         let admin = format!("127.0.0.1:{}", self.ports.name_server_admin);
         let arguments = ["namesrv", "--listen", &listen, "--admin", &admin];
-        self.name_server = Some(Process::start("namesrv", &self.folder(), &arguments)?);
+        self.name_server = Some(Process::start_in("namesrv", &self.folder(), &arguments, &self.mutant())?);
         Ok(())
     }
 
@@ -159,14 +163,37 @@ impl Cluster {
         let file = self.folder().join(format!("n{node}.properties"));
         std::fs::write(&file, self.ports.properties(node, &self.data(node), &self.extra))?;
         let (name, file) = (format!("n{node}"), file.display().to_string());
-        let mut environment = Vec::new();
+        let mut environment = self.mutant();
         if self.hooks.clock {
             environment
                 .push(("FLOTILLA_CLOCK_OFFSET_FILE", self.clock_offset_file(node).display().to_string()));
         }
+        if self.hooks.power_loss {
+            environment.push(("FLOTILLA_POWER_LOSS", self.undo_journal(node).display().to_string()));
+        }
         self.nodes[node] =
             Some(Process::start_in(&name, &self.folder(), &["broker", "-c", &file], &environment)?);
         Ok(())
+    }
+
+    fn mutant(&self) -> Vec<(&'static str, String)> {
+        self.hooks.mutant.map(|name| ("FLOTILLA_MUTANT", name.to_owned())).into_iter().collect()
+    }
+
+    fn undo_journal(&self, node: usize) -> PathBuf {
+        self.folder().join(format!("n{node}.undo"))
+    }
+
+    /// Takes from a killed node what its machine would have forgotten: all that was not synced, or what the seed draws. Gives what
+    /// the command tells of it.
+    pub fn lose_power(&self, node: usize, seed: Option<u64>) -> anyhow::Result<String> {
+        ensure!(self.nodes[node].is_none(), "n{node} runs");
+        let journal = self.undo_journal(node).display().to_string();
+        let loss = seed.map_or("--all-lost".to_owned(), |seed| format!("--seed={seed}"));
+        let output = flotilla(&["power-loss", "restore", &journal, &loss]).output()?;
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+        Ok(told)
     }
 
     fn clock_offset_file(&self, node: usize) -> PathBuf {

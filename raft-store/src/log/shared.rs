@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
 
+use flotilla_mutants::{self as mutants, Mutant};
 use parking_lot::{Mutex, RwLock};
 
 use super::bounds::Bounds;
@@ -206,6 +207,9 @@ impl Shared {
         let _alone = self.syncing.lock();
         let before = *self.progress.lock();
         let dirty = std::mem::take(&mut *self.dirty.lock());
+        if mutants::on(Mutant::SkipFdatasync) {
+            return Ok(());
+        }
         for segment in &dirty.segments {
             segment.file().sync_data()?;
         }
