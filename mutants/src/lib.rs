@@ -5,7 +5,7 @@
 //! | name                  | what it does                                                          | the promise that it breaks                    | what must catch it                           |
 //! |-----------------------|-----------------------------------------------------------------------|-----------------------------------------------|----------------------------------------------|
 //! | `ack-before-quorum`   | a leader answers a send as soon as the message has its number         | acknowledged means on a majority              | acked is not lost; leader isolated or killed |
-//! | `skip-fdatasync`      | groups of entries are written and not synced, nor are new segments' names | acknowledged means durable                | acked is not lost; power loss of all         |
+//! | `skip-fdatasync`      | of 64 groups of entries one is synced, and what came before with it   | acknowledged means durable                    | acked is not lost; power loss of all         |
 //! | `reuse-queue-offset`  | a new leader gives its first message the number before                | queue offsets are dense and final             | offset → id is a function; dense; any new leader |
 //! | `serve-uncommitted`   | a leader gives pulls what it has appended, committed or not           | reads see only what is committed              | reads never above the committed; leader isolated from its peers only |
 //! | `forget-offset-commit` | every third offset commit is confirmed and dropped                   | a confirmed offset is in the log              | offset registers; no fault needed            |
@@ -56,13 +56,21 @@ pub const fn on(_: Mutant) -> bool {
     false
 }
 
+/// [`on`], but for each 64th call: what must not hold for ever, or nothing would start.
+#[cfg(not(feature = "faults"))]
+#[inline(always)]
+pub const fn often(_: Mutant) -> bool {
+    false
+}
+
 #[cfg(feature = "faults")]
-pub use chosen::{FLOTILLA_MUTANT, choose, on};
+pub use chosen::{FLOTILLA_MUTANT, choose, often, on};
 
 #[cfg(feature = "faults")]
 mod chosen {
     use std::cell::Cell;
     use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::Mutant;
 
@@ -78,6 +86,12 @@ mod chosen {
     /// True where the process, or the calling thread of a test, runs as this mutant.
     pub fn on(mutant: Mutant) -> bool {
         CHOSEN.get() == Some(&Some(mutant)) || HERE.get() == Some(mutant)
+    }
+
+    /// [`on`], but for each 64th call.
+    pub fn often(mutant: Mutant) -> bool {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        on(mutant) && !CALLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(64)
     }
 
     /// Chooses the mutant that the environment names, once in a process, before any node starts; gives its name.

@@ -155,7 +155,9 @@ impl Journal {
         };
         match change {
             NameChange::Put { name, file } => is(name) == Some(*file),
-            NameChange::Rename { from, to, file } => is(to) == Some(*file) && is(from) != Some(*file),
+            NameChange::Rename { from, to, file } => {
+                is(to) == Some(*file) && (from == to || is(from) != Some(*file))
+            }
             NameChange::Remove { name } => fs::symlink_metadata(dir.join(name)).is_err(),
         }
     }

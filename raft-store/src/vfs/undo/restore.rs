@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -87,12 +88,12 @@ fn go_back(journal: &Journal, file: &File, pending: &[Place]) -> io::Result<Vec<
 fn go_forth(file: &File, change: &Change, loss: Loss, sector: usize, random: &mut Random) -> io::Result<()> {
     match change {
         Change::Bytes { offset, bytes } => {
-            let parts = match loss {
-                Loss::Random(_) => torn(*offset, bytes.len(), sector, random),
-                Loss::Nothing | Loss::Everything | Loss::KeepFirst | Loss::KeepLast => vec![0..bytes.len()],
-            };
-            for part in parts {
-                file.write_all_at(&bytes[part.clone()], (offset + part.start) as u64)?;
+            let write =
+                |part: Range<usize>| file.write_all_at(&bytes[part.clone()], (offset + part.start) as u64);
+            if let Loss::Random(_) = loss {
+                torn(*offset, bytes.len(), sector, random).into_iter().try_for_each(write)?;
+            } else {
+                write(0..bytes.len())?;
             }
         }
         Change::Size(size) => {
