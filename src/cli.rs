@@ -9,7 +9,7 @@ use crate::bench::args::BenchArgs;
 
 /// A message broker that speaks Apache RocketMQ's protocols and replicates every message by Raft.
 #[derive(Debug, Parser)]
-#[command(name = "flotilla", version, max_term_width = 100)]
+#[command(name = "flotilla", version = crate::faults::VERSION, max_term_width = 100)]
 #[command(
     after_help = "To try it out: `flotilla standalone`, then point a RocketMQ client at 127.0.0.1:9876."
 )]
@@ -53,6 +53,9 @@ pub enum Command {
     Bench(BenchArgs),
     /// Show what a configuration file says, key by key; exit code 1 if a start would be refused
     CheckConfig(CheckConfigArgs),
+    /// Take back what a power cut would have cost a killed node (a build for tests only)
+    #[cfg(feature = "faults")]
+    PowerLoss(PowerLossArgs),
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +198,35 @@ pub enum LogCommand {
         /// Data folder of one replica (storePathRootDir)
         dir: PathBuf,
     },
+}
+
+#[cfg(feature = "faults")]
+#[derive(Debug, Args)]
+pub struct PowerLossArgs {
+    #[command(subcommand)]
+    pub command: PowerLossCommand,
+}
+
+#[cfg(feature = "faults")]
+#[derive(Debug, Subcommand)]
+pub enum PowerLossCommand {
+    /// Settle what became of what was not synced; the node must not run
+    Restore(RestoreArgs),
+}
+
+#[cfg(feature = "faults")]
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Folder of the journal, as FLOTILLA_POWER_LOSS named it
+    pub dir: PathBuf,
+
+    /// Draws what survives, is lost, or is torn
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+
+    /// Everything is lost
+    #[arg(long)]
+    pub all_lost: bool,
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@ mod bench;
 mod broker;
 mod check_config;
 mod cli;
+mod faults;
 mod log;
 mod logging;
 mod namesrv;
 mod namesrv_keys;
 mod ports;
+#[cfg(feature = "faults")]
+mod power_loss;
 mod signals;
 mod standalone;
 
@@ -37,8 +40,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Log(args) => return log::run(args.command),
         Command::CheckConfig(args) => return check_config::run(args),
         Command::Bench(args) => return bench::run(&args),
+        #[cfg(feature = "faults")]
+        Command::PowerLoss(args) => return power_loss::run(args.command).map(|()| ExitCode::SUCCESS),
         command => command,
     };
+    faults::begin()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("the run-time can't be started")?;
     let done = runtime.block_on(async {
@@ -47,6 +53,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Broker(args) => broker::run(args).await,
             Command::Standalone(args) => standalone::run(args).await,
             Command::Log(_) | Command::CheckConfig(_) | Command::Bench(_) => Ok(()),
+            #[cfg(feature = "faults")]
+            Command::PowerLoss(_) => Ok(()),
         }
     });
     // Whatever still runs on a blocking thread must not hold up the exit.
@@ -61,5 +69,7 @@ fn default_level(command: &Command) -> &'static str {
         Command::Standalone(_) | Command::Log(_) | Command::CheckConfig(_) => "warn",
         // A killed leader is what it looks for; its own lines tell what came of it.
         Command::Bench(_) => "error",
+        #[cfg(feature = "faults")]
+        Command::PowerLoss(_) => "warn",
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use flotilla_core::{ConsumeType, MessageModel, Tables, TopicConfig};
 use flotilla_raft_store::raft::{LATENCY_BOUNDS_US, Role, TransferError};
 use flotilla_raft_store::types::FlushMode;
+use flotilla_raft_store::wall_clock;
 use flotilla_remoting::language::Language;
 use flotilla_remoting::names::is_system_topic;
 
@@ -309,7 +310,7 @@ impl NodeSource {
             reserved: if oldest == 0 {
                 Duration::ZERO
             } else {
-                Duration::from_millis(now_ms().saturating_sub(oldest))
+                Duration::from_millis(wall_clock::now_ms().saturating_sub(oldest))
             },
             flush_is_sync: self.config.disk.flush == FlushMode::Sync,
             disk_used_percent: self.disk.used_percent(),
@@ -337,12 +338,6 @@ impl NodeSource {
 fn disk_space(folder: &std::path::Path) -> (u64, u64) {
     rustix::fs::statvfs(folder)
         .map_or((0, 0), |space| (space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize))
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn offset(value: i64) -> u64 {

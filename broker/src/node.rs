@@ -11,7 +11,8 @@ use flotilla_net::{
 };
 use flotilla_raft_store::log::{Clock, SystemClock};
 use flotilla_raft_store::raft::{Replica, ReplicaOptions, Status};
-use flotilla_raft_store::vfs::RealVfs;
+use flotilla_raft_store::vfs;
+use flotilla_raft_store::wall_clock;
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
@@ -172,7 +173,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         series.clone(),
         listener.stats(),
         &config.identity.cluster,
-        crate::stats::now_ms(),
+        wall_clock::now_ms(),
     );
     let tables = Arc::new(RwLock::new(Tables::blank()));
     let (polls, woken) = LongPolls::new();
@@ -202,14 +203,9 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let acceptor = Arc::new(Acceptor { runtime: runtime.clone(), peers: peers_slot.clone() });
     let mut replica_options = replica_options(&config);
     replica_options.listener = options.raft_listener.map(Arc::new);
+    let files = vfs::of_node().context("the undo journal can't be used")?;
     let replica = tokio::task::spawn_blocking(move || {
-        Replica::start(
-            replica_options,
-            Arc::new(RealVfs),
-            machine,
-            Box::new(TailStamper::default()),
-            acceptor,
-        )
+        Replica::start(replica_options, files, machine, Box::new(TailStamper::default()), acceptor)
     })
     .await?
     .with_context(|| format!("can't start the replica in {}", config.disk.root.display()))?;

@@ -1,12 +1,8 @@
 //! The time of day, for what people and tools read. What is decided never depends on it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 /// Milliseconds since 1970.
 pub fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+    i64::try_from(flotilla_raft_store::wall_clock::now_ms()).unwrap_or(i64::MAX)
 }
 
 /// A time as RocketMQ's tools write it, `2023-11-14#22:13:20:005`, in UTC: the broker's own zone would be a guess.

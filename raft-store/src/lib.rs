@@ -11,6 +11,7 @@ pub mod raft;
 pub mod record;
 pub mod types;
 pub mod vfs;
+pub mod wall_clock;
 
 pub use log::{
     AppendError, Body, Checkpoint, CheckpointInfo, Checkpoints, Clock, Damage, Draft, Fault, GroupDone,

@@ -23,12 +23,24 @@ const LOG_LINES: usize = 60;
 pub const SEGMENTS_4_MIB: [(&str, &str); 2] =
     [("mappedFileSizeCommitLog", "4194304"), ("maxMessageSize", "1048576")];
 
+/// What of docs/testing.md is on in the processes of a group.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Hooks {
+    /// Each broker's wall clock can be moved.
+    pub clock: bool,
+    /// What a broker has not synced can be taken back; needs the feature `faults`.
+    pub power_loss: bool,
+    /// All processes are this mutant; needs the feature `faults`.
+    pub mutant: Option<&'static str>,
+}
+
 /// A running group.
 #[derive(Debug)]
 pub struct Cluster {
     folder: Option<TempDir>,
     ports: Ports,
     extra: Vec<(&'static str, String)>,
+    hooks: Hooks,
     name_server: Option<Process>,
     nodes: [Option<Process>; NODES],
     /// All went well: nothing to tell when this is dropped.
@@ -58,8 +70,13 @@ impl Cluster {
 
     /// Starts a group with these properties beside the usual ones.
     pub async fn start_with(extra: &[(&'static str, &str)]) -> anyhow::Result<Cluster> {
+        Cluster::start_hooked(extra, Hooks::default()).await
+    }
+
+    /// The same with hooks.
+    pub async fn start_hooked(extra: &[(&'static str, &str)], hooks: Hooks) -> anyhow::Result<Cluster> {
         for attempt in 1.. {
-            let mut cluster = Cluster::begin(extra)?;
+            let mut cluster = Cluster::begin_hooked(extra, hooks)?;
             match cluster.ready().await {
                 Ok(()) => return Ok(cluster),
                 Err(_) if attempt < START_ATTEMPTS && cluster.port_is_taken() => cluster.succeeded = true,
@@ -71,11 +88,16 @@ impl Cluster {
 
     /// Starts all processes and returns at once.
     pub fn begin(extra: &[(&'static str, &str)]) -> anyhow::Result<Cluster> {
+        Cluster::begin_hooked(extra, Hooks::default())
+    }
+
+    fn begin_hooked(extra: &[(&'static str, &str)], hooks: Hooks) -> anyhow::Result<Cluster> {
         let extra = extra.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
         let mut cluster = Cluster {
             folder: Some(tempfile::Builder::new().prefix("flotilla-").tempdir()?),
             ports: Ports::free()?,
             extra,
+            hooks,
             name_server: None,
             nodes: [None, None, None],
             succeeded: false,
@@ -128,7 +150,7 @@ impl Cluster {
         let listen = self.name_server();
         let admin = format!("127.0.0.1:{}", self.ports.name_server_admin);
         let arguments = ["namesrv", "--listen", &listen, "--admin", &admin];
-        self.name_server = Some(Process::start("namesrv", &self.folder(), &arguments)?);
+        self.name_server = Some(Process::start_in("namesrv", &self.folder(), &arguments, &self.mutant())?);
         Ok(())
     }
 
@@ -140,10 +162,50 @@ impl Cluster {
     fn spawn(&mut self, node: usize) -> anyhow::Result<()> {
         let file = self.folder().join(format!("n{node}.properties"));
         std::fs::write(&file, self.ports.properties(node, &self.data(node), &self.extra))?;
-        let file = file.display().to_string();
+        let (name, file) = (format!("n{node}"), file.display().to_string());
+        let mut environment = self.mutant();
+        if self.hooks.clock {
+            environment
+                .push(("FLOTILLA_CLOCK_OFFSET_FILE", self.clock_offset_file(node).display().to_string()));
+        }
+        if self.hooks.power_loss {
+            environment.push(("FLOTILLA_POWER_LOSS", self.undo_journal(node).display().to_string()));
+        }
         self.nodes[node] =
-            Some(Process::start(&format!("n{node}"), &self.folder(), &["broker", "-c", &file])?);
+            Some(Process::start_in(&name, &self.folder(), &["broker", "-c", &file], &environment)?);
         Ok(())
+    }
+
+    fn mutant(&self) -> Vec<(&'static str, String)> {
+        self.hooks.mutant.map(|name| ("FLOTILLA_MUTANT", name.to_owned())).into_iter().collect()
+    }
+
+    fn undo_journal(&self, node: usize) -> PathBuf {
+        self.folder().join(format!("n{node}.undo"))
+    }
+
+    /// Takes from a killed node what its machine would have forgotten: all that was not synced, or what the seed draws. Gives what
+    /// the command tells of it.
+    pub fn lose_power(&self, node: usize, seed: Option<u64>) -> anyhow::Result<String> {
+        ensure!(self.nodes[node].is_none(), "n{node} runs");
+        let journal = self.undo_journal(node).display().to_string();
+        let loss = seed.map_or("--all-lost".to_owned(), |seed| format!("--seed={seed}"));
+        let output = flotilla(&["power-loss", "restore", &journal, &loss]).output()?;
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+        Ok(told)
+    }
+
+    fn clock_offset_file(&self, node: usize) -> PathBuf {
+        self.folder().join(format!("n{node}.clock"))
+    }
+
+    /// Sets how far a node's wall clock is from the right time. The node sees it within a fifth of a second.
+    pub fn set_clock(&self, node: usize, offset_ms: i64) -> anyhow::Result<()> {
+        let file = self.clock_offset_file(node);
+        let next = file.with_extension("next");
+        std::fs::write(&next, offset_ms.to_string())?;
+        Ok(std::fs::rename(next, file)?)
     }
 
     /// The process of a node.

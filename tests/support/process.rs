@@ -40,10 +40,21 @@ pub struct Process {
 impl Process {
     /// Starts the binary; standard error is appended to `<name>.log` and standard output to `<name>.out` in the folder.
     pub fn start(name: &str, folder: &Path, arguments: &[&str]) -> anyhow::Result<Process> {
+        Process::start_in(name, folder, arguments, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn start_in(
+        name: &str,
+        folder: &Path,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+    ) -> anyhow::Result<Process> {
         let (log, out) = (folder.join(format!("{name}.log")), folder.join(format!("{name}.out")));
         let append = |path: &Path| File::options().create(true).append(true).open(path);
         let mut command = flotilla(arguments);
         command.current_dir(folder).stdout(append(&out)?).stderr(append(&log)?);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().with_context(|| format!("{name} can't be started"))?;
         Ok(Process { name: name.to_owned(), child: Mutex::new(child), log, out })
     }

@@ -15,6 +15,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use flotilla_mutants::{self as mutants, Mutant};
+
 use crate::message::{MessageError, MessageReason, MessageShape, Messages};
 use crate::payload::{Payload, PayloadError};
 use crate::tables::{CheckpointError, FixedHasher, checkpoint};
@@ -45,6 +47,8 @@ pub struct TailTable {
     /// Where a topic's numbers lie in `tails`: two steps, so that the common case costs one hash.
     topics: HashMap<Arc<str>, usize, FixedHasher>,
     tails: Vec<TopicTail>,
+    /// The newest entry was another leader's, or none of this run.
+    following: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -112,6 +116,8 @@ impl TailTable {
             return Ok(());
         }
         let mut shape = parse(payload, at)?;
+        let (reuses, mut first) =
+            (mutants::on(Mutant::ReuseQueueOffset), std::mem::take(&mut self.following));
         // One look-up serves a run of messages of the same topic.
         'runs: loop {
             let run_at = at;
@@ -121,7 +127,8 @@ impl TailTable {
                 let queue_offset = if shape.is_numbered() {
                     let next = tail.next_mut(shape.queue_id);
                     *next += 1;
-                    *next - 1
+                    let reused = reuses && *next > 1 && std::mem::take(&mut first);
+                    *next - 1 - i64::from(reused)
                 } else {
                     0
                 };
@@ -148,6 +155,7 @@ impl TailTable {
         signed(payload_position.saturating_add(payload.len() as u64))?;
         let base = base + parts.messages_at as i64;
         let mut walked = 0;
+        self.following = true;
         let observed = self.observe_messages(parts.messages, base, time, &mut walked);
         if observed.is_err() {
             self.take_back(&parts.messages[..walked]);
@@ -210,7 +218,8 @@ impl TailTable {
             let topic = topic_text(shape.topic(bytes));
             let index = *self.topics.get(topic).expect("the topic of a retracted message was seen before");
             let next = self.tails[index].next_mut(shape.queue_id);
-            let stamped = shape.queue_offset(bytes);
+            let reused = mutants::on(Mutant::ReuseQueueOffset);
+            let stamped = if reused { *next - 1 } else { shape.queue_offset(bytes) };
             assert_eq!(
                 stamped + 1,
                 *next,
@@ -275,7 +284,7 @@ fn check_stamp(
     time: i64,
 ) -> Result<(), TailError> {
     let found = shape.queue_offset(message);
-    if found != expected {
+    if found != expected && !mutants::on(Mutant::ReuseQueueOffset) {
         let topic = String::from_utf8_lossy(shape.topic(message)).into_owned();
         return Err(TailError::QueueOffset { topic, queue_id: shape.queue_id, expected, found, position });
     }

@@ -289,7 +289,8 @@ impl Merging {
 const ENVIRONMENT_PREFIX: &str = "FLOTILLA_";
 
 /// Variables that the command line itself reads; they are no configuration keys.
-const ENVIRONMENT_OF_THE_COMMAND: [&str; 2] = ["LOG_LEVEL", "LOG_FORMAT"];
+const ENVIRONMENT_OF_THE_COMMAND: [&str; 5] =
+    ["LOG_LEVEL", "LOG_FORMAT", "CLOCK_OFFSET_FILE", "POWER_LOSS", "MUTANT"];
 
 /// Two values of one key in one file, one environment or one command line: the first is lost.
 fn same_place(before: &Origin, now: &Origin) -> bool {

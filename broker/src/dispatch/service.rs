@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use flotilla_net::{BytesPermit, CloseReason, Connection, Service};
 use flotilla_remoting::code::RequestCode;
@@ -22,9 +22,17 @@ pub struct ClientService {
 }
 
 /// When clients last asked for messages or sent some: a draining node waits until they have gone elsewhere.
-#[derive(Default)]
 pub struct Traffic {
+    start: Instant,
+    /// Milliseconds from `start`, and one more; 0 for never. By the monotonic clock: a drain must not end, nor go on for ever, because
+    /// the time of day was put right.
     last_ms: AtomicU64,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self { start: Instant::now(), last_ms: AtomicU64::new(0) }
+    }
 }
 
 impl Traffic {
@@ -38,20 +46,21 @@ impl Traffic {
                 | RequestCode::LitePullMessage
         );
         if moving {
-            self.last_ms.store(now_ms(), Ordering::Relaxed);
+            self.last_ms.store(self.since_start_ms() + 1, Ordering::Relaxed);
         }
     }
 
     /// Milliseconds since the last send or pull; very large when there was none.
     pub fn idle_ms(&self) -> u64 {
-        now_ms().saturating_sub(self.last_ms.load(Ordering::Relaxed))
+        match self.last_ms.load(Ordering::Relaxed) {
+            0 => u64::MAX,
+            last_ms => (self.since_start_ms() + 1).saturating_sub(last_ms),
+        }
     }
-}
 
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+    fn since_start_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
 }
 
 impl Service for ClientService {

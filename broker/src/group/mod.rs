@@ -8,6 +8,8 @@
 
 pub mod encoder;
 pub mod machine;
+#[cfg(feature = "faults")]
+pub mod mutated;
 pub mod proposer;
 pub mod stamper;
 pub mod transfer;

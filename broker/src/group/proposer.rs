@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use flotilla_core::{Answer, PayloadBuilder};
+use flotilla_mutants::{self as mutants, Mutant};
 use flotilla_raft_store::RECORD_HEADER_SIZE;
 use flotilla_raft_store::raft::{Committed, Proposal, ProposeError, Replica};
 use flotilla_remoting::code::ResponseCode;
@@ -22,6 +23,8 @@ use tokio::sync::{Notify, mpsc};
 
 use super::encoder::Encoder;
 use super::machine::EntryAnswer;
+#[cfg(feature = "faults")]
+use super::mutated;
 use super::work::{CommandWork, EntryWork, SendWork, Work};
 use crate::call::Call;
 use crate::handlers::send_answer::SendAnswers;
@@ -247,12 +250,15 @@ impl Proposer {
         for send in &sends {
             self.encoder.encode(send, builder.messages());
         }
+        let payload = builder.finish().freeze();
+        #[cfg(feature = "faults")]
+        let sends = mutated::answered_when_stamped(&payload, sends, &self.answers);
         let waiters = Waiters { sends, commands };
         let (answers, reroute, in_flight) =
             (self.answers.clone(), self.reroute.clone(), self.in_flight.clone());
         in_flight.started();
         Proposal {
-            payload: builder.finish().freeze(),
+            payload,
             expected_term: None,
             done: Box::new(move |outcome| {
                 in_flight.ended();
@@ -277,7 +283,9 @@ impl Waiters {
     ) {
         match outcome {
             Ok(committed) => {
-                answers.stored(self.sends, &committed.answer.appended);
+                if !mutants::on(Mutant::AckBeforeQuorum) {
+                    answers.stored(self.sends, &committed.answer.appended);
+                }
                 answer_commands(self.commands, committed.answer.commands);
             }
             Err(error) => {
@@ -286,6 +294,12 @@ impl Waiters {
                 }
                 for send in self.sends {
                     match error {
+                        #[cfg(feature = "faults")]
+                        ProposeError::NotLeader { .. } if mutants::on(Mutant::AckThenDrop) => {
+                            let places = vec![mutated::NOWHERE; send.messages.count()];
+                            answers.stored(vec![send], &places);
+                        }
+                        ProposeError::Unknown if mutants::on(Mutant::RepeatUnknown) => reroute(send.call),
                         ProposeError::NotLeader { .. } => reroute(send.call),
                         ProposeError::Busy => answers.busy(send),
                         ProposeError::TooLarge => answers.too_large(send),

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use flotilla_core::rules::{OffsetAnswer, query_consumer_offset};
 use flotilla_core::{Answer, Command, OffsetCommit};
+use flotilla_mutants::{self as mutants, Mutant};
 use flotilla_raft_store::raft::ProposeError;
 use flotilla_remoting::code::{OUTCOME_UNKNOWN, RequestCode, ResponseCode};
 use flotilla_remoting::headers::{OffsetResponse, QueryConsumerOffsetRequest, UpdateConsumerOffsetRequest};
@@ -165,7 +166,8 @@ impl PendingOffsets {
         let _turn = self.flushing.lock().await;
         let (through, batch) = self.batch(Instant::now());
         if let Some(oldest) = batch.iter().map(|(_, pending)| pending.since).min() {
-            let commits = batch.iter().map(|(key, pending)| OffsetCommit {
+            let kept = batch.iter().filter(|(_, pending)| !forgets(pending.ticket));
+            let commits = kept.map(|(key, pending)| OffsetCommit {
                 group: key.group.clone(),
                 topic: key.topic.clone(),
                 queue_id: key.queue_id,
@@ -220,7 +222,8 @@ impl OffsetHandler {
                 return dispatcher.try_again(call).await;
             }
             // The next owner of a queue reads here what the last one committed: a deposed leader must not answer.
-            if group.replica().read_index(call.deadline).await.is_err() {
+            let stale = mutants::on(Mutant::StaleOffsetRead);
+            if !stale && group.replica().read_index(call.deadline).await.is_err() {
                 return dispatcher.try_again(call).await;
             }
             answer_query(&group, call);
@@ -276,6 +279,11 @@ impl OffsetHandler {
         let (group, topic) = (request.consumer_group, request.topic);
         Ok(Some(self.pending.commit(group, topic, queue_id, request.commit_offset)))
     }
+}
+
+/// As a mutant, that every third commit is confirmed and dropped.
+fn forgets(ticket: u64) -> bool {
+    mutants::on(Mutant::ForgetOffsetCommit) && ticket.is_multiple_of(3)
 }
 
 fn answer_query(group: &Group, call: Call) {

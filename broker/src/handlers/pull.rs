@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use flotilla_core::rules::{OffsetDecision, TagFilter, decide_pull_offset};
 use flotilla_core::{Command, MessageModel, OffsetCommit, QueueRange, Tables};
+use flotilla_mutants::{self as mutants, Mutant};
 use flotilla_raft_store::log::LogReader;
 use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::headers::{PullMessageRequest, PullMessageResponse};
@@ -25,6 +26,8 @@ use super::respond::bad_header;
 use crate::call::Call;
 use crate::dispatch::{Dispatcher, Handler};
 use crate::group::Group;
+#[cfg(feature = "faults")]
+use crate::group::mutated;
 use crate::leader::LeaderCalls;
 use crate::limits::{PULL_BYTES_MAX, PULL_MESSAGES_MAX, PULL_SCAN_MAX};
 use crate::long_poll::{HeldPull, LongPolls, SysFlags, Wake};
@@ -259,6 +262,8 @@ impl Pulls {
             .saturating_duration_since(Instant::now() + Duration::from_millis(500))
             .min(self.hold_max);
         let asked = Duration::from_millis(u64::try_from(request.suspend_timeout_ms).unwrap_or(0));
+        // Nothing wakes those who wait for what is not committed: they ask again.
+        let asked = if mutants::on(Mutant::ServeUncommitted) { asked.min(REBUILD_PAUSE) } else { asked };
         Wish {
             offset: request.queue_offset,
             messages_max: usize::try_from(request.max_message_nums).unwrap_or(1).clamp(1, PULL_MESSAGES_MAX),
@@ -378,6 +383,14 @@ impl Pulls {
         }
         let (view, known) = self.seen(applied, &pull.topic, pull.queue_id);
         let range = known.unwrap_or_default();
+        #[cfg(feature = "faults")]
+        if leads
+            && pull.offset >= range.max
+            && let Some(part) = mutated::uncommitted(&pull.topic, pull.queue_id, pull.offset)
+        {
+            let next = pull.offset + 1;
+            return self.answer_found(pull, vec![part], next, range);
+        }
         match (decide_pull_offset(known, pull.offset), view) {
             (OffsetDecision::Read, Some(view)) if view.in_memory(pull.offset) => {
                 self.find(pull, &view, range)

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use flotilla_raft_store::wall_clock::now_ms;
 use flotilla_remoting::bodies::{self, KvTable};
 use flotilla_remoting::version;
 use tokio::runtime::Handle;
@@ -23,7 +24,7 @@ use crate::group::Group;
 use crate::group::proposer::InFlight;
 use crate::limits::{HELD_PULLS_MAX, PROPOSER_QUEUE_MAX};
 use crate::metrics::Metrics;
-use crate::stats::{Rate, Stats, now_ms};
+use crate::stats::{Rate, Stats};
 
 /// Serves 28 with local values.
 #[derive(Clone)]

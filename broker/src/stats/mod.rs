@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 pub use self::day::Mornings;
 pub use self::rates::{Rate, Rates};
-pub use self::sampler::{now_ms, run};
+pub use self::sampler::run;
 use self::transfers::Transfers;
 use crate::metrics::flow::Flow;
 use crate::metrics::{Distribution, Metrics};

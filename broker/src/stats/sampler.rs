@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use flotilla_net::NetStats;
+use flotilla_raft_store::wall_clock;
 use tokio_util::sync::CancellationToken;
 
 use super::day::Moment;
@@ -39,13 +40,6 @@ impl Schedule {
     }
 }
 
-/// Milliseconds since 1970.
-pub fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// Runs until stopped.
 pub async fn run(stats: Arc<Stats>, group: Group, stop: CancellationToken) {
     let mut tick = tokio::time::interval(SECOND);
@@ -55,7 +49,7 @@ pub async fn run(stats: Arc<Stats>, group: Group, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let now_ms = now_ms();
+        let now_ms = wall_clock::now_ms();
         stats.note_transfers(now_ms, &group);
         if stats.tick(now_ms) {
             stats.forget(&group);

@@ -3,6 +3,8 @@
 //! The term travels in `DataVersion.stateVersion`: ours send 2 * (term in which elected) + 1 as leader and 2 * (known
 //! term) otherwise. Between equal numbers the last writer wins.
 
+use flotilla_mutants::{self as mutants, Mutant};
+
 use super::{Group, Registration, Registry, ReplicaKey};
 use crate::limits::TERM_MEMORY;
 
@@ -22,6 +24,9 @@ impl LeaderMemory {
 impl Registry {
     /// Claims that a higher term than this registration's holds its id, or held id 0 until a moment ago.
     pub(super) fn is_outdated(&self, now_ms: u64, registration: &Registration) -> bool {
+        if mutants::on(Mutant::AcceptLowerTerm) {
+            return false;
+        }
         let state_version = registration.version.state_version;
         let holder = self.groups.get(&registration.broker_name).and_then(|group| {
             let address = group.replicas.get(&registration.id)?;

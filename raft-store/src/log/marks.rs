@@ -10,6 +10,8 @@
 use std::io;
 use std::path::Path;
 
+use flotilla_mutants::{self as mutants, Mutant};
+
 use super::slots::{Found, SlotFile};
 use crate::record::u64_at;
 use crate::types::{FlushMode, Vote};
@@ -90,6 +92,9 @@ impl VoteFile {
     }
 
     pub(crate) fn save(&mut self, vote: Vote) -> io::Result<()> {
+        if mutants::on(Mutant::ForgetVote) {
+            return Ok(());
+        }
         self.0.write_both(&encode_vote(Some(vote)))
     }
 }
@@ -235,6 +240,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[cfg(feature = "faults")]
+    #[test]
+    fn as_a_mutant_a_restart_forgets_the_vote() {
+        let vfs = disk();
+        let mut file = VoteFile::create(&vfs, Path::new("/d"), None).unwrap();
+        mutants::while_on(Mutant::ForgetVote, || file.save(vote(1))).unwrap();
+        let found = VoteFile::open(&vfs.restart(Loss::Nothing), Path::new("/d")).unwrap();
+        assert!(matches!(found, Kept::Valid(_, None)));
     }
 
     /// Rule 7: one rotten slot costs nothing; two are reported, not replaced by a default.

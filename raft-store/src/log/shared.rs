@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
 
+use flotilla_mutants::{self as mutants, Mutant};
 use parking_lot::{Mutex, RwLock};
 
 use super::bounds::Bounds;
@@ -202,6 +203,9 @@ impl Shared {
 
     /// Syncs what has been written.
     pub(crate) fn sync_dirty(&self) -> io::Result<()> {
+        if mutants::often(Mutant::SkipFdatasync) {
+            return Ok(());
+        }
         // One at a time: what another one has taken out of `dirty` counts only when it is done.
         let _alone = self.syncing.lock();
         let before = *self.progress.lock();

@@ -6,9 +6,11 @@
 //! leader's was ahead), log time goes on at 0.9 of monotonic time until it is met.
 
 use std::fmt;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use tracing::warn;
+
+use crate::wall_clock;
 
 /// A gap between steady and wall clock above this is worth a line in the log.
 const JUMP_MS: f64 = 5_000.0;
@@ -44,7 +46,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn wall_ms(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+        wall_clock::now_ms()
     }
 
     fn monotonic_us(&self) -> u64 {

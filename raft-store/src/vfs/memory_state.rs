@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::memory::{Fault, Loss};
 
 /// Unsynced writes are torn at this size, as a disk's sectors are.
-const SECTOR_SIZE: usize = 512;
+pub(super) const SECTOR_SIZE: usize = 512;
 
 #[derive(Debug, Default, Clone)]
 pub(super) struct Disk {
@@ -29,7 +30,7 @@ struct Content {
 }
 
 #[derive(Debug, Clone)]
-enum Change {
+pub(super) enum Change {
     Bytes { offset: usize, bytes: Vec<u8> },
     Size(usize),
 }
@@ -41,8 +42,8 @@ pub(super) struct Names {
     pending: Vec<NameChange>,
 }
 
-#[derive(Debug, Clone)]
-enum NameChange {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NameChange {
     Put { name: String, file: u64 },
     Remove { name: String },
     Rename { from: String, to: String, file: u64 },
@@ -157,10 +158,7 @@ impl Disk {
 
     /// The disk as the next start of the machine finds it.
     pub(super) fn after(&self, loss: Loss) -> Disk {
-        let mut random = match loss {
-            Loss::Random(seed) => Random(seed.wrapping_mul(2).wrapping_add(1)),
-            Loss::Nothing | Loss::Everything | Loss::KeepFirst | Loss::KeepLast => Random(1),
-        };
+        let mut random = Random::of(loss);
         let mut disk = self.clone();
         disk.faults.clear();
         disk.off = false;
@@ -233,7 +231,7 @@ impl Change {
 }
 
 impl NameChange {
-    fn apply(&self, names: &mut BTreeMap<String, u64>) {
+    pub(super) fn apply(&self, names: &mut BTreeMap<String, u64>) {
         match self {
             Self::Put { name, file } => drop(names.insert(name.clone(), *file)),
             Self::Remove { name } => drop(names.remove(name)),
@@ -245,7 +243,7 @@ impl NameChange {
     }
 }
 
-fn survivors<T>(pending: Vec<T>, loss: Loss, random: &mut Random) -> Vec<T> {
+pub(super) fn survivors<T>(pending: Vec<T>, loss: Loss, random: &mut Random) -> Vec<T> {
     let half = pending.len() / 2;
     match loss {
         Loss::Nothing => pending,
@@ -258,23 +256,37 @@ fn survivors<T>(pending: Vec<T>, loss: Loss, random: &mut Random) -> Vec<T> {
 
 /// Applies a write sector by sector, leaving some out.
 fn tear(offset: usize, bytes: &[u8], random: &mut Random, content: &mut Vec<u8>) {
+    for part in torn(offset, bytes.len(), SECTOR_SIZE, random) {
+        Change::Bytes { offset: offset + part.start, bytes: bytes[part].to_vec() }.apply(content);
+    }
+}
+
+/// What of a write of `size` bytes at `offset` reaches the disk, in whole sectors: ranges of its bytes.
+pub(super) fn torn(offset: usize, size: usize, sector: usize, random: &mut Random) -> Vec<Range<usize>> {
     let whole = random.next().is_multiple_of(2);
-    let mut at = 0;
-    while at < bytes.len() {
-        let sector_end = ((offset + at) / SECTOR_SIZE + 1) * SECTOR_SIZE - offset;
-        let end = sector_end.min(bytes.len());
+    let (mut parts, mut at) = (Vec::new(), 0);
+    while at < size {
+        let end = (((offset + at) / sector + 1) * sector - offset).min(size);
         if whole || !random.next().is_multiple_of(3) {
-            Change::Bytes { offset: offset + at, bytes: bytes[at..end].to_vec() }.apply(content);
+            parts.push(at..end);
         }
         at = end;
     }
+    parts
 }
 
 /// Small generator (xorshift), so that a seed names one outcome.
 #[derive(Debug)]
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
+    pub(super) fn of(loss: Loss) -> Random {
+        match loss {
+            Loss::Random(seed) => Random(seed.wrapping_mul(2).wrapping_add(1)),
+            Loss::Nothing | Loss::Everything | Loss::KeepFirst | Loss::KeepLast => Random(1),
+        }
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -22,10 +22,32 @@ pub mod mapping;
 pub mod memory;
 mod memory_state;
 pub mod real;
+#[cfg(feature = "faults")]
+pub mod undo;
 
 pub use mapping::{Mapping, MappingWatch};
 pub use memory::{Fault, Loss, MemVfs};
 pub use real::RealVfs;
+
+/// The file system of a node: the operating system's. With the feature `faults` and `FLOTILLA_POWER_LOSS` it is one that can take back
+/// what was not synced; all nodes of a process share its journal.
+///
+/// # Errors
+/// The journal can't be used.
+pub fn of_node() -> io::Result<Arc<dyn Vfs>> {
+    #[cfg(feature = "faults")]
+    if let Some(dir) = std::env::var_os(undo::POWER_LOSS).filter(|dir| !dir.is_empty()) {
+        static SHARED: parking_lot::Mutex<Option<undo::UndoVfs>> = parking_lot::Mutex::new(None);
+        let mut shared = SHARED.lock();
+        let vfs = match &*shared {
+            Some(vfs) => vfs.clone(),
+            None => undo::UndoVfs::open(Path::new(&dir))?,
+        };
+        *shared = Some(vfs.clone());
+        return Ok(Arc::new(vfs));
+    }
+    Ok(Arc::new(RealVfs))
+}
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

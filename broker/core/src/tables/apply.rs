@@ -1,5 +1,6 @@
 //! Applying one entry: commands first, then messages.
 
+use flotilla_mutants::{self as mutants, Mutant};
 use flotilla_remoting::names::SCHEDULE_TOPIC;
 
 use super::{Applied, Tables};
@@ -134,8 +135,9 @@ impl Tables {
                 }
                 if shape.is_numbered() {
                     let queue_id = shape.queue_id;
-                    let queue_offset = shape.queue_offset(bytes);
                     let head = topic.queue_mut(queue_id);
+                    let unchecked = mutants::on(Mutant::ReuseQueueOffset);
+                    let queue_offset = if unchecked { head.max } else { shape.queue_offset(bytes) };
                     if queue_offset != head.max {
                         let (topic, expected) = (topic_text.to_owned(), head.max);
                         let found = queue_offset;

@@ -32,6 +32,18 @@ fn a_deposed_leader_cannot_take_id_0_back_and_keeps_its_other_entry() {
     assert_eq!(route(&registry, "t", "b"), before);
 }
 
+#[cfg(feature = "faults")]
+#[test]
+fn as_a_mutant_a_deposed_leader_takes_id_0_back() {
+    use flotilla_mutants::{Mutant, while_on};
+    let mut registry = group();
+    assert!(accepted(&mut registry, 1, ours("b", 2, true, 4, 30)));
+    while_on(Mutant::AcceptLowerTerm, || {
+        assert!(accepted(&mut registry, 3, ours("b", 1, true, 3, 10)));
+    });
+    assert_eq!(route(&registry, "t", "b")[0], (0, address("b", 1)));
+}
+
 #[test]
 fn the_highest_term_is_remembered_after_its_entry_has_gone() {
     let mut registry = group();
