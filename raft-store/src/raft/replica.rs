@@ -292,6 +292,11 @@ impl<A: Send + 'static> Replica<A> {
         self.stop().await;
     }
 
+    /// Begins what [`Replica::stop`] waits for.
+    pub fn begin_stop(&self) {
+        self.inner.stop.cancel();
+    }
+
     /// Stops the replica and waits until its files are closed. Proposals on their way are answered as unknown.
     pub async fn stop(&self) {
         self.inner.stop.cancel();

@@ -1,0 +1,149 @@
+//! Makes faults happen, and ends them.
+
+use flotilla_raft_store::vfs::{Fault as DiskFault, Loss};
+
+use crate::plan::{FAULTS, Fault};
+use crate::random::Random;
+use crate::say;
+use crate::world::World;
+
+/// Links that are not well, and until when.
+#[derive(Debug, Default)]
+pub struct Wounds(Vec<(u64, usize, usize)>);
+
+/// Draws faults for a world.
+pub struct Faults {
+    random: Random,
+    next_ms: u64,
+    wounds: Wounds,
+}
+
+impl Faults {
+    /// The first one comes after the group has had time to form.
+    pub fn new(random: Random) -> Self {
+        Self { random, next_ms: 1500, wounds: Wounds::default() }
+    }
+
+    /// Does what is due.
+    pub fn step(&mut self, world: &mut World) {
+        let now_ms = world.now_ms();
+        self.heal(world, |until_ms| until_ms <= now_ms);
+        if now_ms >= self.next_ms {
+            let (low, high) = world.plan.fault_every_ms;
+            self.next_ms = now_ms + self.random.between(low, high);
+            let fault = FAULTS[self.random.weighted(&world.plan.weights)];
+            self.strike(world, fault);
+        }
+    }
+
+    /// Ends all faults of the network.
+    pub fn heal_all(&mut self, world: &mut World) {
+        self.heal(world, |_| true);
+    }
+
+    fn heal(&mut self, world: &mut World, over: impl Fn(u64) -> bool) {
+        let delay_ms = world.plan.delay_ms;
+        self.wounds.0.retain(|&(until_ms, from, to)| {
+            let over = over(until_ms);
+            if over {
+                say!("heal n{from}>n{to}");
+                world.wires.set_link(from, to, |link| {
+                    link.cut = false;
+                    link.delay_ms = delay_ms;
+                });
+            }
+            !over
+        });
+    }
+
+    fn cut(&mut self, world: &World, from: usize, to: usize, until_ms: u64) {
+        say!("cut n{from}>n{to} until {until_ms}");
+        world.wires.set_link(from, to, |link| link.cut = true);
+        self.wounds.0.push((until_ms, from, to));
+    }
+
+    fn loss(&mut self) -> Loss {
+        match self.random.below(8) {
+            0 => Loss::Everything,
+            1 => Loss::KeepFirst,
+            2 => Loss::KeepLast,
+            _ => Loss::Random(self.random.next() >> 1),
+        }
+    }
+
+    fn strike(&mut self, world: &mut World, fault: Fault) {
+        let hosts = world.plan.hosts;
+        let victim = self.random.below(hosts as u64) as usize;
+        let other = (victim + 1 + self.random.below(hosts as u64 - 1) as usize) % hosts;
+        let lasts_ms = match self.random.below(10) {
+            0..=4 => self.random.between(1, 300),
+            5..=8 => self.random.between(300, 3000),
+            _ => self.random.between(3000, 9000),
+        };
+        let until_ms = world.now_ms() + lasts_ms;
+        say!("fault {fault:?} n{victim} n{other} {lasts_ms}");
+        match fault {
+            Fault::Kill => world.kill(victim, until_ms),
+            Fault::KillLeader => {
+                let leader = world.leader().unwrap_or(victim);
+                world.kill(leader, until_ms);
+            }
+            Fault::PowerLoss => {
+                let loss = self.loss();
+                world.lose_power(victim, loss, until_ms);
+            }
+            Fault::PowerLossAhead => {
+                let disk = &world.hosts[victim].disk;
+                let operation = disk.operations() + self.random.below(60);
+                disk.arm(DiskFault::PowerOff { operation });
+            }
+            Fault::Blackout => {
+                for host in 0..hosts {
+                    let loss = self.loss();
+                    let until_ms = until_ms.min(world.now_ms() + 2000) + self.random.below(500);
+                    world.lose_power(host, loss, until_ms);
+                }
+            }
+            Fault::Restart => world.ask_to_stop(victim, until_ms),
+            Fault::Pause => world.hosts[victim].stopped_until_ms = Some(until_ms),
+            Fault::Isolate => {
+                for peer in (0..hosts).filter(|peer| *peer != victim) {
+                    self.cut(world, victim, peer, until_ms);
+                    self.cut(world, peer, victim, until_ms);
+                }
+            }
+            Fault::Split => {
+                self.cut(world, victim, other, until_ms);
+                self.cut(world, other, victim, until_ms);
+            }
+            Fault::OneWay => {
+                let all = self.random.percent(50);
+                for peer in (0..hosts).filter(|peer| *peer != victim && (all || *peer == other)) {
+                    self.cut(world, victim, peer, until_ms);
+                }
+            }
+            Fault::SlowLink => {
+                let delay_ms = (10, self.random.one_of(&[50, 200, 800]));
+                world.wires.set_link(victim, other, |link| link.delay_ms = delay_ms);
+                self.wounds.0.push((until_ms, victim, other));
+            }
+            Fault::Reset => world.wires.reset_between(victim, other),
+            Fault::SlowDisk => world.hosts[victim].stall_disk_until(until_ms),
+            Fault::ClockJump => {
+                let far = self.random.one_of(&[50, 3_000, 120_000, 86_400_000]);
+                let by = if self.random.percent(50) { far } else { -far };
+                world.hosts[victim].wall_shift_ms += by;
+            }
+        }
+    }
+}
+
+/// What became of the power of a host whose disk went off at an armed operation.
+pub fn drawn_loss(random: &mut Random) -> Loss {
+    match random.below(6) {
+        0 => Loss::Everything,
+        1 => Loss::KeepFirst,
+        2 => Loss::KeepLast,
+        _ => Loss::Random(random.next() >> 1),
+    }
+}
