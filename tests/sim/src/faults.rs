@@ -97,6 +97,18 @@ impl Faults {
                 let operation = disk.operations() + self.random.below(60);
                 disk.arm(DiskFault::PowerOff { operation });
             }
+            Fault::DiskError => {
+                let host = &mut world.hosts[victim];
+                let operation = host.disk.operations() + self.random.below(60);
+                let kind = std::io::ErrorKind::Other;
+                host.disk.arm(DiskFault::Error { operation, kind });
+                host.excused = true;
+            }
+            Fault::ShortWrite => {
+                let disk = &world.hosts[victim].disk;
+                let operation = disk.operations() + self.random.below(60);
+                disk.arm(DiskFault::ShortWrite { operation });
+            }
             Fault::Blackout => {
                 for host in 0..hosts {
                     let loss = self.loss();

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::hands::SlowHands;
 use crate::judge::SharedJudge;
 use crate::machine::{SharedTables, TailStamper, WatchedMachine};
+use crate::mutants::{self, Mutant};
 use crate::net::Wires;
 use crate::random::Random;
 use crate::surface;
@@ -39,6 +40,8 @@ pub struct Host {
     pub wall_shift_ms: i64,
     /// The process is stopped until then.
     pub stopped_until_ms: Option<u64>,
+    /// A disk error was drawn: the replica may stop by itself.
+    pub excused: bool,
     /// No process until then.
     pub down_until_ms: Option<u64>,
     process: Option<Process>,
@@ -104,6 +107,7 @@ impl Host {
             disk: MemVfs::new(),
             wall_shift_ms: 0,
             stopped_until_ms: None,
+            excused: false,
             down_until_ms: None,
             process: None,
         }
@@ -143,6 +147,7 @@ impl Host {
         wires: &Wires,
         judge: &SharedJudge,
         habits: &Habits,
+        mutant: Option<Mutant>,
         mut random: Random,
     ) {
         assert!(self.process.is_none(), "n{} has a process", self.index);
@@ -157,18 +162,19 @@ impl Host {
         let hands = SlowHands::new(habits.write_ms_max, random.fork());
         options.network = Network::Other(Arc::new(wires.plug_in(self.index)));
         options.hands = Hands::Driven(Arc::new(hands.clone()));
-        let (machine, tables) = WatchedMachine::new(self.index, Arc::clone(judge));
+        let (machine, tables) = WatchedMachine::new(self.index, Arc::clone(judge), mutant);
         let outcome = Arc::new(Mutex::new(None));
         let start = {
-            let (disk, outcome) = (Arc::new(self.disk.clone()), Arc::clone(&outcome));
+            let (disk, outcome) = (mutants::disk(mutant, &self.disk), Arc::clone(&outcome));
             let client = workload::Client {
                 host: self.index,
                 judge: Arc::clone(judge),
                 habits: habits.clone(),
                 random,
+                mutant,
             };
             async move {
-                let stamper = Box::new(TailStamper::default());
+                let stamper = Box::new(TailStamper::new(mutant));
                 let started = Replica::start_here(options, disk, machine, stamper, Arc::new(NoStreams)).await;
                 let running = started.map(|(replica, remains)| {
                     tokio::spawn(client.run(replica.clone()));

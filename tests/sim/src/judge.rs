@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::history::History;
 use crate::invariants::consumer_offsets::ConsumerOffsets;
 use crate::invariants::election_safety::ElectionSafety;
+use crate::invariants::follower_durability::Acknowledgements;
 use crate::invariants::log_matching::LogMatching;
 use crate::invariants::queue_offsets::QueueOffsets;
 use crate::invariants::state_machine_safety::Committed;
@@ -43,6 +44,8 @@ pub struct Judge {
     pub logs: LogMatching,
     /// Votes that left a node.
     pub votes: Votes,
+    /// Acknowledgements of followers.
+    pub acknowledgements: Acknowledgements,
 }
 
 impl Judge {

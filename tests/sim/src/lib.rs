@@ -31,6 +31,7 @@ pub mod judge;
 pub mod liveness;
 pub mod machine;
 pub mod message;
+pub mod mutants;
 pub mod net;
 pub mod outcome;
 pub mod plan;
@@ -45,6 +46,7 @@ pub use outcome::Outcome;
 
 use faults::Faults;
 use judge::{Judge, SharedJudge};
+use mutants::Mutant;
 use plan::Plan;
 use random::Random;
 use world::World;
@@ -56,6 +58,8 @@ pub struct RunOptions {
     pub seconds: u64,
     /// The trace is written here.
     pub trace: Option<PathBuf>,
+    /// A fault that the product is given.
+    pub mutant: Option<Mutant>,
     /// Filter for the nodes' own log lines, which go to standard error.
     pub log: Option<String>,
 }
@@ -65,6 +69,12 @@ pub struct RunOptions {
 /// # Panics
 /// The program does not answer for clock and entropy, or a simulation has run here before.
 pub fn run(seed: u64, options: &RunOptions) -> Outcome {
+    // Before the simulation begins: otherwise its own hash maps would change what the run draws.
+    if let Some(filter) = &options.log {
+        let filter = tracing_subscriber::EnvFilter::new(filter);
+        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        lines.with_timer(outcome::VirtualTime).init();
+    }
     let options = options.clone();
     // A thread of its own: its hash maps, generators and ids begin where those of every other run begin.
     let run = move || {
@@ -80,11 +90,6 @@ pub fn run(seed: u64, options: &RunOptions) -> Outcome {
 }
 
 fn simulate(seed: u64, options: &RunOptions) -> Outcome {
-    if let Some(filter) = &options.log {
-        let filter = tracing_subscriber::EnvFilter::new(filter);
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        lines.with_timer(outcome::VirtualTime).init();
-    }
     if let Some(path) = &options.trace
         && let Err(error) = trace::write_to(path)
     {
@@ -97,7 +102,7 @@ fn simulate(seed: u64, options: &RunOptions) -> Outcome {
     let plan = Plan::draw(&mut random);
     say!("seed {seed} {plan:?}");
     let mut faults = Faults::new(random.fork());
-    let mut world = World::new(plan, random.fork(), Arc::clone(&judge));
+    let mut world = World::new(plan, random.fork(), Arc::clone(&judge), options.mutant);
     while world.now_ms() < options.seconds * 1000 && world.violation().is_none() {
         faults.step(&mut world);
         world.step();

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use flotilla_core::{Tables, TailTable};
+use flotilla_core::{Command, EntryContext, OffsetCommit, PayloadBuilder, Tables, TailTable};
 use flotilla_raft_store::raft::{Applied, InstallError, Machine};
+use flotilla_raft_store::types::EntryKind;
 use flotilla_raft_store::{StampError, Stamper};
 use parking_lot::Mutex;
 
 use crate::invariants::tables_equal::{apply, context};
 use crate::judge::SharedJudge;
+use crate::mutants::Mutant;
 
 /// Tables of one replica, as others may look at them.
 pub type SharedTables = Arc<Mutex<Tables>>;
@@ -18,13 +20,14 @@ pub struct WatchedMachine {
     host: usize,
     tables: SharedTables,
     judge: SharedJudge,
+    mutant: Option<Mutant>,
 }
 
 impl WatchedMachine {
     /// A machine and its tables.
-    pub fn new(host: usize, judge: SharedJudge) -> (Self, SharedTables) {
+    pub fn new(host: usize, judge: SharedJudge, mutant: Option<Mutant>) -> (Self, SharedTables) {
         let tables = SharedTables::default();
-        (Self { host, tables: Arc::clone(&tables), judge }, tables)
+        (Self { host, tables: Arc::clone(&tables), judge, mutant }, tables)
     }
 }
 
@@ -33,14 +36,19 @@ impl Machine for WatchedMachine {
 
     fn apply(&mut self, entry: &Applied<'_>) {
         let mut tables = self.tables.lock();
-        if let Err(error) = apply(&mut tables, &context(entry), entry.kind, entry.payload) {
+        let skipped = self.mutant == Some(Mutant::SkippedEntry) && self.host == 1 && entry.index % 200 == 199;
+        let kind = if skipped { EntryKind::Blank } else { entry.kind };
+        if let Err(error) = apply(&mut tables, &context(entry), kind, entry.payload) {
             panic!("n{}: log entry {} of term {}: {error}", self.host, entry.index, entry.term);
         }
         self.judge.lock().applied(self.host, entry, &tables);
     }
 
     fn checkpoint(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
-        let tables = self.tables.lock().clone();
+        let mut tables = self.tables.lock().clone();
+        if self.mutant == Some(Mutant::ShortCheckpoint) {
+            forget_a_commit(&mut tables);
+        }
         Box::new(move || tables.encode())
     }
 
@@ -53,8 +61,14 @@ impl Machine for WatchedMachine {
 }
 
 /// Numbers messages along the tail of the log, as the broker's own stamper does.
-#[derive(Default)]
-pub struct TailStamper(TailTable);
+pub struct TailStamper(TailTable, Option<Mutant>);
+
+impl TailStamper {
+    /// A stamper before the first entry.
+    pub fn new(mutant: Option<Mutant>) -> Self {
+        Self(TailTable::default(), mutant)
+    }
+}
 
 impl Stamper for TailStamper {
     fn stamp(&mut self, payload: &mut [u8], payload_position: u64, time_ms: u64) -> Result<(), StampError> {
@@ -66,10 +80,39 @@ impl Stamper for TailStamper {
     }
 
     fn retract(&mut self, payload: &[u8]) {
-        self.0.retract(payload);
+        if self.1 != Some(Mutant::KeptNumbers) {
+            self.0.retract(payload);
+        }
     }
 
     fn reset(&mut self, checkpoint: &[u8]) -> Result<(), StampError> {
         self.0.reset(checkpoint).map_err(|error| StampError::new(error.to_string()))
+    }
+}
+
+/// Takes an offset out of the tables, as a checkpoint that was written carelessly would.
+fn forget_a_commit(tables: &mut Tables) {
+    let applied = tables.applied();
+    let Some((group, topic, queue_id, offset)) = tables
+        .each_consumer_offset()
+        .map(|(group, topic, queue, offset)| (Arc::clone(group), Arc::clone(topic), queue, offset))
+        .next()
+    else {
+        return;
+    };
+    let commit = OffsetCommit { group, topic, queue_id, offset: offset - 1 };
+    let mut builder = PayloadBuilder::new(0, 0);
+    builder.push_command(&Command::CommitOffsets(vec![commit]));
+    let payload = builder.finish();
+    // The same place again, so that only the offset differs.
+    let context = EntryContext {
+        index: applied.index + 1,
+        term: applied.term,
+        position: applied.end_position,
+        payload_position: applied.end_position,
+        time_ms: applied.time_ms,
+    };
+    if let Err(error) = tables.apply(&context, &payload) {
+        panic!("a commit applies: {error}");
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use flotilla_sim::mutants::Mutant;
 use flotilla_sim::{RunOptions, sweep};
 
 mod c_library;
@@ -32,6 +33,9 @@ struct Run {
     /// Virtual seconds with faults.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Gives the product this fault.
+    #[arg(long)]
+    mutant: Option<Mutant>,
     /// Writes the trace to this file.
     #[arg(long)]
     trace: Option<PathBuf>,
@@ -60,6 +64,9 @@ struct Many {
     /// Runs each seed only once: faster, and proves nothing about repeatability.
     #[arg(long)]
     once_each: bool,
+    /// Gives the product this fault.
+    #[arg(long)]
+    mutant: Option<Mutant>,
     /// Appends what is found to this file.
     #[arg(long)]
     findings: Option<PathBuf>,
@@ -69,7 +76,8 @@ fn main() -> ExitCode {
     let command = Command::parse();
     match command.once {
         Some(Once::Run(run)) => {
-            let options = RunOptions { seconds: run.seconds, trace: run.trace, log: run.log };
+            let options =
+                RunOptions { seconds: run.seconds, trace: run.trace, mutant: run.mutant, log: run.log };
             let outcome = flotilla_sim::run(run.seed, &options);
             let mut out = std::io::stdout().lock();
             // Nobody is left to tell when even this fails.
@@ -83,6 +91,7 @@ fn main() -> ExitCode {
             seconds: command.many.seconds,
             jobs: command.many.jobs,
             twice: !command.many.once_each,
+            mutant: command.many.mutant,
             findings: command.many.findings,
         }),
     }

@@ -38,10 +38,14 @@ pub enum Fault {
     SlowDisk,
     /// A wall clock jumps.
     ClockJump,
+    /// A file operation fails.
+    DiskError,
+    /// A write takes only half of its bytes and says so.
+    ShortWrite,
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 14] = [
+pub const FAULTS: [Fault; 16] = [
     Fault::Kill,
     Fault::KillLeader,
     Fault::PowerLoss,
@@ -56,6 +60,8 @@ pub const FAULTS: [Fault; 14] = [
     Fault::Reset,
     Fault::SlowDisk,
     Fault::ClockJump,
+    Fault::DiskError,
+    Fault::ShortWrite,
 ];
 
 /// What a seed decides.

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use parking_lot::Mutex;
 
 use crate::Outcome;
+use crate::mutants::Mutant;
 
 /// A run that takes longer in real time hangs.
 const RUN_MAX: Duration = Duration::from_secs(180);
@@ -32,6 +34,8 @@ pub struct Sweep {
     pub jobs: usize,
     /// Each seed is run twice.
     pub twice: bool,
+    /// The product is given this fault.
+    pub mutant: Option<Mutant>,
     /// What is found is appended here.
     pub findings: Option<PathBuf>,
 }
@@ -137,6 +141,9 @@ pub fn run_once(sweep: &Sweep, seed: u64) -> Result<Outcome, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
     command.args(["run", "--seed", &seed.to_string(), "--seconds", &sweep.seconds.to_string()]);
+    if let Some(mutant) = sweep.mutant.and_then(|mutant| mutant.to_possible_value()) {
+        command.args(["--mutant", mutant.get_name()]);
+    }
     command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null());
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     wait(&mut child)?;

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::history::BODY_PREFIX;
 use crate::judge::SharedJudge;
+use crate::mutants::Mutant;
 use crate::random::Random;
 use crate::{message, say};
 
@@ -66,6 +67,8 @@ pub struct Client {
     pub habits: Habits,
     /// What it draws from.
     pub random: Random,
+    /// A fault of the product.
+    pub mutant: Option<Mutant>,
 }
 
 impl Client {
@@ -110,8 +113,14 @@ impl Client {
     ) {
         let number = self.judge.lock().history.begin(visible);
         let judge = Arc::clone(&self.judge);
+        let swapped = self.mutant == Some(Mutant::SwappedAnswers) && self.host == 1;
         let done = move |outcome: Result<flotilla_raft_store::raft::Committed<()>, ProposeError>| {
             let mut judge = judge.lock();
+            let outcome = match outcome {
+                Ok(_) if swapped => Err(ProposeError::Busy),
+                Err(_) if swapped => Err(ProposeError::Unknown),
+                outcome => outcome,
+            };
             let verdict = judge.history.told(number, outcome.map(|committed| committed.index));
             judge.check(verdict);
         };

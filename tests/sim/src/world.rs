@@ -9,6 +9,7 @@ use crate::host::{DIR, Host, Stepped, dir};
 use crate::invariants::durability::{Autopsy, check_majority};
 use crate::invariants::leader_completeness;
 use crate::judge::SharedJudge;
+use crate::mutants::Mutant;
 use crate::net::{Heard, Wires};
 use crate::plan::Plan;
 use crate::random::Random;
@@ -38,11 +39,12 @@ pub struct World {
     leaving: Vec<(usize, u64)>,
     /// Processes started.
     pub starts: u64,
+    mutant: Option<Mutant>,
 }
 
 impl World {
     /// All hosts on, nothing formed yet.
-    pub fn new(plan: Plan, mut random: Random, judge: SharedJudge) -> World {
+    pub fn new(plan: Plan, mut random: Random, judge: SharedJudge, mutant: Option<Mutant>) -> World {
         let wires = Wires::new(plan.hosts, plan.delay_ms, random.fork());
         let habits = Habits {
             pause_ms_max: plan.pause_ms_max,
@@ -53,8 +55,18 @@ impl World {
             consumers: consumers(),
         };
         let hosts = (0..plan.hosts).map(Host::new).collect();
-        let mut world =
-            World { plan, hosts, wires, judge, habits, random, now_ms: 0, leaving: Vec::new(), starts: 0 };
+        let mut world = World {
+            plan,
+            hosts,
+            wires,
+            judge,
+            habits,
+            random,
+            now_ms: 0,
+            leaving: Vec::new(),
+            starts: 0,
+            mutant,
+        };
         for host in 0..world.hosts.len() {
             world.start(host);
         }
@@ -88,7 +100,14 @@ impl World {
             judge.logs.started(host);
         }
         let random = self.random.fork();
-        self.hosts[host].start(self.plan.options_of(host), &self.wires, &self.judge, &self.habits, random);
+        self.hosts[host].start(
+            self.plan.options_of(host),
+            &self.wires,
+            &self.judge,
+            &self.habits,
+            self.mutant,
+            random,
+        );
     }
 
     /// Lets one millisecond pass.
@@ -138,8 +157,22 @@ impl World {
                 let (_, until_ms) = self.leaving.swap_remove(at);
                 self.wires.process_ended(host, false);
                 let left = self.hosts[host].leave();
-                self.judge.lock().check(left.map_err(|what| format!("orderly stop: n{host}: {what}")));
                 self.hosts[host].down_until_ms = Some(until_ms);
+                if self.hosts[host].disk.is_off() {
+                    // An armed power loss met the last write.
+                    let loss = drawn_loss(&mut self.random);
+                    self.hosts[host].lose_power(loss);
+                } else if left.is_err() && self.hosts[host].excused {
+                    self.hosts[host].kill();
+                } else {
+                    self.judge.lock().check(left.map_err(|what| format!("orderly stop: n{host}: {what}")));
+                }
+                self.hosts[host].excused = false;
+                self.autopsy(host);
+            }
+            None if self.hosts[host].excused => {
+                let until_ms = self.now_ms + self.random.between(1, 2000);
+                self.kill(host, until_ms);
             }
             None => {
                 self.judge.lock().check(Err(format!("n{host} has stopped by itself: {reason}")));
@@ -156,6 +189,7 @@ impl World {
         self.leaving.retain(|(leaving, _)| *leaving != host);
         self.wires.process_ended(host, false);
         self.hosts[host].kill();
+        self.hosts[host].excused = false;
         self.hosts[host].down_until_ms = Some(until_ms);
         self.autopsy(host);
     }
@@ -169,6 +203,7 @@ impl World {
         self.leaving.retain(|(leaving, _)| *leaving != host);
         self.wires.process_ended(host, true);
         self.hosts[host].lose_power(loss);
+        self.hosts[host].excused = false;
         self.hosts[host].down_until_ms = Some(until_ms);
         self.autopsy(host);
     }
@@ -217,6 +252,9 @@ impl World {
                 if self.plan.flush == FlushMode::Sync {
                     let verdict = judge.votes.recovered(host, autopsy.vote);
                     judge.check(verdict);
+                    let holds = |index, term| autopsy.holds(index, term);
+                    let verdict = judge.acknowledgements.recovered(host, &judge.committed, holds);
+                    judge.check(verdict);
                 }
             }
             Ok(None) => {}
@@ -233,7 +271,7 @@ impl World {
                     let verdict = judge.votes.granted(host, term, candidate);
                     judge.check(verdict);
                 }
-                Heard::Acknowledged { .. } => {}
+                Heard::Acknowledged { host, term, index } => judge.acknowledgements.sent(host, term, index),
             }
         }
     }

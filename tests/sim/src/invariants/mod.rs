@@ -5,6 +5,7 @@
 pub mod consumer_offsets;
 pub mod durability;
 pub mod election_safety;
+pub mod follower_durability;
 pub mod leader_completeness;
 pub mod log_matching;
 pub mod queue_offsets;
