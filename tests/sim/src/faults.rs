@@ -1,5 +1,6 @@
 //! Makes faults happen, and ends them.
 
+use flotilla_raft_store::FlushMode;
 use flotilla_raft_store::vfs::{Fault as DiskFault, Loss};
 
 use crate::plan::{FAULTS, Fault};
@@ -16,12 +17,14 @@ pub struct Faults {
     random: Random,
     next_ms: u64,
     wounds: Wounds,
+    /// Full disks, and until when.
+    full: Vec<(u64, usize)>,
 }
 
 impl Faults {
     /// The first one comes after the group has had time to form.
     pub fn new(random: Random) -> Self {
-        Self { random, next_ms: 1500, wounds: Wounds::default() }
+        Self { random, next_ms: 1500, wounds: Wounds::default(), full: Vec::new() }
     }
 
     /// Does what is due.
@@ -42,6 +45,14 @@ impl Faults {
     }
 
     fn heal(&mut self, world: &mut World, over: impl Fn(u64) -> bool) {
+        self.full.retain(|&(until_ms, host)| {
+            let over = over(until_ms);
+            if over {
+                say!("room n{host}");
+                world.hosts[host].disk.set_capacity(None);
+            }
+            !over
+        });
         let delay_ms = world.plan.delay_ms;
         self.wounds.0.retain(|&(until_ms, from, to)| {
             let over = over(until_ms);
@@ -88,6 +99,7 @@ impl Faults {
                 let leader = world.leader().unwrap_or(victim);
                 world.kill(leader, until_ms);
             }
+            Fault::PowerLoss if world.plan.flush == FlushMode::Async && !world.is_whole() => {}
             Fault::PowerLoss => {
                 let loss = self.loss();
                 world.lose_power(victim, loss, until_ms);
@@ -103,6 +115,12 @@ impl Faults {
                 let kind = std::io::ErrorKind::Other;
                 host.disk.arm(DiskFault::Error { operation, kind });
                 host.excused = true;
+            }
+            Fault::FullDisk => {
+                let disk = &world.hosts[victim].disk;
+                let room = self.random.below(world.plan.segment_size);
+                disk.set_capacity(Some(disk.used() + room));
+                self.full.push((until_ms, victim));
             }
             Fault::ShortWrite => {
                 let disk = &world.hosts[victim].disk;

@@ -13,6 +13,7 @@ use crate::history::History;
 use crate::invariants::consumer_offsets::ConsumerOffsets;
 use crate::invariants::election_safety::ElectionSafety;
 use crate::invariants::follower_durability::Acknowledgements;
+use crate::invariants::leader_append_only::LeaderAppendOnly;
 use crate::invariants::log_matching::LogMatching;
 use crate::invariants::queue_offsets::QueueOffsets;
 use crate::invariants::state_machine_safety::Committed;
@@ -40,6 +41,8 @@ pub struct Judge {
     pub history: History,
     /// Who led when.
     pub elections: ElectionSafety,
+    /// Logs of leaders.
+    pub leaders: LeaderAppendOnly,
     /// Records seen in any log.
     pub logs: LogMatching,
     /// Votes that left a node.

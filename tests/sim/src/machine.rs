@@ -46,8 +46,8 @@ impl Machine for WatchedMachine {
 
     fn checkpoint(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
         let mut tables = self.tables.lock().clone();
-        if self.mutant == Some(Mutant::ShortCheckpoint) {
-            forget_a_commit(&mut tables);
+        if self.mutant == Some(Mutant::AheadCheckpoint) {
+            run_ahead(&mut tables);
         }
         Box::new(move || tables.encode())
     }
@@ -90,8 +90,8 @@ impl Stamper for TailStamper {
     }
 }
 
-/// Takes an offset out of the tables, as a checkpoint that was written carelessly would.
-fn forget_a_commit(tables: &mut Tables) {
+/// Applies an entry that the log does not hold there.
+fn run_ahead(tables: &mut Tables) {
     let applied = tables.applied();
     let Some((group, topic, queue_id, offset)) = tables
         .each_consumer_offset()
@@ -104,7 +104,6 @@ fn forget_a_commit(tables: &mut Tables) {
     let mut builder = PayloadBuilder::new(0, 0);
     builder.push_command(&Command::CommitOffsets(vec![commit]));
     let payload = builder.finish();
-    // The same place again, so that only the offset differs.
     let context = EntryContext {
         index: applied.index + 1,
         term: applied.term,

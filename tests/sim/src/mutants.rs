@@ -23,8 +23,8 @@ pub enum Mutant {
     SkippedEntry,
     /// Numbers of messages are not taken back when the log is cut.
     KeptNumbers,
-    /// A checkpoint is one commit of a consumer short.
-    ShortCheckpoint,
+    /// A checkpoint is one entry ahead of where it says.
+    AheadCheckpoint,
     /// One replica answers proposals that it refused as unknown, and those that it committed as refused.
     SwappedAnswers,
 }

@@ -7,7 +7,7 @@ use flotilla_raft_store::{FlushMode, LogOptions};
 use crate::faults::drawn_loss;
 use crate::host::{DIR, Host, Stepped, dir};
 use crate::invariants::durability::{Autopsy, check_majority};
-use crate::invariants::leader_completeness;
+use crate::invariants::{leader_completeness, one_lease};
 use crate::judge::SharedJudge;
 use crate::mutants::Mutant;
 use crate::net::{Heard, Wires};
@@ -98,6 +98,7 @@ impl World {
             let mut judge = self.judge.lock();
             judge.elections.started(host);
             judge.logs.started(host);
+            judge.leaders.follows(host);
         }
         let random = self.random.fork();
         self.hosts[host].start(
@@ -167,7 +168,9 @@ impl World {
                 } else {
                     self.judge.lock().check(left.map_err(|what| format!("orderly stop: n{host}: {what}")));
                 }
+                // The same disk goes on; what was drawn for it ends here.
                 self.hosts[host].excused = false;
+                self.hosts[host].disk.disarm();
                 self.autopsy(host);
             }
             None if self.hosts[host].excused => {
@@ -208,6 +211,16 @@ impl World {
         self.autopsy(host);
     }
 
+    /// True when every host runs and has its log whole: then one of them may lose what it has not synced.
+    pub fn is_whole(&self) -> bool {
+        self.hosts.iter().all(|host| {
+            host.running().is_some_and(|running| {
+                let status = running.status();
+                status.waiting_for.is_none() && status.last_log.is_some()
+            })
+        })
+    }
+
     /// Asks a replica to stop in order.
     pub fn ask_to_stop(&mut self, host: usize, until_ms: u64) {
         let Some(running) = self.hosts[host].running() else { return };
@@ -227,6 +240,7 @@ impl World {
             host.down_until_ms = host.down_until_ms.map(|until_ms| until_ms.min(now_ms));
             host.stall_disk_until(0);
             host.disk.disarm();
+            host.disk.set_capacity(None);
         }
         for (_, until_ms) in &mut self.leaving {
             *until_ms = now_ms;
@@ -278,10 +292,22 @@ impl World {
 
     /// Looks at who leads.
     fn watch(&mut self) {
+        let mut leased = Vec::new();
         let mut judge = self.judge.lock();
         for host in &mut self.hosts {
             let index = host.index;
+            let looks = host.stopped_until_ms.is_none();
             let Some(running) = host.running_mut() else { continue };
+            let status = running.status();
+            if status.role == Role::Leader {
+                let verdict = judge.leaders.leads(index, status.term, &running.replica.log());
+                judge.check(verdict);
+                if looks && status.lease_valid() {
+                    leased.push((index, status.term));
+                }
+            } else {
+                judge.leaders.follows(index);
+            }
             let Some(part) = running.new_leadership() else { continue };
             say!("n{index} {} term {} leader {:?}", part.role.name(), part.term, part.leader);
             let verdict = judge.elections.in_term(index, part.term);
@@ -302,6 +328,7 @@ impl World {
                 Err(what) => judge.check(Err(what)),
             }
         }
+        judge.check(one_lease::check(&leased));
     }
 
     /// Looks at what the logs have got.

@@ -73,8 +73,14 @@ impl AsyncWrite for Writer {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         }
         let due_ms = state.now_ms + state.delay(from, to);
+        // Now and then a socket takes only a part.
+        let size = match bytes.len() {
+            0 | 1 => bytes.len(),
+            size if state.random.percent(5) => state.random.between(1, size as u64) as usize,
+            size => size,
+        };
         let Some(pipe) = state.pipes.get_mut(&self.pipe) else { unreachable!("it was just there") };
-        let written = pipe.poll_write(context, bytes, due_ms);
+        let written = pipe.poll_write(context, &bytes[..size], due_ms);
         if let Poll::Ready(Ok(size)) = &written {
             let purpose = state.pipes.get(&(self.pipe ^ 1)).and_then(|twin| twin.overheard.purpose());
             if let Some(pipe) = state.pipes.get_mut(&self.pipe) {

@@ -21,6 +21,8 @@ mod end;
 mod listen;
 mod overheard;
 mod pipe;
+#[cfg(test)]
+mod tests;
 
 pub use overheard::{Heard, Overheard};
 

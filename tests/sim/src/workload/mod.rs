@@ -18,6 +18,10 @@ use crate::mutants::Mutant;
 use crate::random::Random;
 use crate::{message, say};
 
+mod commands;
+
+use commands::Present;
+
 const TOPICS: [&str; 3] = ["orders", "payments", "%RETRY%readers"];
 const QUEUES: u64 = 4;
 
@@ -93,13 +97,16 @@ impl Client {
                 self.bootstrap(&replica, status.term).await;
                 continue;
             }
-            match self.random.weighted(&[70, 12, 8, 4, 1, 2]) {
+            match self.random.weighted(&[70, 12, 8, 4, 1, 12]) {
                 0 => self.send(&replica, term).await,
                 1 => self.commit_offset(&replica, term).await,
                 2 => self.read(&replica),
                 3 => self.purge(&replica, status.applied).await,
                 4 => self.hand_over(&replica),
-                _ => self.change_topic(&replica, term).await,
+                _ => {
+                    let position = replica.log().bounds().1;
+                    self.change(&replica, term, Present { term: status.term, position }).await;
+                }
             }
         }
     }
@@ -157,13 +164,10 @@ impl Client {
         self.propose(replica, false, Some(term), move |_| of_commands(&commands)).await;
     }
 
-    async fn change_topic(&mut self, replica: &Replica<()>, term: Option<u64>) {
-        let queues = self.random.between(1, QUEUES) as u32;
-        let command = match self.random.below(3) {
-            0 => Command::DeleteTopic { topic: Arc::from("passing") },
-            _ => Command::PutTopic(TopicConfig::new("passing", queues, Perm::READ_WRITE)),
-        };
-        self.propose(replica, false, term, move |_| of_commands(std::slice::from_ref(&command))).await;
+    async fn change(&mut self, replica: &Replica<()>, term: Option<u64>, present: Present) {
+        let changes: Vec<Command> =
+            (0..self.random.between(1, 3)).map(|_| commands::draw(&mut self.random, present)).collect();
+        self.propose(replica, false, term, move |_| of_commands(&changes)).await;
     }
 
     /// The consumer of a queue commits a higher offset than before, unless its last commit is still under way.
