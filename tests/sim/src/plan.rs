@@ -79,6 +79,8 @@ pub struct Plan {
     /// See [`ReplicaOptions`].
     pub append_bytes_max: usize,
     /// See [`ReplicaOptions`].
+    pub in_flight_bytes_max: u64,
+    /// See [`ReplicaOptions`].
     pub window: usize,
     /// When an append counts as done. Without syncs a machine loses power only while the others have everything, since
     /// acknowledged entries may go with it (LOG-RULES 12).
@@ -113,13 +115,24 @@ impl Plan {
         }
         // Something always happens.
         weights[Fault::KillLeader as usize] += 1;
-        let segment_size = random.one_of(&[32 << 10, 64 << 10, 256 << 10]);
+        let mut segment_size = random.one_of(&[32 << 10, 64 << 10, 256 << 10]);
+        let window = random.between(1, 4);
+        let mut append_bytes_max = random.one_of(&[4 << 10, 64 << 10, 1 << 20]);
+        let mut in_flight_bytes_max = 64 << 20;
+        if weights[Fault::FullDisk as usize] > 0 {
+            // What is under way must fit into the reserve of the last segment, a quarter of it, as it does with segments of the
+            // usual size.
+            segment_size = 256 << 10;
+            in_flight_bytes_max = segment_size / 8;
+            append_bytes_max = append_bytes_max.min(segment_size / 8 / window);
+        }
         Plan {
             hosts,
             segment_size,
             ring_bytes_max: random.one_of(&[16 << 10, 128 << 10, 4 << 20]),
-            append_bytes_max: random.one_of(&[4 << 10, 64 << 10, 1 << 20]),
-            window: random.between(1, 4) as usize,
+            append_bytes_max: append_bytes_max as usize,
+            in_flight_bytes_max,
+            window: window as usize,
             flush,
             delay_ms: random.one_of(&[(0, 1), (0, 3), (1, 10), (5, 20)]),
             write_ms_max: random.one_of(&[0, 2, 10, 40]),
@@ -141,6 +154,7 @@ impl Plan {
         options.ring_bytes_max = self.ring_bytes_max;
         options.append_bytes_max = self.append_bytes_max;
         options.window = self.window;
+        options.in_flight_bytes_max = self.in_flight_bytes_max;
         options.flush = self.flush;
         options
     }
