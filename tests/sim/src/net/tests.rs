@@ -4,8 +4,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use flotilla_raft_store::net::{Duplex, Listen, Net};
-use tokio::io::ReadBuf;
+use flotilla_raft_store::net::{Duplex, Net};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::*;
 
