@@ -78,7 +78,7 @@ impl Faults {
             0 => Loss::Everything,
             1 => Loss::KeepFirst,
             2 => Loss::KeepLast,
-            _ => Loss::Random(self.random.next() >> 1),
+            _ => Loss::Random(self.random.number() >> 1),
         }
     }
 
@@ -174,6 +174,6 @@ pub fn drawn_loss(random: &mut Random) -> Loss {
         0 => Loss::Everything,
         1 => Loss::KeepFirst,
         2 => Loss::KeepLast,
-        _ => Loss::Random(random.next() >> 1),
+        _ => Loss::Random(random.number() >> 1),
     }
 }

@@ -118,7 +118,9 @@ impl Plan {
         let mut segment_size = random.one_of(&[32 << 10, 64 << 10, 256 << 10]);
         let window = random.between(1, 4);
         let mut append_bytes_max = random.one_of(&[4 << 10, 64 << 10, 1 << 20]);
-        let mut in_flight_bytes_max = 64 << 20;
+        // As many requests under way as with the usual settings: a group that needs a minute for what it has taken on would
+        // not converge in time, and nothing would be wrong.
+        let mut in_flight_bytes_max = (64 * append_bytes_max).clamp(256 << 10, 64 << 20);
         if weights[Fault::FullDisk as usize] > 0 {
             // What is under way must fit into the reserve of the last segment, a quarter of it, as it does with segments of the
             // usual size.

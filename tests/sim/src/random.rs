@@ -21,18 +21,18 @@ impl Random {
 
     /// Another stream; what is drawn from one does not move the other.
     pub fn fork(&mut self) -> Self {
-        Self(mix(self.next()))
+        Self(mix(self.number()))
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.0)
     }
 
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.number()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number of the range, its ends included.
@@ -79,9 +79,9 @@ mod tests {
         let (mut one, mut two) = (Random::new(7), Random::new(7));
         let mut fork = one.fork();
         two.fork();
-        fork.next();
-        assert_eq!(one.next(), two.next());
-        assert_ne!(Random::new(8).next(), Random::new(7).next());
+        fork.number();
+        assert_eq!(one.number(), two.number());
+        assert_ne!(Random::new(8).number(), Random::new(7).number());
     }
 
     #[test]

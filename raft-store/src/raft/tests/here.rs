@@ -93,7 +93,9 @@ async fn start(disk: &MemVfs) -> (Replica<Answer>, Remains, Arc<Mutex<View>>) {
 async fn submit(replica: &Replica<Answer>, tag: u64) {
     replica.leadership().wait_for(|part| part.own_term_applied).await.unwrap();
     let (sender, done) = oneshot::channel();
-    let done_call = Box::new(move |outcome: Result<_, _>| drop(sender.send(outcome.is_ok())));
+    let done_call = Box::new(move |outcome: Result<_, _>| {
+        sender.send(outcome.is_ok()).ok();
+    });
     replica.submit(vec![Proposal { payload: payload(tag, 100), expected_term: None, done: done_call }]).await;
     let within = Duration::from_secs(5);
     assert!(tokio::time::timeout(within, done).await.unwrap().unwrap());

@@ -65,7 +65,7 @@ impl Reference {
         let context = context(entry);
         let effects = apply(&mut self.tables, &context, entry.kind, entry.payload)?;
         self.log.push((context, entry.kind, Bytes::copy_from_slice(entry.payload)));
-        if entry.index % EVERY == 0 {
+        if entry.index.is_multiple_of(EVERY) {
             let hash = hash_of(&self.tables.encode());
             self.kept.insert(entry.index, (self.tables.clone(), hash));
         }
@@ -79,7 +79,7 @@ impl Reference {
     pub fn compare(&self, host: usize, tables: &Tables) -> Result<(), String> {
         let index = tables.applied().index;
         match self.kept.get(&index) {
-            Some((_, hash)) if index % EVERY == 0 && hash_of(&tables.encode()) != *hash => {
+            Some((_, hash)) if index.is_multiple_of(EVERY) && hash_of(&tables.encode()) != *hash => {
                 Err(format!("tables equal: n{host} has other tables at entry {index}"))
             }
             Some(_) | None => Ok(()),
