@@ -73,6 +73,13 @@ impl Faults {
         self.wounds.0.push((until_ms, from, to));
     }
 
+    /// The machine loses power at one of its next file operations.
+    fn arm_power_loss(&mut self, world: &World, host: usize, within: u64) {
+        let disk = &world.hosts[host].disk;
+        let operation = disk.operations() + self.random.below(within);
+        disk.arm(DiskFault::PowerOff { operation });
+    }
+
     fn loss(&mut self) -> Loss {
         match self.random.below(8) {
             0 => Loss::Everything,
@@ -105,9 +112,8 @@ impl Faults {
                 world.lose_power(victim, loss, until_ms);
             }
             Fault::PowerLossAhead => {
-                let disk = &world.hosts[victim].disk;
-                let operation = disk.operations() + self.random.below(60);
-                disk.arm(DiskFault::PowerOff { operation });
+                let within = self.random.one_of(&[4, 12, 60]);
+                self.arm_power_loss(world, victim, within);
             }
             Fault::DiskError => {
                 let host = &mut world.hosts[victim];
@@ -128,11 +134,21 @@ impl Faults {
                 disk.arm(DiskFault::ShortWrite { operation });
             }
             Fault::Blackout => {
+                // Now, or in the middle of what each disk does next.
+                let ahead = self.random.percent(50);
                 for host in 0..hosts {
+                    if ahead {
+                        self.arm_power_loss(world, host, 6);
+                        continue;
+                    }
                     let loss = self.loss();
                     let until_ms = until_ms.min(world.now_ms() + 2000) + self.random.below(500);
                     world.lose_power(host, loss, until_ms);
                 }
+            }
+            Fault::Absence => {
+                let until_ms = world.now_ms() + self.random.between(4_000, 12_000);
+                world.kill(victim, until_ms);
             }
             Fault::Restart => world.ask_to_stop(victim, until_ms),
             Fault::Pause => world.hosts[victim].stopped_until_ms = Some(until_ms),

@@ -44,10 +44,12 @@ pub enum Fault {
     ShortWrite,
     /// A disk is full for a while.
     FullDisk,
+    /// A process is gone so long that the others let go of what it lacks.
+    Absence,
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 17] = [
+pub const FAULTS: [Fault; 18] = [
     Fault::Kill,
     Fault::KillLeader,
     Fault::PowerLoss,
@@ -65,6 +67,7 @@ pub const FAULTS: [Fault; 17] = [
     Fault::DiskError,
     Fault::ShortWrite,
     Fault::FullDisk,
+    Fault::Absence,
 ];
 
 /// What a seed decides.
