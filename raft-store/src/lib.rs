@@ -6,6 +6,7 @@
 
 pub mod identity;
 pub mod log;
+pub mod net;
 pub mod peers;
 pub mod raft;
 pub mod record;
@@ -14,9 +15,9 @@ pub mod vfs;
 pub mod wall_clock;
 
 pub use log::{
-    AppendError, Body, Checkpoint, CheckpointInfo, Checkpoints, Clock, Damage, Draft, Fault, GroupDone,
-    Installed, Log, LogObserver, LogOptions, LogReader, OpenError, Recovered, RecoveredVote, RecoveryVisitor,
-    SegmentInfo, Space, StateSource, SystemClock, TornTail, WriterMode,
+    AppendError, Body, Checkpoint, CheckpointInfo, Checkpoints, Clock, Damage, Draft, Driver, Fault,
+    GroupDone, Installed, Log, LogObserver, LogOptions, LogReader, LogWork, OpenError, Recovered,
+    RecoveredVote, RecoveryVisitor, SegmentInfo, Space, StateSource, SystemClock, TornTail, WriterMode,
 };
 pub use log::{InspectError, Report, SegmentReport, Verified, inspect, verify};
 pub use record::{RECORD_HEADER_SIZE, Record, RecordError, RecordHeader};

@@ -1,8 +1,9 @@
 //! Brings jobs to the writer and tasks to the background, on threads of their own or on the caller's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 use std::{fmt, io};
 
 use parking_lot::Mutex;
@@ -28,6 +29,49 @@ pub(crate) struct Engine {
 struct Hands {
     writer: Writer,
     background: Background,
+}
+
+/// Brings a log's work about in place of its threads, with [`WriterMode::Manual`].
+pub trait Driver: fmt::Debug + Send + Sync + 'static {
+    /// The log is open: this is its work from now on.
+    fn begun(&self, work: LogWork);
+
+    /// There may be something to do. Called with locks held: take note, and do it later.
+    fn queued(&self);
+}
+
+/// The work of one log. Outlives the log; there is none then.
+#[derive(Debug, Clone)]
+pub struct LogWork(Weak<Engine>);
+
+impl LogWork {
+    /// Writes one group of what is queued, as the writer's thread would; true if there was any.
+    pub fn write_group(&self) -> bool {
+        let Some(engine) = self.0.upgrade() else { return false };
+        let Some(hands) = &engine.hands else { return false };
+        let jobs = engine.jobs.take(engine.shared.options.group_bytes_max, Job::size);
+        let any = !jobs.is_empty();
+        hands.lock().writer.run(jobs);
+        any
+    }
+
+    /// Does one task of the background and what has come due, as the background's thread would; true if there was a task.
+    pub fn do_background(&self) -> bool {
+        let Some(engine) = self.0.upgrade() else { return false };
+        let Some(hands) = &engine.hands else { return false };
+        let tasks = engine.tasks.take(1, |_| 1);
+        let any = !tasks.is_empty();
+        let background = &mut hands.lock().background;
+        tasks.into_iter().for_each(|task| background.run(task));
+        background.tick(false);
+        any
+    }
+
+    /// When [`LogWork::do_background`] has something to do although no task is queued.
+    pub fn due(&self) -> Option<Instant> {
+        let engine = self.0.upgrade()?;
+        engine.hands.as_ref()?.lock().background.due()
+    }
 }
 
 impl fmt::Debug for Engine {
@@ -62,7 +106,15 @@ impl Engine {
                 )?);
             }
         }
-        Ok(Arc::new(Self { shared, jobs, tasks, hands, threads: Mutex::new(threads) }))
+        let engine = Arc::new(Self { shared, jobs, tasks, hands, threads: Mutex::new(threads) });
+        if let Some(driver) = engine.driver() {
+            driver.begun(LogWork(Arc::downgrade(&engine)));
+        }
+        Ok(engine)
+    }
+
+    fn driver(&self) -> Option<&Arc<dyn Driver>> {
+        self.shared.options.driver.as_ref()
     }
 
     /// Queues jobs for the writer, in order and without others in between.
@@ -80,11 +132,17 @@ impl Engine {
     /// Lets the background look again at what is due.
     pub(crate) fn nudge(&self) {
         self.tasks.nudge();
+        if let Some(driver) = self.driver() {
+            driver.queued();
+        }
     }
 
     fn after_submit(&self) {
         if self.shared.options.writer == WriterMode::Inline {
             self.run_all();
+        }
+        if let Some(driver) = self.driver() {
+            driver.queued();
         }
     }
 

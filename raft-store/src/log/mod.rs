@@ -47,6 +47,7 @@ mod writer;
 
 pub use change::Installed;
 pub use checkpoint::{Checkpoint, CheckpointInfo, Checkpoints, StateSource};
+pub use engine::{Driver, LogWork};
 pub use error::{AppendError, Damage, Fault, OpenError};
 pub use inspect::{InspectError, Report, SegmentReport, Verified, inspect, verify};
 pub use reader::{LogReader, SegmentInfo};
@@ -80,7 +81,8 @@ pub enum WriterMode {
     Thread,
     /// The caller: each call does its writing and calls back before it returns.
     Inline,
-    /// The caller, when it calls [`Log::run_writer`]: what was queued till then is one group. For simulation.
+    /// The caller, when it calls [`Log::run_writer`]: what was queued till then is one group. Or a [`Driver`], through
+    /// [`LogWork`]. For simulation.
     Manual,
 }
 
@@ -110,6 +112,8 @@ pub struct LogOptions {
     pub segment_age_ms_max: Option<u64>,
     /// Who does the writing.
     pub writer: WriterMode,
+    /// With [`WriterMode::Manual`]: is told when there is work.
+    pub driver: Option<Arc<dyn Driver>>,
     /// For conformance suites only: the first entry of an empty log may have any index.
     pub first_index_free: bool,
     /// Is told about the writer's work.
@@ -131,6 +135,7 @@ impl LogOptions {
             reserve_bytes: 64 << 20,
             segment_age_ms_max: None,
             writer: WriterMode::Thread,
+            driver: None,
             first_index_free: false,
             observer: None,
         }

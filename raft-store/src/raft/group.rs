@@ -24,18 +24,18 @@ use super::network::client::Clients;
 use super::network::entries::Pace;
 use super::network::server::Server;
 use super::network::{Caller, Revert};
-use super::options::ReplicaOptions;
+use super::options::{Hands, ReplicaOptions};
 use super::permits::Permits;
 use super::recovery::Replay;
 use super::replica::StartError;
-use super::runtime::{Timed, count_slow_polls, spawn};
+use super::runtime::{Blocking, Timed, count_slow_polls, spawn};
 use super::startup::{check, config, identity, listen};
 use super::status::Counters;
 use super::storage::{SharedLog, Storage, unwatched};
 use super::types::{StoredMembers, Types};
 use super::watcher::{Boards, Watcher, tell_waiting};
 use crate::identity::NodeId;
-use crate::log::{Checkpoints, Log, LogOptions, LogReader, RecoveredVote, SystemClock};
+use crate::log::{Checkpoints, Log, LogOptions, LogReader, RecoveredVote, SystemClock, WriterMode};
 use crate::types::Stamper;
 use crate::vfs::Vfs;
 
@@ -87,6 +87,14 @@ impl<M: Machine> Group<M> {
         log_options.direct = options.direct;
         log_options.ring_bytes_max = options.ring_bytes_max;
         log_options.reserve_bytes = log_options.reserve_bytes.min(options.segment_size / 4);
+        let blocking = match &options.hands {
+            Hands::Threads => Blocking::Pool,
+            Hands::Driven(driver) => {
+                log_options.writer = WriterMode::Manual;
+                log_options.driver = Some(Arc::clone(driver));
+                Blocking::Here
+            }
+        };
         let state = State { machine, at: None, members: StoredMembers::default() };
         let mut replay = Replay::new(state);
         let clock = Arc::new(SystemClock::new());
@@ -119,7 +127,14 @@ impl<M: Machine> Group<M> {
         let gate = Arc::new(Gate::new(options.cluster.clone(), options.group.clone(), own, peers));
         let promise = identity.promise.as_deref().and_then(Token::decode);
         let (own_gate, own_reader) = (Arc::clone(&gate), reader.clone());
-        let desk = Arc::new(Desk::new(Arc::clone(&vfs), options.dir.clone(), identity, own_gate, own_reader));
+        let desk = Arc::new(Desk::new(
+            Arc::clone(&vfs),
+            options.dir.clone(),
+            identity,
+            own_gate,
+            own_reader,
+            blocking,
+        ));
         desk.set_members(members);
         let saved_vote = match recovered.vote {
             RecoveredVote::Saved(vote) => Some(vote),
@@ -143,14 +158,19 @@ impl<M: Machine> Group<M> {
             group: options.group.clone(),
             own,
             connect_timeout: options.connect_timeout,
+            network: options.network.clone(),
             reverts,
         });
         let addresses: HashMap<u16, String> =
             options.peers.iter().map(|peer| (peer.index, peer.address())).collect();
         let pace =
             Pace { window: options.window, idle: options.append_idle, counters: Arc::clone(&counters) };
-        let shared =
-            Arc::new(SharedLog { log: Mutex::new(log), installed: Notify::new(), first_index_free: false });
+        let shared = Arc::new(SharedLog {
+            log: Mutex::new(log),
+            installed: Notify::new(),
+            first_index_free: false,
+            blocking,
+        });
         let storage = Storage {
             shared: Arc::clone(&shared),
             own: own.0,

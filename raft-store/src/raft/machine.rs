@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::answers::Pending;
 use super::api::{Applied, Machine};
+use super::runtime::Blocking;
 use super::status::Counters;
 use super::storage::{SharedLog, reported, reporting};
 use super::types::{
@@ -177,11 +178,11 @@ impl<M: Machine> RaftStateMachine<Types> for Adapter<M> {
     async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<BoundaryBuilder> {
         // Without a boundary there is nothing to give, and the library asks by force only when entries were purged.
         self.checkpoints.snapshot()?;
-        Some(BoundaryBuilder(self.checkpoints.clone()))
+        Some(BoundaryBuilder(self.checkpoints.clone(), self.shared.blocking))
     }
 
     async fn get_snapshot_builder(&mut self) -> BoundaryBuilder {
-        BoundaryBuilder(self.checkpoints.clone())
+        BoundaryBuilder(self.checkpoints.clone(), self.shared.blocking)
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, checkpoint: Checkpoint) -> io::Result<()> {
@@ -199,18 +200,16 @@ impl<M: Machine> RaftStateMachine<Types> for Adapter<M> {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
-        load_boundary(&self.checkpoints).await
+        load_boundary(&self.checkpoints, self.shared.blocking).await
     }
 }
 
 // LIMIT: a boundary's checkpoint that has rotted on disk together with its copy stops the node at its start and whenever a
 // follower needs it. A newer one must not take its place: whoever installed that would lack the messages between the two.
-async fn load_boundary(checkpoints: &Checkpoints) -> io::Result<Option<SnapshotOf>> {
+async fn load_boundary(checkpoints: &Checkpoints, blocking: Blocking) -> io::Result<Option<SnapshotOf>> {
     let checkpoints = checkpoints.clone();
-    let loaded = tokio::task::spawn_blocking(move || {
-        newest_boundary(|| checkpoints.snapshot(), |at| checkpoints.load(at))
-    });
-    loaded.await.map_err(io::Error::other)??.map(snapshot_of).transpose()
+    let load = move || newest_boundary(|| checkpoints.snapshot(), |at| checkpoints.load(at));
+    blocking.run(load).await??.map(snapshot_of).transpose()
 }
 
 /// Reads the checkpoint at the boundary. When the boundary moves meanwhile its old checkpoint goes; then the new one is
@@ -236,13 +235,13 @@ fn newest_boundary<T>(
 }
 
 /// "Builds" the snapshot by reading the checkpoint at the boundary.
-pub(crate) struct BoundaryBuilder(Checkpoints);
+pub(crate) struct BoundaryBuilder(Checkpoints, Blocking);
 
 impl RaftSnapshotBuilder<Types> for BoundaryBuilder {
     type SnapshotData = Checkpoint;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf> {
-        let boundary = load_boundary(&self.0).await?;
+        let boundary = load_boundary(&self.0, self.1).await?;
         boundary.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "nothing was purged yet"))
     }
 }

@@ -50,6 +50,6 @@ pub use api::{
     Applied, Committed, Done, InstallError, Machine, PeerService, Proposal, ProposeError, ReadError,
     TransferError,
 };
-pub use options::ReplicaOptions;
-pub use replica::{Replica, StartError};
+pub use options::{Hands, ReplicaOptions};
+pub use replica::{Remains, Replica, StartError};
 pub use status::{Counters, LATENCY_BOUNDS_US, LatencyHistogram, Leadership, PeerProgress, Role, Status};

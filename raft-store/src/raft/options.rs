@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::log::Driver;
+use crate::net::Network;
 use crate::peers::Peer;
 use crate::types::FlushMode;
 
@@ -47,6 +49,21 @@ pub struct ReplicaOptions {
     pub append_idle: Duration,
     /// Time to connect to a peer and shake hands.
     pub connect_timeout: Duration,
+    /// What peers are reached by.
+    pub network: Network,
+    /// Who does what may block.
+    pub hands: Hands,
+}
+
+/// Who writes, syncs, and reads what is no longer in memory.
+#[derive(Debug, Clone, Default)]
+pub enum Hands {
+    /// Threads of the replica's own.
+    #[default]
+    Threads,
+    /// Nobody by himself: the driver brings the log's work about when it likes, and old entries are read on the spot. For
+    /// simulation, where a second thread would make two runs differ.
+    Driven(Arc<dyn Driver>),
 }
 
 impl ReplicaOptions {
@@ -78,6 +95,8 @@ impl ReplicaOptions {
             in_flight_bytes_max: 64 << 20,
             append_idle: Duration::from_secs(10),
             connect_timeout: Duration::from_millis(500),
+            network: Network::Tcp,
+            hands: Hands::Threads,
         }
     }
 }

@@ -42,9 +42,7 @@ impl Reader {
             self.log.entries(start, end, self.bytes_max)?
         } else {
             let (log, bytes_max) = (self.log.clone(), self.bytes_max);
-            tokio::task::spawn_blocking(move || log.entries(start, end, bytes_max))
-                .await
-                .map_err(io::Error::other)??
+            self.shared.blocking.run(move || log.entries(start, end, bytes_max)).await??
         };
         match records.first() {
             Some(first) if first.index() == start => Ok(records),
@@ -180,6 +178,7 @@ mod tests {
     use super::*;
     use crate::log::testing::{Counting, TestClock, app, options};
     use crate::log::{Log, WriterMode};
+    use crate::raft::runtime::Blocking;
     use crate::vfs::MemVfs;
 
     /// A leader that is being deposed reads on where a truncation was quicker: that is nothing to send, not a failure.
@@ -196,6 +195,7 @@ mod tests {
             log: parking_lot::Mutex::new(log),
             installed: tokio::sync::Notify::new(),
             first_index_free: false,
+            blocking: Blocking::Pool,
         };
         let shared = Arc::new(shared);
         let mut reader = Reader::new(log_reader, Arc::clone(&shared), 1 << 20);

@@ -25,6 +25,7 @@ use super::ops::{GroupOps, Ops, READS_MAX, Room, confirm_reads};
 use super::options::ReplicaOptions;
 use super::runtime::{Timed, spawn};
 use super::status::{Counters, Leadership, Status};
+use super::storage::SharedLog;
 use super::watcher::Boards;
 use crate::identity::{IdentityError, NodeId};
 use crate::log::{Checkpoint, CheckpointInfo, Checkpoints, LogReader, OpenError};
@@ -116,6 +117,36 @@ impl<A: Send + 'static> Replica<A> {
             .map_err(|error| StartError::Thread(error.to_string()))?;
         let parts = outcome.recv().map_err(|_| StartError::Thread("it ended at its start".into()))??;
         Ok(Replica { inner: Arc::new(Inner { parts, peers, stop, abandon, finished }) })
+    }
+
+    /// As [`Replica::start`], in the runtime that the caller is in. The group lives as long as that: dropping the runtime is
+    /// the kill of a process. The end of a [`Replica::stop`] leaves the log to the [`Remains`]. For simulation, where many
+    /// groups share a thread.
+    ///
+    /// # Errors
+    /// See [`StartError`]; what was started goes on until the runtime is dropped.
+    pub async fn start_here<M: Machine<Answer = A>>(
+        options: ReplicaOptions,
+        vfs: Arc<dyn Vfs>,
+        machine: M,
+        stamper: Box<dyn Stamper>,
+        peer_service: Arc<dyn PeerService>,
+    ) -> Result<(Replica<A>, Remains), StartError> {
+        let stop = CancellationToken::new();
+        let peers = options.peers.clone();
+        let setup = Setup { options, vfs, machine, stamper, peer_service, stop: stop.clone() };
+        let group = Group::start(setup).await?;
+        let remains = Remains(Arc::clone(&group.shared));
+        let parts = Parts::of(&group, tokio::runtime::Handle::current());
+        let (finish, finished) = watch::channel(false);
+        let stopped = stop.clone();
+        spawn(async move {
+            stopped.cancelled().await;
+            group.finish().await;
+            finish.send(true).ok();
+        });
+        let abandon = Arc::new(AtomicBool::new(false));
+        Ok((Replica { inner: Arc::new(Inner { parts, peers, stop, abandon, finished }) }, remains))
     }
 
     /// The runtime of the group's thread, for tasks that belong there, such as the proposer. What blocks it delays
@@ -250,7 +281,7 @@ impl<A: Send + 'static> Replica<A> {
         let target = self.inner.parts.desk.node_of(peer).map(NodeId);
         let route =
             Route { caller: Arc::clone(&self.inner.parts.caller), address: configured.address(), target };
-        route.connect(Purpose::Application).await
+        route.connect(Purpose::Application).await?.into_tcp()
     }
 
     /// Ends the replica as a kill of its process would: nothing is finished, the log is not marked as cleanly left.
@@ -259,6 +290,11 @@ impl<A: Send + 'static> Replica<A> {
     pub async fn abandon(&self) {
         self.inner.abandon.store(true, Ordering::Release);
         self.stop().await;
+    }
+
+    /// Begins what [`Replica::stop`] waits for.
+    pub fn begin_stop(&self) {
+        self.inner.stop.cancel();
     }
 
     /// Stops the replica and waits until its files are closed. Proposals on their way are answered as unknown.
@@ -281,6 +317,39 @@ struct Parts<A> {
     caller: Arc<Caller>,
     address: SocketAddr,
     reads: mpsc::Sender<oneshot::Sender<Result<u64, ReadError>>>,
+}
+
+impl<A: Send + 'static> Parts<A> {
+    /// Called in the group's runtime.
+    fn of<M: Machine<Answer = A>>(group: &Group<M>, runtime: tokio::runtime::Handle) -> Parts<A> {
+        let (reads, asked) = mpsc::channel(READS_MAX);
+        spawn(confirm_reads(group.raft.clone(), asked));
+        Parts {
+            ops: Arc::new(GroupOps::of(group)),
+            runtime,
+            boards: Arc::clone(&group.boards),
+            counters: Arc::clone(&group.counters),
+            reader: group.reader.clone(),
+            checkpoints: group.checkpoints(),
+            desk: Arc::clone(&group.desk),
+            caller: Arc::clone(&group.caller),
+            address: group.address,
+            reads,
+        }
+    }
+}
+
+/// The log of a replica that was started in a runtime of others. Dropped, it is left as a kill of the process leaves it.
+pub struct Remains(Arc<SharedLog>);
+
+impl Remains {
+    /// Leaves the folder clean. The replica must have stopped and its runtime be gone.
+    ///
+    /// # Errors
+    /// Something still holds the log, or its writer has failed.
+    pub fn close(self) -> io::Result<()> {
+        close_log(self.0)
+    }
 }
 
 type Started<A> = std::sync::mpsc::Sender<Result<Parts<A>, StartError>>;
@@ -308,22 +377,9 @@ fn live<M: Machine>(
         }
     };
     let shared = Arc::clone(&group.shared);
-    let (reads, asked) = mpsc::channel(READS_MAX);
-    {
+    let parts = {
         let _context = runtime.enter();
-        spawn(confirm_reads(group.raft.clone(), asked));
-    }
-    let parts = Parts {
-        ops: Arc::new(GroupOps::of(&group)),
-        runtime: runtime.handle().clone(),
-        boards: Arc::clone(&group.boards),
-        counters: Arc::clone(&group.counters),
-        reader: group.reader.clone(),
-        checkpoints: group.checkpoints(),
-        desk: Arc::clone(&group.desk),
-        caller: Arc::clone(&group.caller),
-        address: group.address,
-        reads,
+        Parts::of(&group, runtime.handle().clone())
     };
     let delivered = started.send(Ok(parts)).is_ok();
     runtime.block_on(Timed::new(async move {

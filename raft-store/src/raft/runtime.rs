@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -71,6 +72,28 @@ where
     F::Output: Send + 'static,
 {
     tokio::spawn(Timed::new(future))
+}
+
+/// Where work that may block is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocking {
+    /// On the runtime's threads for that.
+    Pool,
+    /// On the spot: in a simulation nothing blocks, and another thread would make two runs differ.
+    Here,
+}
+
+impl Blocking {
+    /// Does the work and gives what it gives. Dropped half-way, the work is still done.
+    pub(crate) async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<T> {
+        match self {
+            Blocking::Pool => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
+            Blocking::Here => Ok(work()),
+        }
+    }
 }
 
 /// Tokio with timed polls.

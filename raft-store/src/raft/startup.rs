@@ -1,14 +1,16 @@
 //! What is looked at before a replica runs: its settings, its port, and who it is.
 
+use std::io;
+
 use openraft::{Config, SnapshotPolicy};
 use rand::Rng;
-use tokio::net::TcpListener;
 use tracing::warn;
 
 use super::options::ReplicaOptions;
 use super::replica::StartError;
 use crate::identity::Identity;
 use crate::log::{Recovered, RecoveredVote};
+use crate::net::{Listener, Network};
 use crate::vfs::Vfs;
 
 pub(crate) fn config(options: &ReplicaOptions) -> Result<Config, StartError> {
@@ -90,26 +92,31 @@ pub(crate) fn identity(
     Ok(identity)
 }
 
-pub(crate) fn listen(options: &ReplicaOptions) -> Result<TcpListener, StartError> {
-    let (address, bound) = match &options.listener {
-        Some(listener) => ("the given port".to_owned(), listener.try_clone()),
-        None => {
-            let own = options.peers.iter().find(|peer| peer.index == options.self_index);
-            let address = match (&options.listen, own) {
-                (Some(address), _) => address.clone(),
-                (None, Some(peer)) => peer.address(),
-                (None, None) => return Err(StartError::Options("this node is not one of the peers".into())),
-            };
-            let bound = std::net::TcpListener::bind(&address);
-            (address, bound)
+pub(crate) fn listen(options: &ReplicaOptions) -> Result<Listener, StartError> {
+    let own = options.peers.iter().find(|peer| peer.index == options.self_index);
+    let (address, bound) = match (&options.network, &options.listener, &options.listen, own) {
+        (Network::Tcp, Some(listener), _, _) => {
+            ("the given port".to_owned(), listener.try_clone().and_then(on_port))
+        }
+        (network, _, Some(address), _) => (address.clone(), bind(network, address)),
+        (network, _, None, Some(peer)) => (peer.address(), bind(network, &peer.address())),
+        (_, _, None, None) => {
+            return Err(StartError::Options("this node is not one of the peers".into()));
         }
     };
-    bound
-        .and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            TcpListener::from_std(listener)
-        })
-        .map_err(|source| StartError::Bind { address, source })
+    bound.map_err(|source| StartError::Bind { address, source })
+}
+
+fn bind(network: &Network, address: &str) -> io::Result<Listener> {
+    match network {
+        Network::Tcp => std::net::TcpListener::bind(address).and_then(on_port),
+        Network::Other(net) => net.listen(address).map(Listener::Other),
+    }
+}
+
+fn on_port(listener: std::net::TcpListener) -> io::Result<Listener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener).map(Listener::Tcp)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::permits::Permits;
 use super::reader::Reader;
+use super::runtime::Blocking;
 use super::status::Counters;
 use super::types::{
     Body, Entry, Payload, RaftLogId, RaftVote, Types, encode_members, plain_log_id, plain_vote, raft_log_id,
@@ -32,6 +33,8 @@ pub(crate) struct SharedLog {
     pub(crate) installed: Notify,
     /// The conformance suite's logs begin anywhere.
     pub(crate) first_index_free: bool,
+    /// Where old entries and checkpoints are read.
+    pub(crate) blocking: Blocking,
 }
 
 /// Time for an installation that the core has counted on to reach the log.

@@ -88,6 +88,11 @@ impl MemVfs {
         self.0.lock().faults.push(fault);
     }
 
+    /// Forgets the faults that wait.
+    pub fn disarm(&self) {
+        self.0.lock().faults.clear();
+    }
+
     /// Stops the machine now.
     pub fn power_off(&self) {
         self.0.lock().off = true;

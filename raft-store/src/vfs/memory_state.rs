@@ -1,6 +1,6 @@
 //! What the in-memory disk holds: contents and names, each as they are now and as a power cut would leave them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -156,12 +156,19 @@ impl Disk {
         self.files.get_mut(&file).expect("files are never forgotten").pending.clear();
     }
 
+    /// Lets go of files that no name leads to, nor led to before what was not synced.
+    fn forget_unnamed(&mut self) {
+        let named: BTreeSet<u64> = self.dirs.values().flat_map(Names::files).collect();
+        self.files.retain(|file, _| named.contains(file));
+    }
+
     /// The disk as the next start of the machine finds it.
     pub(super) fn after(&self, loss: Loss) -> Disk {
         let mut random = Random::of(loss);
         let mut disk = self.clone();
         disk.faults.clear();
         disk.off = false;
+        disk.forget_unnamed();
         if loss == Loss::Nothing {
             // The page cache is as it was, and what was not on the disk before is not there now.
             return disk;
@@ -198,6 +205,15 @@ impl Names {
 
     pub(super) fn rename(&mut self, from: &str, to: &str, file: u64) {
         self.change(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), file });
+    }
+
+    /// All files that a name leads to, or may lead to after a loss.
+    fn files(&self) -> impl Iterator<Item = u64> {
+        let pending = self.pending.iter().filter_map(|change| match change {
+            NameChange::Put { file, .. } | NameChange::Rename { file, .. } => Some(*file),
+            NameChange::Remove { .. } => None,
+        });
+        self.durable.values().chain(self.current.values()).copied().chain(pending)
     }
 
     fn change(&mut self, change: NameChange) {

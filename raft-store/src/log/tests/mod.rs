@@ -6,6 +6,7 @@ mod basics;
 mod boundary;
 mod chain;
 mod crash;
+mod driven;
 mod failures;
 mod histories;
 mod inspect;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -16,8 +15,10 @@ use super::Token;
 use super::dialogue::{Answer, DIALOGUE_MAX, LOOK, PROMISE, read_message, write_message};
 use crate::identity::{Identity, IdentityError, NodeId};
 use crate::log::LogReader;
+use crate::net::Connection;
 use crate::raft::gate::Gate;
 use crate::raft::network::wire::malformed;
+use crate::raft::runtime::Blocking;
 use crate::vfs::Vfs;
 
 /// Pause between attempts to write the mark that the group exists.
@@ -30,6 +31,7 @@ pub(crate) struct Desk {
     /// What the file says.
     identity: Arc<Mutex<Identity>>,
     gate: Arc<Gate>,
+    blocking: Blocking,
     pub(super) log: LogReader,
     /// Nodes of the group, once this node takes part.
     members: Mutex<BTreeSet<u64>>,
@@ -46,12 +48,14 @@ impl Desk {
         identity: Identity,
         gate: Arc<Gate>,
         log: LogReader,
+        blocking: Blocking,
     ) -> Desk {
         Desk {
             vfs,
             dir,
             identity: Arc::new(Mutex::new(identity)),
             gate,
+            blocking,
             log,
             members: Mutex::default(),
             writing: Arc::default(),
@@ -116,7 +120,7 @@ impl Desk {
     }
 
     /// Answers one question of a peer.
-    pub(crate) async fn serve(&self, mut stream: TcpStream, from: NodeId) -> io::Result<()> {
+    pub(crate) async fn serve(&self, mut stream: Connection, from: NodeId) -> io::Result<()> {
         let dialogue = async {
             let (kind, body) = read_message(&mut stream).await?;
             let answer = match kind {
@@ -146,7 +150,7 @@ impl Desk {
             *known.lock() = identity;
             Ok(true)
         };
-        tokio::task::spawn_blocking(write).await.unwrap_or(Ok(false))
+        self.blocking.run(write).await.unwrap_or(Ok(false))
     }
 
     /// Promises a token durably; `Blank` means that the promise stands.
@@ -224,7 +228,7 @@ mod tests {
         own.store(&*vfs, dir).unwrap();
         let gate = Arc::new(Gate::new("c".into(), "g".into(), OWN, vec![0]));
         let log = Bench::new(WriterMode::Inline).log().reader();
-        Desk::new(vfs, dir.to_path_buf(), own, gate, log)
+        Desk::new(vfs, dir.to_path_buf(), own, gate, log, Blocking::Pool)
     }
 
     fn stored(vfs: &MemVfs) -> Identity {

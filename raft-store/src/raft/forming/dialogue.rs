@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::token::{get_nodes, put_nodes};
+use crate::net::Connection;
 use crate::raft::network::wire::malformed;
 use crate::types::LogId;
 
@@ -68,7 +68,7 @@ impl Answer {
     }
 }
 
-pub(super) async fn write_message(stream: &mut TcpStream, kind: u8, body: &[u8]) -> io::Result<()> {
+pub(super) async fn write_message(stream: &mut Connection, kind: u8, body: &[u8]) -> io::Result<()> {
     let mut out = BytesMut::with_capacity(5 + body.len());
     out.put_u32_le(u32::try_from(1 + body.len()).map_err(|_| malformed("forming message"))?);
     out.put_u8(kind);
@@ -76,7 +76,7 @@ pub(super) async fn write_message(stream: &mut TcpStream, kind: u8, body: &[u8])
     stream.write_all(&out).await
 }
 
-pub(super) async fn read_message(stream: &mut TcpStream) -> io::Result<(u8, Bytes)> {
+pub(super) async fn read_message(stream: &mut Connection) -> io::Result<(u8, Bytes)> {
     let size = stream.read_u32_le().await?;
     if !(1..=MESSAGE_MAX).contains(&size) {
         return Err(malformed("forming message"));

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::wire::{get_vote, malformed, put_vote};
 use crate::log::Checkpoint;
+use crate::net::Connection;
 use crate::raft::types::RaftVote;
 use crate::record::crc32c;
 use crate::types::{ChainPoint, LogId};
@@ -34,7 +34,7 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) 
 
 /// Sends a checkpoint under the leader's vote and waits until it is installed. Gives the other side's vote.
 pub(crate) async fn send(
-    stream: &mut TcpStream,
+    stream: &mut Connection,
     vote: &RaftVote,
     checkpoint: &Checkpoint,
 ) -> io::Result<RaftVote> {
@@ -66,7 +66,7 @@ pub(crate) async fn send(
 }
 
 /// Reads what [`send`] wrote, up to the answer.
-pub(crate) async fn receive(stream: &mut TcpStream) -> io::Result<(RaftVote, Checkpoint)> {
+pub(crate) async fn receive(stream: &mut Connection) -> io::Result<(RaftVote, Checkpoint)> {
     let size = in_time(STALL, stream.read_u32_le()).await?;
     if size > HEAD_SIZE_MAX {
         return Err(malformed("checkpoint head"));
@@ -102,7 +102,7 @@ pub(crate) async fn receive(stream: &mut TcpStream) -> io::Result<(RaftVote, Che
 }
 
 /// Memory grows with what has arrived, not with what was announced.
-async fn read_state(stream: &mut TcpStream, size: u64) -> io::Result<Bytes> {
+async fn read_state(stream: &mut Connection, size: u64) -> io::Result<Bytes> {
     let size = usize::try_from(size).map_err(|_| malformed("checkpoint size"))?;
     let mut state = BytesMut::new();
     while state.len() < size {
@@ -117,7 +117,7 @@ async fn read_state(stream: &mut TcpStream, size: u64) -> io::Result<Bytes> {
 }
 
 /// Answers [`send`].
-pub(crate) async fn answer(stream: &mut TcpStream, outcome: Result<&RaftVote, ()>) -> io::Result<()> {
+pub(crate) async fn answer(stream: &mut Connection, outcome: Result<&RaftVote, ()>) -> io::Result<()> {
     let mut out = BytesMut::with_capacity(18);
     match outcome {
         Ok(vote) => {
@@ -136,7 +136,7 @@ pub(crate) async fn answer(stream: &mut TcpStream, outcome: Result<&RaftVote, ()
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     fn checkpoint(size: usize) -> Checkpoint {
         Checkpoint {
@@ -148,10 +148,10 @@ mod tests {
         }
     }
 
-    async fn pair() -> (TcpStream, TcpStream) {
+    async fn pair() -> (Connection, Connection) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (near, listener.accept().await.unwrap().0)
+        (near.into(), listener.accept().await.unwrap().0.into())
     }
 
     #[tokio::test]

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Route;
 use super::handshake::Purpose;
 use super::wire::{CONTROL_FRAME_MAX, Control, malformed};
+use crate::net::{ReadHalf, WriteHalf};
 use crate::raft::runtime::spawn;
 
 /// Calls waiting to be written; a caller beyond it is told at once.
@@ -63,7 +63,7 @@ fn broken() -> io::Error {
 type Unanswered = Mutex<HashMap<u32, oneshot::Sender<io::Result<Bytes>>>>;
 
 struct Open {
-    writer: OwnedWriteHalf,
+    writer: WriteHalf,
     unanswered: Arc<Unanswered>,
     closed: Arc<AtomicBool>,
     reader: tokio::task::JoinHandle<()>,
@@ -157,7 +157,7 @@ pub(crate) async fn read_frame(reader: &mut (impl AsyncReadExt + Unpin)) -> io::
     Ok((kind, id, body))
 }
 
-async fn read_answers(reader: OwnedReadHalf, unanswered: Arc<Unanswered>, closed: Arc<AtomicBool>) {
+async fn read_answers(reader: ReadHalf, unanswered: Arc<Unanswered>, closed: Arc<AtomicBool>) {
     let mut reader = BufReader::with_capacity(4096, reader);
     while let Ok((_, id, body)) = read_frame(&mut reader).await {
         let waiting = unanswered.lock().remove(&id);

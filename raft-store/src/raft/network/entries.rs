@@ -14,12 +14,11 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use super::wire::{APPEND_ANSWER_SIZE, append_head, get_append_answer};
+use crate::net::{Connection, ReadHalf, WriteHalf};
 use crate::raft::runtime::spawn;
 use crate::raft::status::Counters;
 use crate::raft::types::{Body, Types};
@@ -40,7 +39,7 @@ type Answer = io::Result<StreamAppendResult<Types>>;
 /// Sends `requests` over `connection`, counts the bytes of their records in `sent_bytes`, and gives the answers in order. The
 /// stream ends behind the first error.
 pub(crate) fn exchange<S>(
-    connection: TcpStream,
+    connection: Connection,
     requests: S,
     pace: &Pace,
     sent_bytes: Arc<AtomicU64>,
@@ -79,7 +78,7 @@ impl Drop for Owned {
 }
 
 struct Receiving {
-    reader: BufReader<OwnedReadHalf>,
+    reader: BufReader<ReadHalf>,
     room: Arc<Semaphore>,
     unanswered: mpsc::Receiver<()>,
     idle: Duration,
@@ -103,7 +102,7 @@ impl Receiving {
 }
 
 struct Sending {
-    writer: OwnedWriteHalf,
+    writer: WriteHalf,
     room: Arc<Semaphore>,
     sent: mpsc::Sender<()>,
     counters: Arc<Counters>,
@@ -134,10 +133,7 @@ impl Sending {
 }
 
 /// Gives the bytes of the request's records.
-async fn write_request(
-    writer: &mut OwnedWriteHalf,
-    request: &AppendEntriesRequest<Types>,
-) -> io::Result<usize> {
+async fn write_request(writer: &mut WriteHalf, request: &AppendEntriesRequest<Types>) -> io::Result<usize> {
     let mut parts: Vec<Bytes> = Vec::with_capacity(1 + request.entries.len());
     parts.push(Bytes::new());
     let mut records_size = 0;
@@ -182,16 +178,16 @@ mod tests {
     use crate::raft::types::RaftVote;
     use bytes::BytesMut;
     use std::sync::atomic::AtomicUsize;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     fn request() -> AppendEntriesRequest<Types> {
         let vote = RaftVote::new_committed(1, 1);
         AppendEntriesRequest { vote, prev_log_id: None, leader_commit: None, entries: vec![] }
     }
 
-    async fn pair() -> (TcpStream, TcpStream) {
+    async fn pair() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap().into();
         (near, listener.accept().await.unwrap().0)
     }
 

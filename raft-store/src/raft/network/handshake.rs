@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::wire::malformed;
 use crate::identity::NodeId;
+use crate::net::{Connection, Network};
 
 const MAGIC: &[u8; 8] = b"flotraft";
 const VERSION: u16 = 1;
@@ -113,7 +113,7 @@ fn framed(body: &[u8]) -> Bytes {
     out.freeze()
 }
 
-async fn read_framed(stream: &mut TcpStream) -> io::Result<Bytes> {
+async fn read_framed(stream: &mut Connection) -> io::Result<Bytes> {
     let size = stream.read_u32_le().await?;
     if size > SIZE_MAX {
         return Err(malformed("handshake"));
@@ -124,7 +124,7 @@ async fn read_framed(stream: &mut TcpStream) -> io::Result<Bytes> {
 }
 
 /// Reads a hello from a connection that was just accepted.
-pub(crate) async fn read_hello(stream: &mut TcpStream) -> io::Result<Hello> {
+pub(crate) async fn read_hello(stream: &mut Connection) -> io::Result<Hello> {
     Hello::decode(read_framed(stream).await?)
 }
 
@@ -141,7 +141,7 @@ pub(crate) enum Welcome<'a> {
 
 /// Answers a hello.
 pub(crate) async fn write_welcome(
-    stream: &mut TcpStream,
+    stream: &mut Connection,
     own: NodeId,
     welcome: Welcome<'_>,
 ) -> io::Result<()> {
@@ -159,7 +159,7 @@ pub(crate) async fn write_welcome(
 
 /// A connection whose other side is known.
 pub(crate) struct Met {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Connection,
     pub(crate) node: NodeId,
     /// The node may have lost acknowledged entries.
     pub(crate) quarantined: bool,
@@ -170,9 +170,14 @@ pub(crate) struct Met {
 /// # Errors
 /// `ConnectionRefused` with the other side's reason when it isn't the node or the group that was called; any other
 /// kind for the network's failures; `TimedOut` after `within`.
-pub(crate) async fn connect(address: &str, hello: &Hello, within: Duration) -> io::Result<Met> {
+pub(crate) async fn connect(
+    network: &Network,
+    address: &str,
+    hello: &Hello,
+    within: Duration,
+) -> io::Result<Met> {
     let dialogue = async {
-        let mut stream = TcpStream::connect(address).await?;
+        let mut stream = network.connect(address).await?;
         super::tune(&stream)?;
         stream.write_all(&hello.encode()).await?;
         let mut welcome = read_framed(&mut stream).await?;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) mod checkpoint;
@@ -25,6 +24,7 @@ pub(crate) mod wire;
 use handshake::{Hello, Met, Purpose};
 
 use crate::identity::NodeId;
+use crate::net::{Connection, Network};
 
 /// Bytes that were sent and are not acknowledged by the other machine for this long break the connection: a partition
 /// is noticed although nothing arrives, and after it heals nothing waits for TCP's growing pauses.
@@ -37,6 +37,7 @@ pub(crate) struct Caller {
     pub(crate) group: String,
     pub(crate) own: NodeId,
     pub(crate) connect_timeout: Duration,
+    pub(crate) network: Network,
     /// Told, and waited for, when the node called says that it may have lost acknowledged entries: a leader must allow
     /// its progress to go back before anything is sent.
     pub(crate) reverts: mpsc::Sender<Revert>,
@@ -60,12 +61,12 @@ pub(crate) struct Route {
 
 impl Route {
     /// Connects, verified.
-    pub(crate) async fn connect(&self, purpose: Purpose) -> io::Result<TcpStream> {
+    pub(crate) async fn connect(&self, purpose: Purpose) -> io::Result<Connection> {
         Ok(self.connect_to_any(purpose).await?.0)
     }
 
     /// Connects and gives the id of the node that answered, which is the target's where one is set.
-    pub(crate) async fn connect_to_any(&self, purpose: Purpose) -> io::Result<(TcpStream, NodeId)> {
+    pub(crate) async fn connect_to_any(&self, purpose: Purpose) -> io::Result<(Connection, NodeId)> {
         let hello = Hello {
             purpose,
             cluster: self.caller.cluster.clone(),
@@ -74,7 +75,8 @@ impl Route {
             to: self.target,
         };
         let Met { stream, node, quarantined } =
-            handshake::connect(&self.address, &hello, self.caller.connect_timeout).await?;
+            handshake::connect(&self.caller.network, &self.address, &hello, self.caller.connect_timeout)
+                .await?;
         if self.target.is_some_and(|target| target != node) {
             return Err(io::Error::new(
                 io::ErrorKind::ConnectionRefused,
@@ -91,7 +93,8 @@ impl Route {
 }
 
 /// Socket options that both sides set.
-pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn tune(stream: &Connection) -> io::Result<()> {
+    let Connection::Tcp(stream) = stream else { return Ok(()) };
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_keepalive(true)?;

@@ -12,7 +12,6 @@ use futures::{StreamExt, stream};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, TransferLeaderRequest};
 use openraft::storage::Snapshot;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +22,7 @@ use super::wire::{self, APPEND_FRAME_MAX, APPEND_HEAD_SIZE, Control, malformed};
 use super::{checkpoint, control, tune};
 use crate::identity::NodeId;
 use crate::log::Space;
+use crate::net::{Connection, Listener};
 use crate::raft::api::{Machine, PeerService};
 use crate::raft::forming;
 use crate::raft::gate::Gate;
@@ -55,7 +55,7 @@ pub(crate) struct Server<M: Machine> {
 
 impl<M: Machine> Server<M> {
     /// Accepts connections until stopped.
-    pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
+    pub(crate) async fn run(self: Arc<Self>, mut listener: Listener) {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
@@ -64,7 +64,7 @@ impl<M: Machine> Server<M> {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok(stream) => {
                     let server = Arc::clone(&self);
                     self.tasks.spawn(Timed::new(async move {
                         let stop = server.stop.clone();
@@ -86,7 +86,7 @@ impl<M: Machine> Server<M> {
         }
     }
 
-    async fn serve(self: &Arc<Self>, mut stream: TcpStream) -> io::Result<()> {
+    async fn serve(self: &Arc<Self>, mut stream: Connection) -> io::Result<()> {
         tune(&stream)?;
         let hello = tokio::time::timeout(HELLO_MAX, read_hello(&mut stream)).await??;
         if let Err(refusal) = self.gate.check(&hello) {
@@ -102,13 +102,13 @@ impl<M: Machine> Server<M> {
             Purpose::Checkpoint => self.serve_checkpoint(stream, from).await,
             Purpose::Forming => self.forming.serve(stream, from).await,
             Purpose::Application => {
-                self.peer_service.accept(u64::from(from.peer_index()), stream.into_std()?);
+                self.peer_service.accept(u64::from(from.peer_index()), stream.into_tcp()?.into_std()?);
                 Ok(())
             }
         }
     }
 
-    async fn serve_control(self: &Arc<Self>, stream: TcpStream, from: NodeId) -> io::Result<()> {
+    async fn serve_control(self: &Arc<Self>, stream: Connection, from: NodeId) -> io::Result<()> {
         let (reader, mut writer) = stream.into_split();
         let mut reader = BufReader::with_capacity(4096, reader);
         let (answers, mut answered) = mpsc::channel::<Bytes>(CONTROL_MAX);
@@ -211,7 +211,7 @@ impl<M: Machine> Server<M> {
         })
     }
 
-    async fn serve_entries(self: &Arc<Self>, stream: TcpStream, from: NodeId) -> io::Result<()> {
+    async fn serve_entries(self: &Arc<Self>, stream: Connection, from: NodeId) -> io::Result<()> {
         let _admission = self.gate.admit(from)?;
         let (reader, mut writer) = stream.into_split();
         let reader = BufReader::with_capacity(16 << 10, reader);
@@ -246,7 +246,7 @@ impl<M: Machine> Server<M> {
         Ok(())
     }
 
-    async fn serve_checkpoint(self: &Arc<Self>, mut stream: TcpStream, from: NodeId) -> io::Result<()> {
+    async fn serve_checkpoint(self: &Arc<Self>, mut stream: Connection, from: NodeId) -> io::Result<()> {
         let _admission = self.gate.admit(from)?;
         let (vote, received) = checkpoint::receive(&mut stream).await?;
         let LogId { term, index } = received.at.id;

@@ -9,6 +9,7 @@ mod cluster;
 mod elections;
 mod faults;
 mod forming;
+mod here;
 mod install;
 mod links;
 mod machine;

@@ -15,6 +15,7 @@ use crate::raft::answers::Pending;
 use crate::raft::machine::{Adapter, State};
 use crate::raft::permits::Permits;
 use crate::raft::recovery::Replay;
+use crate::raft::runtime::Blocking;
 use crate::raft::status::Counters;
 use crate::raft::storage::{SharedLog, Storage};
 use crate::raft::types::{Draft, Entry, Members, Payload, StoredMembers, raft_log_id};
@@ -48,8 +49,12 @@ pub(super) fn open(dir: &Path) -> Store {
     let checkpoints = log.checkpoints();
     let counters = Arc::new(Counters::default());
     let permits = Arc::new(Permits::new(1 << 20, Arc::clone(&counters)));
-    let shared =
-        Arc::new(SharedLog { log: Mutex::new(log), installed: Notify::new(), first_index_free: false });
+    let shared = Arc::new(SharedLog {
+        log: Mutex::new(log),
+        installed: Notify::new(),
+        first_index_free: false,
+        blocking: Blocking::Pool,
+    });
     let storage = Storage {
         shared: Arc::clone(&shared),
         own: 5,

@@ -20,6 +20,7 @@ use crate::log::{Checkpoint, Log, LogOptions, SystemClock};
 use crate::raft::machine::{SnapshotOf, Standpoint, State, snapshot_meta};
 use crate::raft::permits::Permits;
 use crate::raft::recovery::Replay;
+use crate::raft::runtime::Blocking;
 use crate::raft::status::Counters;
 use crate::raft::storage::{SharedLog, Storage};
 use crate::raft::types::{
@@ -185,8 +186,12 @@ impl StoreBuilder<Types, Storage, HeadTarget, TempDir> for Builder {
             &mut replay,
         )
         .unwrap();
-        let shared =
-            Arc::new(SharedLog { log: Mutex::new(log), installed: Notify::new(), first_index_free: true });
+        let shared = Arc::new(SharedLog {
+            log: Mutex::new(log),
+            installed: Notify::new(),
+            first_index_free: true,
+            blocking: Blocking::Pool,
+        });
         let counters = Arc::new(Counters::default());
         let storage = Storage {
             shared,

@@ -1,0 +1,195 @@
+//! Makes faults happen, and ends them.
+
+use flotilla_raft_store::FlushMode;
+use flotilla_raft_store::vfs::{Fault as DiskFault, Loss};
+
+use crate::plan::{FAULTS, Fault};
+use crate::random::Random;
+use crate::say;
+use crate::world::World;
+
+/// Links that are not well, and until when.
+#[derive(Debug, Default)]
+pub struct Wounds(Vec<(u64, usize, usize)>);
+
+/// Draws faults for a world.
+pub struct Faults {
+    random: Random,
+    next_ms: u64,
+    wounds: Wounds,
+    /// Full disks, and until when.
+    full: Vec<(u64, usize)>,
+}
+
+impl Faults {
+    /// The first one comes after the group has had time to form.
+    pub fn new(random: Random) -> Self {
+        Self { random, next_ms: 1500, wounds: Wounds::default(), full: Vec::new() }
+    }
+
+    /// Does what is due.
+    pub fn step(&mut self, world: &mut World) {
+        let now_ms = world.now_ms();
+        self.heal(world, |until_ms| until_ms <= now_ms);
+        if now_ms >= self.next_ms {
+            let (low, high) = world.plan.fault_every_ms;
+            self.next_ms = now_ms + self.random.between(low, high);
+            let fault = FAULTS[self.random.weighted(&world.plan.weights)];
+            self.strike(world, fault);
+        }
+    }
+
+    /// Ends all faults of the network.
+    pub fn heal_all(&mut self, world: &mut World) {
+        self.heal(world, |_| true);
+    }
+
+    fn heal(&mut self, world: &mut World, over: impl Fn(u64) -> bool) {
+        self.full.retain(|&(until_ms, host)| {
+            let over = over(until_ms);
+            if over {
+                say!("room n{host}");
+                world.hosts[host].disk.set_capacity(None);
+            }
+            !over
+        });
+        let delay_ms = world.plan.delay_ms;
+        self.wounds.0.retain(|&(until_ms, from, to)| {
+            let over = over(until_ms);
+            if over {
+                say!("heal n{from}>n{to}");
+                world.wires.set_link(from, to, |link| {
+                    link.cut = false;
+                    link.delay_ms = delay_ms;
+                });
+            }
+            !over
+        });
+    }
+
+    fn cut(&mut self, world: &World, from: usize, to: usize, until_ms: u64) {
+        say!("cut n{from}>n{to} until {until_ms}");
+        world.wires.set_link(from, to, |link| link.cut = true);
+        self.wounds.0.push((until_ms, from, to));
+    }
+
+    /// The machine loses power at one of its next file operations.
+    fn arm_power_loss(&mut self, world: &World, host: usize, within: u64) {
+        let disk = &world.hosts[host].disk;
+        let operation = disk.operations() + self.random.below(within);
+        disk.arm(DiskFault::PowerOff { operation });
+    }
+
+    fn loss(&mut self) -> Loss {
+        match self.random.below(8) {
+            0 => Loss::Everything,
+            1 => Loss::KeepFirst,
+            2 => Loss::KeepLast,
+            _ => Loss::Random(self.random.number() >> 1),
+        }
+    }
+
+    fn strike(&mut self, world: &mut World, fault: Fault) {
+        let hosts = world.plan.hosts;
+        let victim = self.random.below(hosts as u64) as usize;
+        let other = (victim + 1 + self.random.below(hosts as u64 - 1) as usize) % hosts;
+        let lasts_ms = match self.random.below(10) {
+            0..=4 => self.random.between(1, 300),
+            5..=8 => self.random.between(300, 3000),
+            _ => self.random.between(3000, 9000),
+        };
+        let until_ms = world.now_ms() + lasts_ms;
+        say!("fault {fault:?} n{victim} n{other} {lasts_ms}");
+        match fault {
+            Fault::Kill => world.kill(victim, until_ms),
+            Fault::KillLeader => {
+                let leader = world.leader().unwrap_or(victim);
+                world.kill(leader, until_ms);
+            }
+            Fault::PowerLoss if world.plan.flush == FlushMode::Async && !world.is_whole() => {}
+            Fault::PowerLoss => {
+                let loss = self.loss();
+                world.lose_power(victim, loss, until_ms);
+            }
+            Fault::PowerLossAhead => {
+                let within = self.random.one_of(&[4, 12, 60]);
+                self.arm_power_loss(world, victim, within);
+            }
+            Fault::DiskError => {
+                let host = &mut world.hosts[victim];
+                let operation = host.disk.operations() + self.random.below(60);
+                let kind = std::io::ErrorKind::Other;
+                host.disk.arm(DiskFault::Error { operation, kind });
+                host.excused = true;
+            }
+            Fault::FullDisk => {
+                let disk = &world.hosts[victim].disk;
+                let room = self.random.below(world.plan.segment_size);
+                disk.set_capacity(Some(disk.used() + room));
+                self.full.push((until_ms, victim));
+            }
+            Fault::ShortWrite => {
+                let disk = &world.hosts[victim].disk;
+                let operation = disk.operations() + self.random.below(60);
+                disk.arm(DiskFault::ShortWrite { operation });
+            }
+            Fault::Blackout => {
+                // Now, or in the middle of what each disk does next.
+                let ahead = self.random.percent(50);
+                for host in 0..hosts {
+                    if ahead {
+                        self.arm_power_loss(world, host, 6);
+                        continue;
+                    }
+                    let loss = self.loss();
+                    let until_ms = until_ms.min(world.now_ms() + 2000) + self.random.below(500);
+                    world.lose_power(host, loss, until_ms);
+                }
+            }
+            Fault::Absence => {
+                let until_ms = world.now_ms() + self.random.between(4_000, 12_000);
+                world.kill(victim, until_ms);
+            }
+            Fault::Restart => world.ask_to_stop(victim, until_ms),
+            Fault::Pause => world.hosts[victim].stopped_until_ms = Some(until_ms),
+            Fault::Isolate => {
+                for peer in (0..hosts).filter(|peer| *peer != victim) {
+                    self.cut(world, victim, peer, until_ms);
+                    self.cut(world, peer, victim, until_ms);
+                }
+            }
+            Fault::Split => {
+                self.cut(world, victim, other, until_ms);
+                self.cut(world, other, victim, until_ms);
+            }
+            Fault::OneWay => {
+                let all = self.random.percent(50);
+                for peer in (0..hosts).filter(|peer| *peer != victim && (all || *peer == other)) {
+                    self.cut(world, victim, peer, until_ms);
+                }
+            }
+            Fault::SlowLink => {
+                let delay_ms = (10, self.random.one_of(&[50, 200, 800]));
+                world.wires.set_link(victim, other, |link| link.delay_ms = delay_ms);
+                self.wounds.0.push((until_ms, victim, other));
+            }
+            Fault::Reset => world.wires.reset_between(victim, other),
+            Fault::SlowDisk => world.hosts[victim].stall_disk_until(until_ms),
+            Fault::ClockJump => {
+                let far = self.random.one_of(&[50, 3_000, 120_000, 86_400_000]);
+                let by = if self.random.percent(50) { far } else { -far };
+                world.hosts[victim].wall_shift_ms += by;
+            }
+        }
+    }
+}
+
+/// What became of the power of a host whose disk went off at an armed operation.
+pub fn drawn_loss(random: &mut Random) -> Loss {
+    match random.below(6) {
+        0 => Loss::Everything,
+        1 => Loss::KeepFirst,
+        2 => Loss::KeepLast,
+        _ => Loss::Random(random.number() >> 1),
+    }
+}

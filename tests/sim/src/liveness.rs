@@ -1,0 +1,109 @@
+//! After the last fault the group must come to life within bounded virtual time: one leader, new messages acknowledged, and
+//! every replica with the same log and the same tables.
+
+use flotilla_raft_store::Record;
+use flotilla_raft_store::raft::Role;
+
+use crate::say;
+use crate::world::World;
+
+/// Time for an election, for catching up, and for connections that only a time-out ends.
+pub const CONVERGE_MS: u64 = 40_000;
+/// Time in which clients ask once more.
+const SERVE_MS: u64 = 1_000;
+
+/// Waits for the group's recovery and looks at what it has become.
+///
+/// # Errors
+/// What it lacks after [`CONVERGE_MS`].
+pub fn converge(world: &mut World) -> Result<(), String> {
+    let begun_ms = world.now_ms();
+    let mut asked = None;
+    world.habits.set_asking(true);
+    loop {
+        world.step();
+        if let Some(what) = world.violation() {
+            return Err(what);
+        }
+        let acked = world.judge.lock().history.count("acked");
+        match (asked, missing(world)) {
+            // There is a leader: let clients ask for a while.
+            (None, Ok(_)) | (None, Err(Lack::Behind(_))) => asked = Some((world.now_ms() + SERVE_MS, acked)),
+            (Some((until_ms, before)), state) if world.now_ms() >= until_ms => {
+                world.habits.set_asking(acked == before);
+                if acked > before && state.is_ok() {
+                    say!("converged after {} ms", world.now_ms() - begun_ms);
+                    world.look_at_logs();
+                    world.look_at_disks();
+                    return equal_logs(world);
+                }
+            }
+            _ => {}
+        }
+        if world.now_ms() - begun_ms > CONVERGE_MS {
+            let lack = match missing(world) {
+                Ok(()) => "no new message was acknowledged".to_owned(),
+                Err(Lack::Leader(what) | Lack::Behind(what)) => what,
+            };
+            return Err(format!("liveness: {CONVERGE_MS} ms after the last fault {lack}"));
+        }
+    }
+}
+
+enum Lack {
+    Leader(String),
+    Behind(String),
+}
+
+fn missing(world: &World) -> Result<(), Lack> {
+    let mut leaders = 0;
+    let mut ends = Vec::new();
+    for host in &world.hosts {
+        let Some(running) = host.running() else {
+            return Err(Lack::Leader(format!("n{} does not run", host.index)));
+        };
+        let status = running.status();
+        leaders += usize::from(status.role == Role::Leader && status.leads_safely());
+        ends.push((host.index, status.last_log, status.applied));
+    }
+    if leaders != 1 {
+        return Err(Lack::Leader(format!("{leaders} replicas lead")));
+    }
+    let end = ends.iter().map(|(_, last, _)| *last).max().flatten();
+    match ends.iter().find(|(_, last, applied)| *last != end || *applied != end) {
+        Some((host, last, applied)) => {
+            Err(Lack::Behind(format!("n{host} has {last:?} and has applied {applied:?} of {end:?}")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Logs and tables, byte for byte.
+fn equal_logs(world: &World) -> Result<(), String> {
+    let mut first: Option<(usize, u64, Vec<u32>)> = None;
+    for host in &world.hosts {
+        let (Some(running), Some(tables)) = (host.running(), host.tables()) else { continue };
+        world.judge.lock().reference.compare_whole(host.index, &tables.lock())?;
+        let log = running.replica.log();
+        let start = log.first_index();
+        let end = log.last().map_or(0, |last| last.index + 1);
+        let mut sums = Vec::new();
+        let mut next = start;
+        while next < end {
+            let records: Vec<Record> =
+                log.entries(next, end, 1 << 20).map_err(|error| format!("n{}'s log: {error}", host.index))?;
+            next += records.len() as u64;
+            sums.extend(records.iter().map(Record::crc));
+        }
+        if let Some((other, other_start, other_sums)) = &first {
+            let from = start.max(*other_start);
+            let tail = |start: u64, sums: &[u32]| sums.get((from - start) as usize..).map(<[u32]>::to_vec);
+            if tail(start, &sums) != tail(*other_start, other_sums) {
+                return Err(format!("the logs of n{} and n{other} differ in the end", host.index));
+            }
+        } else {
+            first = Some((host.index, start, sums));
+        }
+    }
+    Ok(())
+}

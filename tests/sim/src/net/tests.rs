@@ -1,0 +1,176 @@
+//! The network keeps to TCP's ways.
+#![allow(clippy::unwrap_used)]
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use flotilla_raft_store::net::{Duplex, Net};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::*;
+
+const ADDRESS: &str = "n1:40911";
+
+struct Pair {
+    wires: Wires,
+    now_ms: u64,
+    near: Box<dyn Duplex>,
+    far: Box<dyn Duplex>,
+}
+
+fn wires() -> Wires {
+    Wires::new(2, (2, 2), Random::new(1))
+}
+
+fn context() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+impl Pair {
+    fn open() -> Pair {
+        let wires = wires();
+        let (caller, called) = (wires.plug_in(0), wires.plug_in(1));
+        let mut port = called.listen(ADDRESS).unwrap();
+        let mut call = caller.connect(ADDRESS);
+        let mut now_ms = 0;
+        let near = loop {
+            if let Poll::Ready(near) = call.as_mut().poll(&mut context()) {
+                break near.unwrap();
+            }
+            now_ms += 1;
+            wires.advance(now_ms);
+        };
+        let Poll::Ready(Ok(far)) = port.poll_accept(&mut context()) else { panic!("the call has arrived") };
+        assert!(now_ms >= 4, "there and back");
+        Pair { wires, now_ms, near, far }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now_ms += 1;
+            self.wires.advance(self.now_ms);
+        }
+    }
+}
+
+fn write(end: &mut Box<dyn Duplex>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match Pin::new(&mut *end).poll_write(&mut context(), bytes) {
+            Poll::Ready(written) => bytes = &bytes[written?..],
+            Poll::Pending => panic!("there is room"),
+        }
+    }
+    Ok(())
+}
+
+/// What can be read at once; `None` when nothing is there yet.
+fn read(end: &mut Box<dyn Duplex>) -> Option<io::Result<Vec<u8>>> {
+    let mut all = Vec::new();
+    loop {
+        let mut memory = [0; 64];
+        let mut buffer = ReadBuf::new(&mut memory);
+        match Pin::new(&mut *end).poll_read(&mut context(), &mut buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Some(Ok(all)),
+            Poll::Ready(Ok(())) => all.extend_from_slice(buffer.filled()),
+            Poll::Ready(Err(error)) => return Some(Err(error)),
+            Poll::Pending => return (!all.is_empty()).then_some(Ok(all)),
+        }
+    }
+}
+
+#[test]
+fn bytes_arrive_in_order_after_the_delay_and_the_end_after_them() {
+    let mut pair = Pair::open();
+    write(&mut pair.near, b"one").unwrap();
+    write(&mut pair.near, b"two").unwrap();
+    assert!(read(&mut pair.far).is_none());
+    pair.pass(2);
+    assert_eq!(read(&mut pair.far).unwrap().unwrap(), b"onetwo");
+    drop(std::mem::replace(&mut pair.near, Pair::open().near));
+    pair.pass(2);
+    assert_eq!(read(&mut pair.far).unwrap().unwrap(), b"", "the other side has closed");
+}
+
+#[test]
+fn a_cut_holds_bytes_and_breaks_the_sender_in_the_end() {
+    let mut pair = Pair::open();
+    pair.wires.set_link(0, 1, |link| link.cut = true);
+    write(&mut pair.near, b"held").unwrap();
+    pair.pass(100);
+    assert!(read(&mut pair.far).is_none());
+    pair.wires.set_link(0, 1, |link| link.cut = false);
+    pair.pass(2);
+    assert_eq!(read(&mut pair.far).unwrap().unwrap(), b"held");
+    pair.wires.set_link(0, 1, |link| link.cut = true);
+    write(&mut pair.near, b"lost").unwrap();
+    pair.pass(UNACKED_MAX_MS + 10);
+    assert!(write(&mut pair.near, b"more").is_err());
+    assert!(read(&mut pair.near).unwrap().is_err());
+    assert!(read(&mut pair.far).is_none(), "nobody has told the other side");
+}
+
+#[test]
+fn a_killed_process_closes_its_connections_and_a_machine_without_power_says_nothing() {
+    let mut pair = Pair::open();
+    pair.wires.process_ended(1, false);
+    pair.pass(5);
+    let told = read(&mut pair.near);
+    assert!(told.is_some(), "an end or a reset");
+
+    let mut pair = Pair::open();
+    pair.wires.process_ended(1, true);
+    pair.pass(50);
+    assert!(read(&mut pair.near).is_none());
+    write(&mut pair.near, b"anybody?").unwrap();
+    pair.pass(50);
+    pair.wires.plug_in(1);
+    pair.pass(5);
+    assert!(
+        read(&mut pair.near).unwrap().is_err(),
+        "the machine is back and knows nothing of the connection"
+    );
+}
+
+#[test]
+fn nobody_listens_means_refused_and_no_power_means_silence() {
+    let wires = wires();
+    let caller = wires.plug_in(0);
+    let mut call = caller.connect(ADDRESS);
+    assert!(call.as_mut().poll(&mut context()).is_pending());
+    for now_ms in 1..3_000 {
+        wires.advance(now_ms);
+    }
+    assert!(call.as_mut().poll(&mut context()).is_pending(), "the machine is off");
+    wires.plug_in(1);
+    for now_ms in 3_000..6_000 {
+        wires.advance(now_ms);
+    }
+    let Poll::Ready(Err(error)) = call.as_mut().poll(&mut context()) else { panic!("an answer by now") };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn what_a_dead_process_still_writes_is_not_heard() {
+    let mut pair = Pair::open();
+    pair.wires.process_ended(0, true);
+    assert!(write(&mut pair.near, b"ghost").is_err());
+    pair.pass(10);
+    assert!(read(&mut pair.far).is_none());
+}
+
+#[test]
+fn votes_and_acknowledgements_are_overheard_as_they_leave() {
+    let mut pair = Pair::open();
+    let mut hello = vec![40, 0, 0, 0];
+    hello.extend_from_slice(b"flotraft\x01\x00\x01");
+    hello.resize(44, 0);
+    write(&mut pair.near, &hello).unwrap();
+    let mut answer = vec![1, 0, 0, 0, 0];
+    answer.extend_from_slice(&[40, 0, 0, 0, 2, 9, 0, 0, 0]);
+    answer.extend_from_slice(&7_u64.to_le_bytes());
+    answer.extend_from_slice(&5_u64.to_le_bytes());
+    answer.extend_from_slice(&[0; 18]);
+    answer.push(1);
+    write(&mut pair.far, &answer).unwrap();
+    assert_eq!(pair.wires.take_heard(), [Heard::Granted { host: 1, term: 7, candidate: 5 }]);
+}
