@@ -20,12 +20,13 @@ use super::api::{Machine, PeerService};
 use super::forming::{Desk, Former, Token};
 use super::gate::Gate;
 use super::machine::{Adapter, State, save};
-use super::network::client::Clients;
+use super::network::client::{Clients, Links};
 use super::network::entries::Pace;
 use super::network::server::Server;
 use super::network::{Caller, Revert};
 use super::options::{Hands, ReplicaOptions};
 use super::permits::Permits;
+use super::quorum::{Quorum, Silence};
 use super::recovery::Replay;
 use super::replica::StartError;
 use super::runtime::{Blocking, Timed, count_slow_polls, spawn};
@@ -163,8 +164,14 @@ impl<M: Machine> Group<M> {
         });
         let addresses: HashMap<u16, String> =
             options.peers.iter().map(|peer| (peer.index, peer.address())).collect();
-        let pace =
-            Pace { window: options.window, idle: options.append_idle, counters: Arc::clone(&counters) };
+        let links = Arc::new(Links::new(Arc::clone(&caller), addresses));
+        let silence = Silence::new();
+        let pace = Pace {
+            window: options.window,
+            idle: options.append_idle,
+            counters: Arc::clone(&counters),
+            silence: silence.clone(),
+        };
         let shared = Arc::new(SharedLog {
             log: Mutex::new(log),
             installed: Notify::new(),
@@ -185,7 +192,7 @@ impl<M: Machine> Group<M> {
             pending: Arc::clone(&pending),
             counters: Arc::clone(&counters),
         };
-        let clients = Clients::new(Arc::clone(&caller), addresses, pace);
+        let clients = Clients::new(Arc::clone(&links), pace);
         let raft = Raft::new(own.0, config, clients, storage, adapter)
             .await
             .map_err(|error| StartError::Core(error.to_string()))?;
@@ -221,6 +228,7 @@ impl<M: Machine> Group<M> {
         let (desk, stop) = (Arc::clone(&group.desk), group.stop.clone());
         group.tasks.spawn(Timed::new(async move { desk.keep_mark(stop).await }));
         spawn(allow_reverts(group.raft.clone(), asked));
+        group.spawn_quorum(&options, links, silence);
         if leased {
             group.spawn_patience(lease_end, options.election_ms.0, &gate);
         }
@@ -285,6 +293,20 @@ impl<M: Machine> Group<M> {
                 stop.cancel();
             }
         }));
+    }
+
+    /// Silences this node while it leads and hears no majority.
+    fn spawn_quorum(&self, options: &ReplicaOptions, links: Arc<Links>, silence: Silence) {
+        let quorum = Quorum {
+            own: self.caller.own.0,
+            group: options.group.clone(),
+            heartbeat: Duration::from_millis(options.heartbeat_ms),
+            lease: Duration::from_millis(options.election_ms.1),
+            links,
+            silence,
+            counters: Arc::clone(&self.counters),
+        };
+        self.tasks.spawn(Timed::new(quorum.run(self.raft.metrics(), self.stop.clone())));
     }
 
     /// Keeps the node's own vote to itself, too, until the leases that it may have granted have ended. The random part

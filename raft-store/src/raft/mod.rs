@@ -19,6 +19,7 @@
 //! | `machine`, `recovery` | applying, checkpoints; the same before the library starts |
 //! | `answers`, `permits` | outcomes of proposals, bytes in flight |
 //! | `network` | connections between replicas |
+//! | `quorum` | a leader that hears no majority falls silent |
 //! | `gate`, `forming` | whose calls are answered; how a group comes to be |
 
 pub mod api;
@@ -33,6 +34,7 @@ mod machine;
 mod network;
 mod ops;
 mod permits;
+mod quorum;
 mod reader;
 mod recovery;
 mod replica;

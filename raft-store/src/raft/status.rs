@@ -204,6 +204,8 @@ pub struct Counters {
     pub slow_polls: AtomicU64,
     /// Times that all members came back with possible losses and went on with the longest log.
     pub possible_losses: AtomicU64,
+    /// Times that this replica, leading, fell silent because it heard no majority.
+    pub silences: AtomicU64,
     /// Checkpoints written.
     pub checkpoints: AtomicU64,
     /// Checkpoints installed from a leader.

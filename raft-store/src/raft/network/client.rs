@@ -17,6 +17,7 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::storage::Snapshot;
+use parking_lot::Mutex;
 
 use super::control::ControlLink;
 use super::entries::{Pace, exchange};
@@ -46,27 +47,47 @@ fn failure(error: &io::Error) -> Failure {
     }
 }
 
-/// Makes clients; keeps one control link per peer for all of them.
-pub(crate) struct Clients {
+/// The ways to the peers, and one control link to each for all who call it.
+pub(crate) struct Links {
     caller: Arc<Caller>,
     /// Address per peer index.
     addresses: HashMap<u16, String>,
-    links: HashMap<u64, ControlLink>,
+    /// As many as there have been members.
+    links: Mutex<HashMap<u64, ControlLink>>,
+}
+
+impl Links {
+    pub(crate) fn new(caller: Arc<Caller>, addresses: HashMap<u16, String>) -> Links {
+        Links { caller, addresses, links: Mutex::default() }
+    }
+
+    fn route(&self, target: u64) -> Arc<Route> {
+        let node = NodeId(target);
+        // A member without an address is not configured here; calls to it fail like those to a machine that is off.
+        let address = self.addresses.get(&node.peer_index()).cloned().unwrap_or_default();
+        Arc::new(Route { caller: Arc::clone(&self.caller), address, target: Some(node) })
+    }
+
+    /// The control link to this node, started where there is none yet. Only on the group's thread.
+    pub(crate) fn link(&self, target: u64) -> ControlLink {
+        self.links.lock().entry(target).or_insert_with(|| ControlLink::start(self.route(target))).clone()
+    }
+}
+
+/// Makes clients.
+pub(crate) struct Clients {
+    links: Arc<Links>,
     pace: Pace,
 }
 
 impl Clients {
-    pub(crate) fn new(caller: Arc<Caller>, addresses: HashMap<u16, String>, pace: Pace) -> Clients {
-        Clients { caller, addresses, links: HashMap::new(), pace }
+    pub(crate) fn new(links: Arc<Links>, pace: Pace) -> Clients {
+        Clients { links, pace }
     }
 
-    fn client(&mut self, target: u64, beats: bool) -> Client {
-        let node = NodeId(target);
-        // A member without an address is not configured here; calls to it fail like those to a machine that is off.
-        let address = self.addresses.get(&node.peer_index()).cloned().unwrap_or_default();
-        let route = Arc::new(Route { caller: Arc::clone(&self.caller), address, target: Some(node) });
-        let link = self.links.entry(target).or_insert_with(|| ControlLink::start(Arc::clone(&route))).clone();
-        let sent_bytes = self.pace.counters.sent_bytes.counter(node.peer_index().into());
+    fn client(&self, target: u64, beats: bool) -> Client {
+        let (route, link) = (self.links.route(target), self.links.link(target));
+        let sent_bytes = self.pace.counters.sent_bytes.counter(NodeId(target).peer_index().into());
         Client { route, link, pace: self.pace.clone(), sent_bytes, beats }
     }
 }
@@ -94,8 +115,17 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Refuses what a silent leader has to say.
+    fn may_speak(&self, vote: &RaftVote) -> io::Result<()> {
+        if self.pace.silence.covers(vote.leader_id().term) {
+            return Err(io::Error::other("this leader hears no majority and is silent"));
+        }
+        Ok(())
+    }
+
     async fn beat(&self, request: AppendEntriesRequest<Types>) -> io::Result<StreamAppendResult<Types>> {
         assert!(request.entries.is_empty(), "a heartbeat carries no entries");
+        self.may_speak(&request.vote)?;
         let body = wire::append_head(&request, 0).slice(4..);
         let answer = self.link.call(Control::Heartbeat, body).await?;
         if answer.is_empty() {
@@ -162,6 +192,7 @@ impl RaftNetworkV2<Types> for Client {
             let Some(first) = requests.next().await else {
                 return Ok(Box::pin(stream::empty()) as BoxStream<'s, _>);
             };
+            self.may_speak(&first.vote).map_err(|error| failure(&error))?;
             let connection = self.route.connect(Purpose::Entries).await.map_err(|error| failure(&error))?;
             let requests = stream::iter([first]).chain(requests);
             let answers = exchange(connection, requests, &self.pace, Arc::clone(&self.sent_bytes));
@@ -195,6 +226,7 @@ impl RaftNetworkV2<Types> for Client {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let send = async {
+            self.may_speak(&vote)?;
             let mut connection = self.route.connect(Purpose::Checkpoint).await?;
             checkpoint::send(&mut connection, &vote, &snapshot.snapshot).await
         };

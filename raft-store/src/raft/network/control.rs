@@ -1,13 +1,15 @@
-//! One connection per peer for votes and heartbeats, kept open and shared.
+//! One connection per peer for votes, heartbeats and pings, kept open and shared.
 //!
 //! Requests carry an id and may be answered in any order, so a heartbeat whose answer waits for a slow disk does not
 //! hold up a vote, and a caller that gives up leaves the connection intact. A task of its own connects, so that an
 //! impatient caller does not cancel the connecting of the next one.
+//!
+//! Every message that comes back is counted, also the answer to a call that was given up: it shows that the peer is heard.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -25,24 +27,42 @@ const QUEUE_MAX: usize = 64;
 /// Calls written and not answered. Heartbeats give up after 100 ms, so this many means that the peer hangs.
 const UNANSWERED_MAX: usize = 1024;
 
+/// What a call comes to.
+pub(crate) type Answered = io::Result<Bytes>;
+
 struct Call {
     kind: Control,
     body: Bytes,
-    answer: oneshot::Sender<io::Result<Bytes>>,
+    answer: oneshot::Sender<Answered>,
 }
 
 /// A handle to the connection; cheap to clone, the connection closes with the last handle.
 #[derive(Clone)]
 pub(crate) struct ControlLink {
     calls: mpsc::Sender<Call>,
+    heard: Arc<AtomicU64>,
 }
 
 impl ControlLink {
     /// Starts the link's task; nothing is connected before the first call.
     pub(crate) fn start(route: Arc<Route>) -> ControlLink {
         let (calls, queue) = mpsc::channel(QUEUE_MAX);
-        spawn(run(route, queue));
-        ControlLink { calls }
+        let heard = Arc::default();
+        spawn(run(route, queue, Arc::clone(&heard)));
+        ControlLink { calls, heard }
+    }
+
+    /// Messages that have come back since the start.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a sign of life, which [`ControlLink::heard`] counts. Dropping the receiver gives the ping up; `None` when too
+    /// many calls wait.
+    pub(crate) fn ping(&self) -> Option<oneshot::Receiver<Answered>> {
+        let (answer, answered) = oneshot::channel();
+        let call = Call { kind: Control::Ping, body: Bytes::new(), answer };
+        self.calls.try_send(call).ok().map(|()| answered)
     }
 
     /// Sends one request and waits for its answer. Dropping the future gives the answer up.
@@ -60,7 +80,7 @@ fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "the control connection broke")
 }
 
-type Unanswered = Mutex<HashMap<u32, oneshot::Sender<io::Result<Bytes>>>>;
+type Unanswered = Mutex<HashMap<u32, oneshot::Sender<Answered>>>;
 
 struct Open {
     writer: WriteHalf,
@@ -76,14 +96,14 @@ impl Drop for Open {
     }
 }
 
-async fn run(route: Arc<Route>, mut queue: mpsc::Receiver<Call>) {
+async fn run(route: Arc<Route>, mut queue: mpsc::Receiver<Call>, heard: Arc<AtomicU64>) {
     let mut open: Option<Open> = None;
     while let Some(call) = queue.recv().await {
         if open.as_ref().is_some_and(|open| open.closed.load(Ordering::Acquire)) {
             open = None;
         }
         if open.is_none() {
-            match connect(&route).await {
+            match connect(&route, &heard).await {
                 Ok(connected) => open = Some(connected),
                 Err(error) => {
                     // Whoever queued up behind the failed attempt gets its result too, else each would wait for its own.
@@ -105,12 +125,12 @@ async fn run(route: Arc<Route>, mut queue: mpsc::Receiver<Call>) {
     }
 }
 
-async fn connect(route: &Route) -> io::Result<Open> {
+async fn connect(route: &Route, heard: &Arc<AtomicU64>) -> io::Result<Open> {
     let stream = route.connect(Purpose::Control).await?;
     let (reader, writer) = stream.into_split();
     let unanswered: Arc<Unanswered> = Arc::default();
     let closed = Arc::new(AtomicBool::new(false));
-    let reader = spawn(read_answers(reader, Arc::clone(&unanswered), Arc::clone(&closed)));
+    let reader = spawn(read_answers(reader, Arc::clone(&unanswered), Arc::clone(&closed), Arc::clone(heard)));
     Ok(Open { writer, unanswered, closed, reader, next_id: 0 })
 }
 
@@ -157,9 +177,15 @@ pub(crate) async fn read_frame(reader: &mut (impl AsyncReadExt + Unpin)) -> io::
     Ok((kind, id, body))
 }
 
-async fn read_answers(reader: ReadHalf, unanswered: Arc<Unanswered>, closed: Arc<AtomicBool>) {
+async fn read_answers(
+    reader: ReadHalf,
+    unanswered: Arc<Unanswered>,
+    closed: Arc<AtomicBool>,
+    heard: Arc<AtomicU64>,
+) {
     let mut reader = BufReader::with_capacity(4096, reader);
     while let Ok((_, id, body)) = read_frame(&mut reader).await {
+        heard.fetch_add(1, Ordering::Relaxed);
         let waiting = unanswered.lock().remove(&id);
         if let Some(answer) = waiting {
             answer.send(Ok(body)).ok();

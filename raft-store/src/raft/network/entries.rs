@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 
 use super::wire::{APPEND_ANSWER_SIZE, append_head, get_append_answer};
 use crate::net::{Connection, ReadHalf, WriteHalf};
+use crate::raft::quorum::Silence;
 use crate::raft::runtime::spawn;
 use crate::raft::status::Counters;
 use crate::raft::types::{Body, Types};
@@ -32,6 +33,8 @@ pub(crate) struct Pace {
     pub(crate) window: usize,
     pub(crate) idle: Duration,
     pub(crate) counters: Arc<Counters>,
+    /// What must not be sent now.
+    pub(crate) silence: Silence,
 }
 
 type Answer = io::Result<StreamAppendResult<Types>>;
@@ -53,7 +56,8 @@ where
     // One token per request on its way: it tells silence from idleness, and closes behind the last request.
     let (sent, unanswered) = mpsc::channel(window);
     let counters = Arc::clone(&pace.counters);
-    let sending = Sending { writer, room: Arc::clone(&room), sent, counters, sent_bytes };
+    let silence = pace.silence.clone();
+    let sending = Sending { writer, room: Arc::clone(&room), sent, counters, sent_bytes, silence };
     let sender = Owned(spawn(sending.run(requests)));
     let reader = BufReader::with_capacity(4096, reader);
     let state = Receiving { reader, room, unanswered, idle: pace.idle, _sender: sender };
@@ -107,6 +111,7 @@ struct Sending {
     sent: mpsc::Sender<()>,
     counters: Arc<Counters>,
     sent_bytes: Arc<AtomicU64>,
+    silence: Silence,
 }
 
 impl Sending {
@@ -117,6 +122,8 @@ impl Sending {
         while let Ok(permit) = self.room.acquire().await {
             permit.forget();
             let Some(request) = requests.next().await else { break };
+            // Kept rather than refused: the stream stays as it is, and nothing counts as unanswered meanwhile.
+            self.silence.over(request.vote.leader_id().term).await;
             self.counters.append_requests.fetch_add(1, Ordering::Relaxed);
             self.counters.append_request_records.fetch_add(request.entries.len() as u64, Ordering::Relaxed);
             // Before the write: the other side may hang in the middle of it, and then its silence must be noticed.
@@ -192,7 +199,7 @@ mod tests {
     }
 
     fn pace(idle: Duration) -> Pace {
-        Pace { window: 2, idle, counters: Arc::default() }
+        Pace { window: 2, idle, counters: Arc::default(), silence: Silence::new() }
     }
 
     /// Counts how many requests were taken from the library.

@@ -1,6 +1,6 @@
 //! The group's own network: TCP between replicas, in three kinds of connections that never wait for each other.
 //!
-//! - *control*: votes and heartbeats, one connection per peer, kept ([`control`]);
+//! - *control*: votes, heartbeats and pings, one connection per peer, kept ([`control`]);
 //! - *entries*: append requests in a window, raw records ([`entries`]);
 //! - *checkpoint*: one state for a replica that is too far behind ([`checkpoint`]).
 //!

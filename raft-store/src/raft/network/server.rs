@@ -171,6 +171,7 @@ impl<M: Machine> Server<M> {
                 };
                 wire::put_vote_answer(&mut out, &answer.map_err(io::Error::other)?);
             }
+            Control::Ping => out.extend_from_slice(&[0]),
             Control::TransferLeader => {
                 let vote = wire::get_vote(&mut body)?;
                 let last = wire::get_log_id(&mut body)?;

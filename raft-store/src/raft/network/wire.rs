@@ -1,6 +1,6 @@
 //! Bytes that replicas of a group exchange, little endian.
 //!
-//! Control connection (heartbeats, votes), both ways: `len u32 | kind u8 | id u32 | body`, `len` counts from `kind`.
+//! Control connection (heartbeats, votes, pings), both ways: `len u32 | kind u8 | id u32 | body`, `len` counts from `kind`.
 //! Many requests may be under way; the answer repeats the id.
 //!
 //! Entries connection, leader to follower: `len u32 | vote | previous log id | commit log id | count u32 | records`,
@@ -38,6 +38,8 @@ pub(crate) enum Control {
     Vote = 2,
     PreVote = 3,
     TransferLeader = 4,
+    /// Asks for a sign of life. Unlike a heartbeat's its answer waits for nothing, and it does not count as hearing a leader.
+    Ping = 5,
 }
 
 impl Control {
@@ -47,6 +49,7 @@ impl Control {
             2 => Some(Control::Vote),
             3 => Some(Control::PreVote),
             4 => Some(Control::TransferLeader),
+            5 => Some(Control::Ping),
             _ => None,
         }
     }

@@ -67,6 +67,7 @@ async fn a_long_sync_on_both_followers_is_no_election() {
     let leader = cluster.leader().await;
     cluster.commit(1).await;
     let term = cluster.status(leader).term;
+    let counters = cluster.node(leader).replica.counters();
     let followers = [(leader + 1) % 3, (leader + 2) % 3];
     for follower in followers {
         moods[follower].sync_delay_ms.store(1500, Ordering::Relaxed);
@@ -82,6 +83,34 @@ async fn a_long_sync_on_both_followers_is_no_election() {
     cluster.commit(3).await;
     assert_eq!(cluster.status(leader).term, term, "no election");
     assert_eq!(cluster.leader().await, leader);
+    // Rule 27: what waits for a disk says nothing of whether its node is there.
+    assert_eq!(counters.silences.load(Ordering::Relaxed), 0, "a slow disk was taken for silence");
+}
+
+/// Rule 27: the only other member is busy with a checkpoint on a slow disk; it answers no heartbeat, but it is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_27_a_follower_that_installs_slowly_is_heard() {
+    let (mut cluster, moods) = moody_cluster().await;
+    cluster.commit_many(0..20, 64).await;
+    let lagging = (cluster.leader().await + 1) % 3;
+    cluster.stop_node(lagging).await;
+    cluster.commit_many(20..600, 8000).await;
+    let leader = cluster.leader().await;
+    let replica = cluster.node(leader).replica.clone();
+    let counters = replica.counters();
+    becomes("checkpoints are written", || counters.checkpoints.load(Ordering::Relaxed) >= 3).await;
+    let boundary = replica.purge_to(u64::MAX).await.unwrap().unwrap();
+    cluster.until("entries are purged", leader, |status| status.purged == Some(boundary)).await;
+    let before = (cluster.status(leader).term, counters.silences.load(Ordering::Relaxed));
+    moods[lagging].sync_delay_ms.store(1000, Ordering::Relaxed);
+    cluster.start_node(lagging).await;
+    let installs = cluster.node(lagging).replica.counters();
+    cluster.stop_node(3 - leader - lagging).await;
+    becomes("the checkpoint is installed", || installs.installs.load(Ordering::Relaxed) == 1).await;
+    moods[lagging].sync_delay_ms.store(0, Ordering::Relaxed);
+    let last = cluster.commit(600).await;
+    cluster.agree_at(last.index).await;
+    assert_eq!((last.term, counters.silences.load(Ordering::Relaxed)), before);
 }
 
 /// A failed fdatasync is never tried again: the replica ends with the reason, its peers elect.

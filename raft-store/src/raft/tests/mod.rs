@@ -16,6 +16,7 @@ mod machine;
 mod partitions;
 mod proposals;
 mod quarantine;
+mod quorum;
 mod store;
 mod suite;
 mod thread;

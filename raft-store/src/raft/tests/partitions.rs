@@ -16,25 +16,30 @@ use crate::raft::api::ProposeError;
 use crate::raft::status::Role;
 
 /// Which of a pair's directions swallow everything: (from, to) is cut when true. Nothing is closed, as with a real cut.
-struct Wires(HashMap<(usize, usize), watch::Sender<bool>>);
+pub(super) struct Wires(HashMap<(usize, usize), watch::Sender<bool>>);
 
 impl Wires {
-    fn cut(&self, from: usize, to: usize) {
+    pub(super) fn cut(&self, from: usize, to: usize) {
         self.0[&(from, to)].send_replace(true);
     }
 
-    fn heal_all(&self) {
+    pub(super) fn heal_all(&self) {
         self.0.values().for_each(|wire| {
             wire.send_replace(false);
         });
     }
 
-    fn isolate(&self, node: usize) {
+    /// Cuts both directions between all pairs of which this is true.
+    pub(super) fn cut_pairs(&self, of: impl Fn(usize, usize) -> bool) {
         for (from, to) in self.0.keys() {
-            if *from == node || *to == node {
+            if of(*from, *to) || of(*to, *from) {
                 self.cut(*from, *to);
             }
         }
+    }
+
+    pub(super) fn isolate(&self, node: usize) {
+        self.cut_pairs(|from, _| from == node);
     }
 }
 
@@ -76,11 +81,11 @@ async fn relay(
 }
 
 /// A group whose replicas reach each other through relays.
-async fn relayed(size: usize) -> (Cluster, Wires) {
+pub(super) async fn relayed(size: usize) -> (Cluster, Wires) {
     relayed_with(size, |_| {}).await
 }
 
-async fn relayed_with(size: usize, change: fn(&mut ReplicaOptions)) -> (Cluster, Wires) {
+pub(super) async fn relayed_with(size: usize, change: fn(&mut ReplicaOptions)) -> (Cluster, Wires) {
     let mut cluster = Cluster::prepare(size);
     let mut wires = HashMap::new();
     for from in 0..size {
