@@ -23,6 +23,7 @@ use crate::remote::Remote;
 use crate::replies::Replies;
 use crate::routes::{LEADER, Routes};
 use crate::unique_id::{local_ip, now_ms};
+use crate::vigil::Vigil;
 
 /// A client of one cluster; cheap to clone. Producers and consumers are made of it and share its connections.
 ///
@@ -98,6 +99,7 @@ impl Client {
         });
         spawn_until(&tracker, &stop, inner.clone().keep_routes(options.route_refresh));
         spawn_until(&tracker, &stop, inner.clone().keep_beating(options.heartbeat));
+        spawn_until(&tracker, &stop, Vigil::new(&inner, options.silence_limit).keep());
         let ended = inner.clone();
         // Not tracked: it waits for those that are.
         tokio::spawn(async move {

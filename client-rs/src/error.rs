@@ -143,7 +143,7 @@ impl ClientError {
         let address = address.to_owned();
         match error {
             RequestError::NotSent(unsent) => ClientError::from_unsent(address, unsent),
-            other @ (RequestError::Timeout | RequestError::Closed) => {
+            other @ (RequestError::Timeout | RequestError::Closed | RequestError::GivenUp) => {
                 ClientError::Unknown { address, reason: other.to_string() }
             }
         }

@@ -40,6 +40,7 @@ mod routes;
 mod signature;
 pub mod simple;
 mod unique_id;
+mod vigil;
 
 pub use admin::AdminClient;
 pub use client::Client;

@@ -19,6 +19,42 @@ pub const SUSPECT_PAUSE_MAX: Duration = Duration::from_millis(200);
 /// A suspicion that no new route confirms ends after this time; the next failure raises it again.
 pub const SUSPECT_FOR: Duration = Duration::from_secs(5);
 
+/// Period at which connections are looked at for answers that are overdue; connections with requests have a scan of their own
+/// every 50 ms.
+pub const VIGIL_PERIOD: Duration = Duration::from_millis(100);
+
+/// This period while some are: it adds to the time that a fail-over takes.
+pub const VIGIL_PERIOD_OVERDUE: Duration = Duration::from_millis(50);
+
+/// Pause between questions for the route of a broker that owes answers and from which nothing comes; for [`SUSPECT_FOR`].
+pub const VIGIL_PAUSE_SILENT: Duration = Duration::from_millis(100);
+
+/// Such a pause after that.
+pub const VIGIL_PAUSE_SILENT_LONG: Duration = Duration::from_secs(1);
+
+/// Pause between questions for the route of a broker that owes an answer and gives others; for [`SUSPECT_FOR`].
+pub const VIGIL_PAUSE_SLOW: Duration = Duration::from_millis(200);
+
+/// Such a pause after that: it may be slow for hours.
+pub const VIGIL_PAUSE_SLOW_LONG: Duration = Duration::from_secs(5);
+
+/// A broker that has owed nothing for this long is not known as a slow one any more.
+pub const VIGIL_CALM: Duration = Duration::from_secs(5);
+
+/// Silence on a connection where only requests that brokers hold are outstanding, before the broker is asked for a sign of life:
+/// one small request a second and broker of an idle consumer.
+pub const PROBE_AFTER: Duration = Duration::from_secs(1);
+
+/// Pause between questions for the route of a broker that gives signs of life and nothing else: it may have been cut off from
+/// the others, and deposed.
+pub const VIGIL_PAUSE_QUIET: Duration = Duration::from_secs(2);
+
+/// How long answers of a deposed leader are waited for when nothing comes from it.
+pub const GRACE_SILENT: Duration = Duration::from_millis(100);
+
+/// How long they are when something comes.
+pub const GRACE: Duration = Duration::from_millis(500);
+
 /// Time for one name server to answer while there are others to ask: one that is silent must not use up the time of a send.
 pub const NAME_SERVER_PATIENCE: Duration = Duration::from_secs(1);
 

@@ -43,6 +43,12 @@ pub struct ClientOptions {
     pub heartbeat: Duration,
     /// Time for one call to a name server or broker where an operation has no limit of its own. Default 3 s.
     pub call_timeout: Duration,
+    /// How long a broker may owe an answer before the client asks the name servers whether another one leads by now, again and
+    /// again while it does. When another one does, what is outstanding at the old one ends as [`Unknown`], see the README; a
+    /// broker that is only slow is waited for as long as ever. Should be longer than most answers take. Default 400 ms.
+    ///
+    /// [`Unknown`]: crate::ClientError::Unknown
+    pub silence_limit: Duration,
     /// Time to open a connection. Default 3 s.
     pub connect_timeout: Duration,
     /// Gets counts and durations.
@@ -59,6 +65,7 @@ impl Default for ClientOptions {
             route_refresh: Duration::from_secs(30),
             heartbeat: Duration::from_secs(30),
             call_timeout: Duration::from_secs(3),
+            silence_limit: Duration::from_millis(400),
             connect_timeout: Duration::from_secs(3),
             metrics: Arc::new(crate::metrics::NoMetrics),
         }

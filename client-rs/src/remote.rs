@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use flotilla_net::options::{ConnectionOptions, OverBudget, Overflow, PoolOptions};
-use flotilla_net::{Callback, ClientPool, Connection, Service};
+use flotilla_net::{Callback, ClientPool, Connection, Expected, Service};
 use flotilla_remoting::code::OUTCOME_UNKNOWN;
 use flotilla_remoting::frame::Frame;
 use flotilla_remoting::{ExtFields, Language, RequestCode, ResponseCode};
@@ -66,7 +66,7 @@ impl Remote {
         limit: Duration,
     ) -> Result<Frame> {
         let frame = self.frame(code, ext, body);
-        let answer = self.pool.request(address, frame, limit).await;
+        let answer = self.pool.request_expecting(expected(code), address, frame, limit).await;
         answer.map_err(|error| ClientError::from_request(address, error))
     }
 
@@ -125,8 +125,24 @@ impl Remote {
         self.pool.open_connection(address)
     }
 
+    /// All connections that are open, by address.
+    pub(crate) fn open_connections(&self) -> Vec<(String, Arc<Connection>)> {
+        self.pool.open_connections()
+    }
+
     pub(crate) async fn stop(&self) {
         self.pool.stop().await;
+    }
+}
+
+/// Brokers keep the answers to some requests back until there is something to tell.
+fn expected(code: RequestCode) -> Expected {
+    match code {
+        RequestCode::PullMessage
+        | RequestCode::LitePullMessage
+        | RequestCode::PopMessage
+        | RequestCode::Notification => Expected::Held,
+        _ => Expected::Soon,
     }
 }
 

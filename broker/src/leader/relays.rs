@@ -184,7 +184,9 @@ async fn ask_over(connection: &Connection, frame: Frame, deadline: Instant) -> R
             Err(RelayError::Failed(unsent.to_string()))
         }
         Err(RequestError::Timeout) => Err(RelayError::TimedOut),
-        Err(error @ RequestError::Closed) => Err(RelayError::Failed(error.to_string())),
+        Err(error @ (RequestError::Closed | RequestError::GivenUp)) => {
+            Err(RelayError::Failed(error.to_string()))
+        }
     }
 }
 

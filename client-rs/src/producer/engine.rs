@@ -216,8 +216,11 @@ impl Shared {
     pub(super) fn note(&self, target: &Target, error: &ClientError) {
         trace!(address = %target.address, queue = target.queue.queue_id, %error, "attempt failed");
         if error.hints_at_stale_route() {
-            self.topics.blame(target, PENALTY);
-            self.client.inner.routes.suspect(&target.address, error);
+            let routes = &self.client.inner.routes;
+            if routes.deposed_since(&target.address).is_none() {
+                self.topics.blame(target, PENALTY);
+            } // Else its broker name has another leader, which did nothing wrong.
+            routes.suspect(&target.address, error);
         } else if retry::verdict(error) == Verdict::Elsewhere {
             self.topics.blame(target, PENALTY);
         } else if matches!(error.code(), Some(ResponseCode::SystemBusy | ResponseCode::FlowControl)) {

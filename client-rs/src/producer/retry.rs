@@ -14,6 +14,7 @@
 //! | 17 TOPIC_NOT_EXIST, 16 NO_PERMISSION, 204, 205 | no  | twice: another broker may have it  | 17              |
 //! | 1 SYSTEM_ERROR                             | perhaps | only with `retry_unknown`          | no              |
 //! | connection lost, or no answer in time      | perhaps | only with `retry_unknown`          | yes             |
+//! | no answer, and another leads (`vigil.rs`)  | perhaps | only with `retry_unknown`          | no              |
 //! | 10, 11, 12                                 | yes     | never: a [`SendStatus`]            | no              |
 //! | any other code                             | no      | never: it would be refused again   | no              |
 //!

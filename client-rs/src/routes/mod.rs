@@ -7,8 +7,13 @@
 //!                    v
 //!                 suspected --> known
 //! ```
+//! A route that names another leader than the one before makes the old one's address deposed (`deposed.rs`): all routes that it
+//! leads are asked for at once, and what is outstanding there ends early (`vigil.rs`).
+//!
 //! Official clients look for a new route on a timer only, which is what makes a fail-over cost them up to 30 s.
 
+mod deposed;
+mod leaders;
 mod topic_route;
 
 use std::collections::HashMap;
@@ -28,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use deposed::Deposed;
 pub use topic_route::{LEADER, TopicRoute};
 
 use crate::error::{ClientError, Result};
@@ -51,6 +57,7 @@ struct Inner {
     tracker: TaskTracker,
     /// Bounds the questions for suspected routes.
     suspecting: Semaphore,
+    deposed: Deposed,
 }
 
 struct Entry {
@@ -69,8 +76,17 @@ impl Routes {
         stop: CancellationToken,
         tracker: TaskTracker,
     ) -> Routes {
-        let (topics, suspecting) = (Mutex::default(), Semaphore::new(limits::SUSPECTS_AT_ONCE));
-        Routes { inner: Arc::new(Inner { remote, name_servers, topics, metrics, stop, tracker, suspecting }) }
+        let inner = Inner {
+            remote,
+            name_servers,
+            topics: Mutex::default(),
+            metrics,
+            stop,
+            tracker,
+            suspecting: Semaphore::new(limits::SUSPECTS_AT_ONCE),
+            deposed: Deposed::default(),
+        };
+        Routes { inner: Arc::new(inner) }
     }
 
     /// The route that is known, or the name servers' answer. Safe to drop.
@@ -144,15 +160,25 @@ impl Routes {
 
     fn keep(&self, topic: &str, data: TopicRouteData) -> Arc<TopicRoute> {
         let route = Arc::new(TopicRoute::new(topic, data));
+        let mut old = None;
         let changed = self.entry(topic).route.send_if_modified(|known| {
             let differs = known.as_deref() != Some(&*route);
             if differs {
-                *known = Some(route.clone());
+                old = known.replace(route.clone());
             }
             differs
         });
         if changed {
             debug!(topic, ?route, "route learnt");
+        }
+        if changed && old.is_none() {
+            self.inner.deposed.begin(&route);
+        }
+        if let Some(old) = old {
+            for address in self.inner.deposed.note(&old, &route) {
+                info!(topic, address, "another leads by now");
+                self.refresh_led_by(&address);
+            }
         }
         route
     }
@@ -160,12 +186,17 @@ impl Routes {
     /// Something at `address` failed in a way that a stale route would explain: routes that name it are asked for again at
     /// once, until they change. Returns at once.
     pub(crate) fn suspect(&self, address: &str, why: &ClientError) {
+        // Routes that name another leader already are newer than what failed.
+        let is_deposed = self.inner.deposed.loss(address).is_some();
+        let names = |route: &TopicRoute| {
+            if is_deposed { route.is_led_by(address) } else { route.addresses().any(|a| a == address) }
+        };
         let suspects: Vec<(String, Arc<Entry>)> = {
             let topics = self.inner.topics.lock();
             // Every request that fails comes here: those that are looked for already cost no more than a glance.
             let is_new = |entry: &Entry| {
                 !entry.suspected.load(Ordering::Acquire)
-                    && entry.known().is_some_and(|route| route.addresses().any(|a| a == address))
+                    && entry.known().is_some_and(|route| names(&route))
                     && !entry.suspected.swap(true, Ordering::AcqRel)
             };
             topics.iter().filter(|(_, entry)| is_new(entry)).map(|(t, e)| (t.clone(), e.clone())).collect()
@@ -237,12 +268,6 @@ impl Routes {
         brokers.sort();
         brokers.dedup();
         brokers
-    }
-
-    /// Address of a broker name's leader, by any route that names it.
-    pub(crate) fn leader(&self, broker_name: &str) -> Option<String> {
-        let topics = self.inner.topics.lock();
-        topics.values().find_map(|entry| entry.known()?.leader(broker_name).map(str::to_owned))
     }
 
     /// Asks the name servers in turn, the preferred one first. Safe to drop: one that has not answered by then is not asked

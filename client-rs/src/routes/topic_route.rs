@@ -109,6 +109,11 @@ impl TopicRoute {
         self.brokers.get(broker_name)?.broker_addrs.values().next().map(String::as_str)
     }
 
+    /// Claims that this address takes the writes of some broker name.
+    pub(crate) fn is_led_by(&self, address: &str) -> bool {
+        self.brokers.values().any(|broker| broker.broker_addrs.get(&LEADER).is_some_and(|at| at == address))
+    }
+
     /// Every address of the route.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
         self.brokers.values().flat_map(|broker| broker.broker_addrs.values()).map(String::as_str)

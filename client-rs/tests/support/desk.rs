@@ -30,8 +30,10 @@ pub struct Desk {
     pub committed: BTreeMap<i32, i64>,
     /// Pulls of queue 0 at or behind this offset are told to go on at the other.
     pub moved: Option<(i64, i64)>,
-    /// Answers of pulls that find nothing.
+    /// Pulls that find nothing are not answered.
     pub silent: bool,
+    /// Nothing is answered.
+    pub mute: bool,
     /// Locks are granted.
     pub grants: bool,
     /// Code for requests that are refused.
@@ -64,6 +66,7 @@ impl DeskBroker {
             committed: BTreeMap::new(),
             moved: None,
             silent: false,
+            mute: false,
             grants: true,
             refused: HashMap::new(),
             keeps_commits: false,
@@ -297,6 +300,10 @@ impl Service for Counter {
     fn call(&self, connection: &Arc<Connection>, request: Frame, permit: BytesPermit) {
         let mut desk = self.0.lock();
         let code = request.header.request_code();
+        if desk.mute {
+            desk.log.push(format!("mute {code}"));
+            return;
+        }
         if code == RequestCode::Heartbeat {
             desk.connection = Some(connection.clone());
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use flotilla_net::{BytesPermit, CloseReason, Connection, ListenOptions, Listener, Service};
 use flotilla_remoting::bodies::{self, BrokerData, QueueData, TopicRouteData};
@@ -21,6 +22,8 @@ pub enum Act {
     StoreWith(ResponseCode),
     /// Answers this code and remark.
     Refuse(ResponseCode, &'static str),
+    /// Stores it and answers after this time.
+    StoreAfter(Duration),
     /// Closes the connection without an answer.
     Close,
     /// Says nothing.
@@ -93,6 +96,15 @@ impl Service for Script {
             Act::Store => stored(&request, ResponseCode::Success, number),
             Act::StoreWith(code) => stored(&request, code, number),
             Act::Refuse(code, remark) => request.reply(code, Some(remark.to_owned())),
+            Act::StoreAfter(time) => {
+                let (connection, answer) =
+                    (connection.clone(), stored(&request, ResponseCode::Success, number));
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    let _ = connection.reply(answer, permit);
+                });
+                return;
+            }
             Act::Close => return connection.close(CloseReason::Requested("script".into())),
             Act::Silence => return,
         };

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::{ByteBudget, BytesPermit};
 use crate::options::{ConnectionOptions, Overflow};
 use crate::outbox::{Outbox, Outgoing, SendError};
-use crate::pending::{Callback, Pending, RequestError};
+use crate::pending::{Callback, Expected, Pending, RequestError};
 use crate::service::Service;
 use crate::stats::NetStats;
 use crate::{keeper, limits};
@@ -206,12 +206,25 @@ impl Connection {
     /// # Errors
     /// See `RequestError`.
     pub async fn request(&self, frame: Frame, timeout: Duration) -> Result<Frame, RequestError> {
+        self.request_expecting(Expected::Soon, frame, timeout).await
+    }
+
+    /// [`Connection::request`], telling when its answer is to be expected; see [`Connection::oldest_request`].
+    ///
+    /// # Errors
+    /// See `RequestError`.
+    pub async fn request_expecting(
+        &self,
+        expected: Expected,
+        frame: Frame,
+        timeout: Duration,
+    ) -> Result<Frame, RequestError> {
         let (sender, receiver) = oneshot::channel();
         let callback: Callback = Box::new(move |result| {
             // The asker may have gone.
             let _ = sender.send(result);
         });
-        let opaque = self.start(frame, Instant::now() + timeout, callback);
+        let opaque = self.start(frame, expected, timeout, callback);
         let mut forget = Forget { pending: &self.pending, opaque };
         let result = receiver.await.unwrap_or(Err(RequestError::Closed));
         forget.opaque = None;
@@ -220,11 +233,17 @@ impl Connection {
 
     /// Sends a request whose result is given to `callback`, at the latest shortly after `timeout`: costs no task.
     pub fn request_with(&self, frame: Frame, timeout: Duration, callback: Callback) {
-        self.start(frame, Instant::now() + timeout, callback);
+        self.start(frame, Expected::Soon, timeout, callback);
     }
 
-    fn start(&self, mut frame: Frame, deadline: Instant, callback: Callback) -> Option<i32> {
-        let opaque = match self.pending.insert(deadline, callback) {
+    fn start(
+        &self,
+        mut frame: Frame,
+        expected: Expected,
+        timeout: Duration,
+        callback: Callback,
+    ) -> Option<i32> {
+        let opaque = match self.pending.insert(timeout, expected, callback) {
             Ok((opaque, first)) => {
                 if first {
                     self.keeper_wake.notify_one();
@@ -296,6 +315,22 @@ impl Connection {
     pub fn pending_requests(&self) -> usize {
         self.pending.len()
     }
+
+    /// When the oldest request of ours of this kind that has no answer yet was sent. Looks at all of them.
+    pub fn oldest_request(&self, expected: Expected) -> Option<Instant> {
+        self.pending.oldest(expected)
+    }
+
+    /// Waits no longer for answers to requests that were sent at this time or before: they end with `RequestError::GivenUp`.
+    /// Gives their number. The connection stays.
+    pub fn give_up(&self, sent_by: Instant) -> usize {
+        self.pending.give_up(sent_by)
+    }
+
+    /// When a byte last came, to a millisecond; when the connection opened, if none has come.
+    pub fn last_heard(&self) -> Instant {
+        self.activity.last_heard()
+    }
 }
 
 /// Bit 1 of the header's flag.
@@ -320,16 +355,32 @@ impl Drop for Forget<'_> {
 pub(crate) struct Activity {
     opened: Instant,
     last_ms: AtomicU64,
+    heard_ms: AtomicU64,
 }
 
 impl Activity {
     fn new() -> Activity {
-        Activity { opened: Instant::now(), last_ms: AtomicU64::new(0) }
+        Activity { opened: Instant::now(), last_ms: AtomicU64::new(0), heard_ms: AtomicU64::new(0) }
     }
 
+    /// A byte went.
     pub(crate) fn touch(&self) {
-        let passed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(self.passed_ms(), Ordering::Relaxed);
+    }
+
+    /// A byte came.
+    pub(crate) fn hear(&self) {
+        let passed = self.passed_ms();
         self.last_ms.store(passed, Ordering::Relaxed);
+        self.heard_ms.store(passed, Ordering::Relaxed);
+    }
+
+    fn passed_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.opened + Duration::from_millis(self.heard_ms.load(Ordering::Relaxed))
     }
 
     pub(crate) fn last(&self) -> Instant {

@@ -30,7 +30,7 @@ pub use connection::{CloseReason, Connection};
 pub use listener::Listener;
 pub use options::{ConnectionOptions, ListenOptions, OverBudget, Overflow, PoolOptions};
 pub use outbox::{Outgoing, SendError};
-pub use pending::{Callback, RequestError, Unsent};
+pub use pending::{Callback, Expected, RequestError, Unsent};
 pub use pool::{ClientPool, ConnectError};
 pub use service::{Service, busy_reply};
 pub use stats::NetStats;

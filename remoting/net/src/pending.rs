@@ -4,6 +4,7 @@
 //! whichever comes first; the callback runs outside the lock.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use flotilla_remoting::frame::Frame;
 use parking_lot::Mutex;
@@ -23,6 +24,18 @@ pub enum RequestError {
     /// The connection ended after the request was handed to the socket. The other side may have got it.
     #[error("connection closed before the answer")]
     Closed,
+    /// This side waits no longer, see `Connection::give_up`. The other side may have done, or may yet do, what was asked.
+    #[error("no answer, and none is waited for any more")]
+    GivenUp,
+}
+
+/// When an answer is to be expected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Expected {
+    /// As soon as the other side can.
+    Soon,
+    /// When the other side has something to tell, or the time given in the request is over: it is silent until then.
+    Held,
 }
 
 /// Why a request was not sent, by what its sender can do.
@@ -53,7 +66,9 @@ impl From<SendError> for Unsent {
 pub type Callback = Box<dyn FnOnce(Result<Frame, RequestError>) + Send>;
 
 struct Slot {
+    started: Instant,
     deadline: Instant,
+    expected: Expected,
     callback: Callback,
 }
 
@@ -78,9 +93,11 @@ impl Pending {
     /// room or the connection has ended.
     pub(crate) fn insert(
         &self,
-        deadline: Instant,
+        timeout: Duration,
+        expected: Expected,
         callback: Callback,
     ) -> Result<(i32, bool), (RequestError, Callback)> {
+        let started = Instant::now();
         let mut table = self.table.lock();
         if table.closed {
             return Err((RequestError::NotSent(SendError::Closed.into()), callback));
@@ -97,7 +114,7 @@ impl Pending {
                 break opaque;
             }
         };
-        table.slots.insert(opaque, Slot { deadline, callback });
+        table.slots.insert(opaque, Slot { started, deadline: started + timeout, expected, callback });
         Ok((opaque, table.slots.len() == 1))
     }
 
@@ -116,13 +133,30 @@ impl Pending {
 
     /// Resolves the requests whose deadline has passed.
     pub(crate) fn expire(&self, now: Instant) {
-        let expired: Vec<Slot> = {
+        self.resolve_if(|slot| slot.deadline <= now, &RequestError::Timeout);
+    }
+
+    /// Resolves the requests that were sent at this time or before; gives their number.
+    pub(crate) fn give_up(&self, sent_by: Instant) -> usize {
+        self.resolve_if(|slot| slot.started <= sent_by, &RequestError::GivenUp)
+    }
+
+    fn resolve_if(&self, mut over: impl FnMut(&Slot) -> bool, error: &RequestError) -> usize {
+        let slots: Vec<Slot> = {
             let mut table = self.table.lock();
-            table.slots.extract_if(|_, slot| slot.deadline <= now).map(|(_, slot)| slot).collect()
+            table.slots.extract_if(|_, slot| over(slot)).map(|(_, slot)| slot).collect()
         };
-        for slot in expired {
-            (slot.callback)(Err(RequestError::Timeout));
+        let count = slots.len();
+        for slot in slots {
+            (slot.callback)(Err(error.clone()));
         }
+        count
+    }
+
+    /// When the oldest request of a kind was sent.
+    pub(crate) fn oldest(&self, expected: Expected) -> Option<Instant> {
+        let table = self.table.lock();
+        table.slots.values().filter(|slot| slot.expected == expected).map(|slot| slot.started).min()
     }
 
     /// Takes no more requests.

@@ -23,7 +23,7 @@ use crate::address::split_address;
 use crate::budget::ByteBudget;
 use crate::connection::{CloseReason, Connection, Surroundings};
 use crate::options::PoolOptions;
-use crate::pending::{RequestError, Unsent};
+use crate::pending::{Expected, RequestError, Unsent};
 use crate::service::Service;
 use crate::stats::NetStats;
 
@@ -124,18 +124,43 @@ impl ClientPool {
         peer.open_connection()
     }
 
+    /// All connections that are open, with the addresses that they were opened for.
+    pub fn open_connections(&self) -> Vec<(String, Arc<Connection>)> {
+        let peers: Vec<(String, Arc<Peer>)> = {
+            let peers = self.inner.peers.lock();
+            peers.iter().map(|(address, peer)| (address.clone(), peer.clone())).collect()
+        };
+        let open = |(address, peer): (String, Arc<Peer>)| Some((address, peer.open_connection()?));
+        peers.into_iter().filter_map(open).collect()
+    }
+
     /// Sends a request to `address`, connecting first if need be; `limit` spans both.
     ///
     /// # Errors
     /// `RequestError::NotSent` also when there is no connection.
     pub async fn request(&self, address: &str, frame: Frame, limit: Duration) -> Result<Frame, RequestError> {
+        self.request_expecting(Expected::Soon, address, frame, limit).await
+    }
+
+    /// [`ClientPool::request`], telling when its answer is to be expected.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn request_expecting(
+        &self,
+        expected: Expected,
+        address: &str,
+        frame: Frame,
+        limit: Duration,
+    ) -> Result<Frame, RequestError> {
         let deadline = Instant::now() + limit;
         let connection = match tokio::time::timeout_at(deadline, self.get(address)).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return Err(no_connection(error.to_string())),
             Err(_) => return Err(no_connection(format!("no connection to {address} in time"))),
         };
-        connection.request(frame, deadline.saturating_duration_since(Instant::now())).await
+        let left = deadline.saturating_duration_since(Instant::now());
+        connection.request_expecting(expected, frame, left).await
     }
 
     /// Closes the connection to `address` and forgets its back-off.

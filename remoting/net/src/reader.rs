@@ -62,7 +62,7 @@ impl Reader<'_> {
     }
 
     fn note_read(&self, buffer: &mut ReadBuffer, count: usize) {
-        self.connection.activity.touch();
+        self.connection.activity.hear();
         NetStats::add(&self.around.stats.bytes_read, count as u64);
         buffer.adapt(count);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::*;
 use flotilla_net::{
-    ByteBudget, CloseReason, Connection, ConnectionOptions, ListenOptions, OverBudget, Overflow,
+    ByteBudget, CloseReason, Connection, ConnectionOptions, Expected, ListenOptions, OverBudget, Overflow,
     RequestError, SendError, Unsent, limits::FRAME_SIZE_MAX,
 };
 use flotilla_remoting::ResponseCode;
@@ -60,6 +60,29 @@ async fn a_request_without_an_answer_times_out_and_is_forgotten() {
     let passed = start.elapsed();
     assert!(passed >= Duration::from_millis(700) && passed <= Duration::from_millis(760), "{passed:?}");
     assert_eq!(connection.pending_requests(), 0);
+    assert!(!connection.is_closed());
+}
+
+#[tokio::test]
+async fn what_is_given_up_ends_at_once_and_what_was_sent_later_waits_on() {
+    let server = serve(Arc::new(Silent), ListenOptions::default());
+    let connection = connect(server.address, Arc::new(Silent)).await;
+    let soon = connection.request(request("x"), LONG);
+    let held = connection.request_expecting(Expected::Held, request("y"), LONG);
+    tokio::pin!(soon, held);
+    assert!(futures::poll!(&mut soon).is_pending() && futures::poll!(&mut held).is_pending());
+    let oldest = |expected| connection.oldest_request(expected).unwrap();
+    assert!(oldest(Expected::Soon) <= oldest(Expected::Held));
+    let sent_by = Instant::now();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let later = connection.request(request("z"), LONG);
+    tokio::pin!(later);
+    assert!(futures::poll!(&mut later).is_pending());
+    assert_eq!(connection.give_up(sent_by), 2);
+    assert_eq!(soon.await, Err(RequestError::GivenUp));
+    assert_eq!(held.await, Err(RequestError::GivenUp));
+    assert!(futures::poll!(&mut later).is_pending());
+    assert!(oldest(Expected::Soon) > sent_by && connection.oldest_request(Expected::Held).is_none());
     assert!(!connection.is_closed());
 }
 

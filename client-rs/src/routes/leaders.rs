@@ -1,0 +1,87 @@
+//! Who leads, as far as the known routes tell, and who did: asked about addresses, not topics.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::Routes;
+use crate::limits;
+use crate::metrics::Event;
+
+impl Routes {
+    /// Address of a broker name's leader, by any route that names it.
+    pub(crate) fn leader(&self, broker_name: &str) -> Option<String> {
+        let topics = self.inner.topics.lock();
+        topics.values().find_map(|entry| entry.known()?.leader(broker_name).map(str::to_owned))
+    }
+
+    /// A topic with queues that this address leads.
+    pub(crate) fn topic_led_by(&self, address: &str) -> Option<String> {
+        let topics = self.inner.topics.lock();
+        let is_led = |route: Arc<super::TopicRoute>| route.is_led_by(address);
+        let mut led = topics.iter().filter(|(_, entry)| entry.known().is_some_and(is_led));
+        led.next().map(|(topic, _)| topic.clone())
+    }
+
+    /// When it became known that another leads in place of this address; `None` also while it leads another broker name.
+    pub(crate) fn deposed_since(&self, address: &str) -> Option<Instant> {
+        let loss = self.inner.deposed.loss(address)?;
+        let topics = self.inner.topics.lock();
+        let leads_another = topics.values().filter_map(|entry| entry.known()).any(|route| {
+            let mut names = route.brokers().keys();
+            names.any(|name| !loss.broker_names.contains(name) && route.leader(name) == Some(address))
+        });
+        (!leads_another).then_some(loss.since)
+    }
+
+    /// Asks for the routes of all topics with queues that this address leads, as far as they know: another one told of its
+    /// successor.
+    pub(super) fn refresh_led_by(&self, address: &str) {
+        let led: Vec<String> = {
+            let topics = self.inner.topics.lock();
+            let is_led = |route: Arc<super::TopicRoute>| route.is_led_by(address);
+            let led = topics.iter().filter(|(_, entry)| entry.known().is_some_and(is_led));
+            led.map(|(topic, _)| topic.clone()).collect()
+        };
+        if led.is_empty() {
+            return;
+        }
+        let routes = self.clone();
+        self.spawn(async move {
+            let refresh = |topic: String| {
+                let routes = routes.clone();
+                async move {
+                    if let Err(error) = routes.refresh(&topic).await {
+                        debug!(topic, %error, "route not refreshed");
+                    }
+                }
+            };
+            let all = stream::iter(led).map(refresh).buffer_unordered(limits::SUSPECTS_AT_ONCE);
+            all.for_each(|()| async {}).await;
+        });
+    }
+
+    /// Asks for the route of a topic in the background; `turn` is dropped when that is done. `since` is when it was suspected.
+    pub(crate) fn refresh_soon(&self, topic: String, since: Instant, turn: Arc<()>) {
+        let routes = self.clone();
+        self.spawn(async move {
+            let _turn = turn;
+            let old = routes.known(&topic);
+            match routes.refresh(&topic).await {
+                Ok(new) if old.as_deref() != Some(&*new) => {
+                    let event = Event::RouteChanged { topic: &topic, took: since.elapsed() };
+                    routes.inner.metrics.event(event);
+                }
+                Ok(_) => {}
+                Err(error) => debug!(topic, %error, "no route"),
+            }
+        });
+    }
+
+    /// Runs a task until it ends or the client stops.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        crate::client::spawn_until(&self.inner.tracker, &self.inner.stop, task);
+    }
+}
