@@ -14,6 +14,7 @@ pub mod under_way;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use flotilla_mutants::{self as mutants, Mutant};
 use flotilla_remoting::Language;
 use flotilla_remoting::code::{OUTCOME_UNKNOWN, RequestCode, ResponseCode};
 use flotilla_remoting::frame::Frame;
@@ -165,7 +166,7 @@ impl Dispatcher {
             call.code(),
             RequestCode::UpdateConsumerOffset | RequestCode::LockBatchMq | RequestCode::UnlockBatchMq
         );
-        reads || harmless
+        reads || harmless || mutants::on(Mutant::RepeatUnknown)
     }
 
     fn row(&self, code: i32) -> Option<&Row> {
