@@ -175,6 +175,44 @@ fn topics_are_made_changed_listed_and_deleted_through_any_replica() {
     });
 }
 
+/// Tools ask each replica to delete, and somebody may make the topic again before they have asked the last.
+#[test]
+fn a_topic_made_again_while_its_deletion_goes_round_the_replicas_stays() {
+    run(LIMIT, async {
+        let (cluster, client, leader, _) = group().await?;
+        let others: Vec<String> =
+            (0..NODES).map(|node| cluster.address(node)).filter(|address| *address != leader).collect();
+        let orders = [
+            [leader.clone(), others[0].clone(), others[1].clone()],
+            [others[1].clone(), leader.clone(), others[0].clone()],
+        ];
+        for (topic, order) in ["t1", "t2"].into_iter().zip(orders) {
+            let header = [("topic", topic)];
+            let exists = async || {
+                let (code, remark) = code_of(&client, &leader, Code::GetTopicConfig, &header).await?;
+                anyhow::Ok((code == ResponseCode::Success, remark))
+            };
+            client.create_topic(&leader, topic, 2, 6).await?;
+            client.send(&leader, &Message::new(topic, 0, "first")).await?;
+            done(&client, &order[0], Code::DeleteTopicInBroker, &header).await?;
+            ensure!(!exists().await?.0, "{topic} was deleted");
+            client.create_topic(&leader, topic, 2, 6).await?;
+            let sent = client.send(&leader, &Message::new(topic, 0, "second")).await?;
+            for address in &order[1..] {
+                done(&client, address, Code::DeleteTopicInBroker, &header).await?;
+                ensure!(exists().await?.0, "{topic} was made again, and deleted by {address}");
+            }
+            let stored = client.read(&leader, topic, 0, sent.offset).await?;
+            ensure!(stored.len() == 1 && stored[0].key() == "second", "{stored:?}");
+            // The next wish is heard.
+            done(&client, &order[0], Code::DeleteTopicInBroker, &header).await?;
+            ensure!(!exists().await?.0, "{topic} was to be deleted once more");
+        }
+        cluster.finish();
+        Ok(())
+    });
+}
+
 /// Pulls that wait at the nodes that run.
 async fn held_pulls(cluster: &Cluster) -> anyhow::Result<f64> {
     let mut sum = 0.0;

@@ -1,14 +1,17 @@
-//! What a consumer that waits for messages sees of a node that is stopped: it is sent on, never cut off.
+//! What clients see of a node that is stopped: a consumer that waits for messages is sent on, a producer loses no send.
 
 mod support;
 
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use flotilla_client::{Message, Producer};
 use flotilla_remoting::ResponseCode;
 use support::exchange::Pulled;
+use support::load::{Load, Plan};
 use support::{Client, Cluster, Failure, Pull, run};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 const LIMIT: Duration = Duration::from_secs(90);
 /// What Java's consumers ask for (`brokerSuspendMaxTimeMillis`).
@@ -95,6 +98,75 @@ fn pulls_that_wait_at_the_end_of_the_drain_are_answered_before_the_connection_cl
         cluster.process(leader)?.ask_to_stop()?;
         all_sent_on(waiting).await?;
         cluster.process(leader)?.end(Duration::from_secs(10)).await?;
+        Ok(())
+    });
+}
+
+/// Tasks that send one message after the other, until told to stop. Gives the number of messages that were stored.
+fn keep_sending(
+    producer: &Producer,
+    topic: &'static str,
+    stop: &CancellationToken,
+) -> JoinSet<anyhow::Result<u64>> {
+    let mut senders = JoinSet::new();
+    for _ in 0..12 {
+        let (producer, stop) = (producer.clone(), stop.clone());
+        senders.spawn(async move {
+            let mut stored = 0;
+            while !stop.is_cancelled() {
+                producer.send(Message::new(topic, "ours")).await?;
+                stored += 1;
+            }
+            Ok(stored)
+        });
+    }
+    senders
+}
+
+#[test]
+fn a_planned_stop_under_load_leaves_no_send_unknown_however_short_the_drain() {
+    run(LIMIT, async {
+        // Clients are still there when it ends.
+        let drain = [("drainMillis", "300"), ("drainIdleMillis", "20000")];
+        let mut cluster = Cluster::start_with(&drain).await?;
+        let client = cluster.client();
+        let address = cluster.address(cluster.leader().await?);
+        for topic in ["raw", "library"] {
+            client.create_topic(&address, topic, 8, 6).await?;
+        }
+        let library = flotilla_client::Client::connect(&cluster.name_server())?;
+        let producer = Producer::builder(&library).group("senders").start().await?;
+        let stop = CancellationToken::new();
+        let mut sending = keep_sending(&producer, "library", &stop);
+        let load = Load::start(&client, Plan::new("raw", 8)).await?;
+        for _ in 0..4 {
+            load.more(300, Duration::from_secs(20)).await?;
+            let leader = cluster.leader().await?;
+            cluster.terminate(leader).await?;
+            load.more(300, Duration::from_secs(20)).await?;
+            cluster.restart(leader).await?;
+        }
+        stop.cancel();
+        let mut stored = 0;
+        while let Some(sender) = sending.join_next().await {
+            stored += sender?.context("a send of our client library failed")?;
+        }
+        producer.shutdown().await;
+        library.shutdown().await;
+        let history = load.stop().await;
+        eprintln!("{} and {stored} sends stored; {}", history.acked.len(), history.failures());
+        for failed in &history.failed {
+            match &failed.failure {
+                Failure::NotSent(_) => {}
+                Failure::Refused { code: 14, remark } if remark.contains("nothing was done") => {}
+                other => bail!("{other}: {failed:?}"),
+            }
+        }
+        cluster.settled().await?;
+        let queues = history.check_at(&client, &cluster.address(cluster.leader().await?)).await?;
+        let count: usize = queues.iter().map(Vec::len).sum();
+        ensure!(count == history.acked.len(), "{count} stored, {} acked", history.acked.len());
+        cluster.finish();
         Ok(())
     });
 }

@@ -208,6 +208,33 @@ fn repeat_unknown_confirms_sends_whose_outcome_is_unknown() {
     });
 }
 
+/// A leader hangs while others forward to it: nobody knows what becomes of what it was sent, and it is sent to its successor.
+#[test]
+fn repeat_unknown_sends_what_was_forwarded_to_a_lost_leader_to_the_next_one() {
+    run(LIMIT, async {
+        let (cluster, client, mut leader) = mutants("repeat-unknown").await?;
+        // A time-out of a client may come first on a busy machine.
+        for round in 0..5 {
+            let others: Vec<usize> = (0..NODES).filter(|node| *node != leader).collect();
+            let follower = cluster.address(others[0]);
+            // The stream that it is forwarded over is open.
+            client.send(&follower, &message(&format!("before {round}"))).await?;
+            cluster.process(leader)?.pause().await?;
+            let sent = client.send(&follower, &message(&format!("round {round}"))).await;
+            eprintln!("round {round}: {sent:?}");
+            let successor = cluster.leader_among(&others).await?;
+            cluster.process(leader)?.resume()?;
+            if sent.is_ok() {
+                cluster.finish();
+                return Ok(());
+            }
+            cluster.settled().await?;
+            leader = successor;
+        }
+        anyhow::bail!("no forwarded send was repeated")
+    });
+}
+
 #[test]
 fn an_unknown_mutant_is_refused() {
     let output = flotilla(&["namesrv", "--listen", "127.0.0.1:0"])

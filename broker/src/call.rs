@@ -13,6 +13,7 @@ use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::frame::Frame;
 use tokio_util::sync::CancellationToken;
 
+use crate::dispatch::under_way::Begun;
 use crate::limits::PULL_QUEUE_BYTES;
 use crate::metrics::RpcTimer;
 use crate::peers::wire;
@@ -74,6 +75,8 @@ pub struct Reply {
     timer: Option<RpcTimer>,
     /// When the request came to this replica.
     since: Instant,
+    /// Counts the call while a client waits for its answer.
+    _begun: Option<Begun>,
 }
 
 enum Route {
@@ -93,21 +96,22 @@ impl Reply {
         oneway: bool,
         permit: BytesPermit,
         timer: Option<RpcTimer>,
+        begun: Option<Begun>,
     ) -> Self {
         let route = if oneway { Route::Oneway(connection) } else { Route::Client(connection) };
         let since = timer.as_ref().map_or_else(Instant::now, RpcTimer::since);
-        Self { route, permit, timer, since }
+        Self { route, permit, timer, since, _begun: begun }
     }
 
     pub fn to_peer(connection: Arc<Connection>, opaque: i32, permit: BytesPermit) -> Self {
         let since = Instant::now();
-        Self { route: Route::Peer { connection, opaque }, permit, timer: None, since }
+        Self { route: Route::Peer { connection, opaque }, permit, timer: None, since, _begun: None }
     }
 
     /// The answer goes to `take`, which must be quick. It is dropped uncalled when there will be no answer.
     pub fn to_here(take: impl FnOnce(Frame) + Send + Sync + 'static) -> Self {
         let route = Route::Here(Box::new(take));
-        Self { route, permit: BytesPermit::none(), timer: None, since: Instant::now() }
+        Self { route, permit: BytesPermit::none(), timer: None, since: Instant::now(), _begun: None }
     }
 
     /// When the request came to this replica.

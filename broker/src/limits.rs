@@ -96,6 +96,10 @@ pub const QUERY_BYTES_MAX: usize = 8 << 20;
 
 /// Pairs of topic and group that are warned about, and shown, because retention reaches what the group has not read.
 pub const EXPIRING_MAX: usize = 1000;
+
+/// Deletions of topics that are remembered while their tools go round the replicas: an administrator's work, some a second.
+pub const DELETION_ROUNDS_MAX: usize = 1024;
+
 /// Changes of one administrator's request that are in flight together: a list of thousands of topics should not wait for each
 /// flush in turn, nor keep others out of the proposer.
 pub const CHANGES_IN_FLIGHT_MAX: usize = 256;

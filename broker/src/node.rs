@@ -27,6 +27,7 @@ use crate::config::BrokerConfig;
 use crate::dispatch::Dispatcher;
 use crate::dispatch::service::{ClientService, Traffic};
 use crate::dispatch::table::Facts;
+use crate::dispatch::under_way::UnderWay;
 use crate::group::Group;
 use crate::group::encoder::Encoder;
 use crate::group::machine::{BrokerMachine, Change};
@@ -236,6 +237,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let joins = Joins::new(group.clone(), leader.clone(), runtime.clone());
     let offsets = Arc::new(PendingOffsets::default());
     let traffic = Arc::new(Traffic::default());
+    let under_way = Arc::new(UnderWay::default());
     let in_flight = Arc::new(InFlight::default());
     let visibility = Visibility::new(group.clone(), config.registration.name_servers.len());
     let disk = Arc::new(DiskState::default());
@@ -313,6 +315,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         sessions: sessions.clone(),
         offsets: offsets.clone(),
         traffic: traffic.clone(),
+        under_way: under_way.clone(),
     };
     let serving_stop = CancellationToken::new();
     let serving = listener.serve(Arc::new(service), serving_stop.clone());
@@ -422,6 +425,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         offsets,
         leader,
         traffic,
+        under_way,
         polls,
         registrars,
         registering,

@@ -3,7 +3,11 @@
 //! 1. hand leadership over, so that writes go on at once elsewhere;
 //! 2. keep the port open and forward, until no send or pull has come for a while and none is held, or the drain time is over;
 //! 3. register no more, then take the entry away from the name servers, once they show the successor;
-//! 4. let go what is held, close connections behind their last answers, stop duties, stop the replica.
+//! 4. turn away what comes now, in a way that clients repeat elsewhere; let go what is held and answer what is under way;
+//! 5. close connections behind their last answers, stop duties, stop the replica.
+//!
+//! A request that meets a closing connection has no known outcome. So connections close only when nothing is under way and all who
+//! asked for changes have been quiet since, or after [`LEAVE_MAX`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::dispatch::service::Traffic;
+use crate::dispatch::under_way::UnderWay;
 use crate::group::proposer::InFlight;
 use crate::group::{Group, transfer};
 use crate::handlers::offsets::PendingOffsets;
@@ -30,6 +35,7 @@ pub struct StopParts {
     pub offsets: Arc<PendingOffsets>,
     pub leader: Arc<LeaderCalls>,
     pub traffic: Arc<Traffic>,
+    pub under_way: Arc<UnderWay>,
     pub polls: Arc<LongPolls>,
     pub registrars: Vec<Arc<Registrar>>,
     /// The registrars at work, and what ends them.
@@ -51,7 +57,11 @@ pub struct StopParts {
 const DUTY_END: Duration = Duration::from_secs(5);
 /// Pause after a hand-over that failed.
 const HAND_OVER_PAUSE: Duration = Duration::from_millis(500);
-/// How long answers to what is under way at the end are waited for.
+/// Longest time in which requests are turned away before connections close: above the longest hold of a send.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
+/// Silence of those who ask for changes after which connections close: who was turned away has asked elsewhere by then.
+const QUIET_MS: u64 = 250;
+/// How long entries under way at the end are waited for.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Stops the node.
@@ -61,6 +71,7 @@ pub async fn run(parts: StopParts, graceful: bool) {
         hand_over(&parts, until).await;
         drain(&parts, until).await;
         unregister(&parts).await;
+        leave(&parts).await;
         let _ = tokio::time::timeout(SETTLE, parts.in_flight.empty()).await;
     }
     parts.pulls.release();
@@ -117,6 +128,24 @@ async fn drain(parts: &StopParts, until: Instant) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     parts.offsets.flush(&parts.leader).await;
+}
+
+/// Turns away what comes now, and waits until everything else has its answer and nobody asks for changes any more.
+async fn leave(parts: &StopParts) {
+    let until = Instant::now() + LEAVE_MAX;
+    parts.under_way.close();
+    loop {
+        parts.pulls.release();
+        let count = parts.under_way.count();
+        if count == 0 && parts.traffic.unchanging_ms() >= QUIET_MS {
+            return;
+        }
+        if Instant::now() >= until {
+            info!(without_answer = count, "clients still ask here, closing all the same");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Takes this node's entries away, after the last registration has had its answer: a later one would bring them back.

@@ -10,9 +10,9 @@
 //! | `serve-uncommitted`   | a leader gives pulls what it has appended, committed or not           | reads see only what is committed              | reads never above the committed; leader isolated from its peers only |
 //! | `forget-offset-commit` | every third offset commit is confirmed and dropped                   | a confirmed offset is in the log              | offset registers; no fault needed            |
 //! | `accept-lower-term`   | a name server takes whatever claims to lead                           | a route never goes back to a deposed leader   | route terms; slow links to the name server   |
-//! | `forget-vote`         | votes are not written                                                 | one vote a term, also after a restart         | simulation: vote durability, one leader a term; rare in real time: kills of voters during elections |
+//! | `forget-vote`         | votes are not written                                                 | one vote a term, also after a restart         | simulation: vote durability, one leader a term; a majority killed several times: two leaders of one term, whose records don't chain, so that nodes end by themselves |
 //! | `stale-offset-read`   | a leader answers offset queries without asking whether it still leads | a deposed leader doesn't speak                | offset registers; leader isolated or stopped |
-//! | `repeat-unknown`      | a send of unknown outcome is tried again by the broker                | what can't be known is answered as unknown    | no duplicates per attempt; leader deposed under load |
+//! | `repeat-unknown`      | a send of unknown outcome is tried again by the broker                | what can't be known is answered as unknown    | no duplicates per attempt; leader killed while others forward to it, as they do after a transfer |
 //! | `ack-then-drop`       | a send that was refused, because leadership went, is confirmed        | acknowledged means stored                     | acked is not lost; leader transfers          |
 //!
 //! `reuse-queue-offset` would never reach a client by itself: followers compare the numbers when they append and stop, and so does

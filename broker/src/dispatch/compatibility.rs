@@ -39,7 +39,10 @@ const NOTES: &[(i32, &str)] = &[
     (204, "from the reports of all replicas"),
     (207, "what the group may not read is forgotten too"),
     (208, "differences are never negative"),
-    (215, "queue numbers stay taken; pop retry topics of its groups go too"),
+    (
+        215,
+        "once for a tool that asks all replicas; queue numbers stay taken; pop retry topics of its groups go too",
+    ),
     (
         222,
         "on the server's side: groups that are not connected move too; otherwise as `useServerSideResetOffset` says",

@@ -9,10 +9,13 @@ mod compatibility;
 pub mod refused;
 pub mod service;
 pub mod table;
+pub mod under_way;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use flotilla_mutants::{self as mutants, Mutant};
+use flotilla_remoting::Language;
 use flotilla_remoting::code::{OUTCOME_UNKNOWN, RequestCode, ResponseCode};
 use flotilla_remoting::frame::Frame;
 use tokio::runtime::Handle;
@@ -58,6 +61,11 @@ impl Dispatcher {
     /// How long a call of this code may be kept before it has an answer.
     pub fn hold(&self, code: i32) -> Duration {
         self.row(code).map_or(Duration::from_secs(3), |row| row.hold)
+    }
+
+    /// What a call of this code does to the group.
+    pub fn access(&self, code: i32) -> Option<Access> {
+        self.row(code).map(|row| row.access)
     }
 
     /// Counts the time until a call of this code is answered.
@@ -158,7 +166,7 @@ impl Dispatcher {
             call.code(),
             RequestCode::UpdateConsumerOffset | RequestCode::LockBatchMq | RequestCode::UnlockBatchMq
         );
-        reads || harmless
+        reads || harmless || mutants::on(Mutant::RepeatUnknown)
     }
 
     fn row(&self, code: i32) -> Option<&Row> {
@@ -183,6 +191,17 @@ fn no_leader(call: Call) {
         return members::incomplete(call, "no leader in time");
     }
     call.refuse(ResponseCode::ServiceNotAvailable, "no leader within the request's time, nothing was stored");
+}
+
+/// Says that this node is going and that nothing was done. Our own clients know GO_AWAY for what it is. Java's would open another
+/// connection to this address, and when that is turned away too, close both, with all that waits on them; so they get the code of
+/// [`no_leader`], which Java's and Go's producers repeat. Source: RocketMQ 5.5 NettyRemotingClient.invokeImpl, invokeSync.
+pub fn leaving(call: Call) {
+    let code = match call.request.header.language {
+        Language::Rust => ResponseCode::GoAway,
+        _ => ResponseCode::ServiceNotAvailable,
+    };
+    call.refuse(code, "this broker is being stopped, nothing was done: ask another one");
 }
 
 fn unknown(call: Call) {

@@ -8,7 +8,9 @@ use flotilla_net::{BytesPermit, CloseReason, Connection, Service};
 use flotilla_remoting::code::RequestCode;
 use flotilla_remoting::frame::Frame;
 
-use super::Dispatcher;
+use super::table::Access;
+use super::under_way::UnderWay;
+use super::{Dispatcher, leaving};
 use crate::call::{Call, Caller, Reply};
 use crate::handlers::offsets::PendingOffsets;
 use crate::sessions::Sessions;
@@ -19,24 +21,27 @@ pub struct ClientService {
     pub sessions: Arc<Sessions>,
     pub offsets: Arc<PendingOffsets>,
     pub traffic: Arc<Traffic>,
+    pub under_way: Arc<UnderWay>,
 }
 
-/// When clients last asked for messages or sent some: a draining node waits until they have gone elsewhere.
+/// When clients last wanted something: a draining node waits until they have gone elsewhere. By the monotonic clock: a drain must
+/// not end, nor go on for ever, because the time of day was put right.
 pub struct Traffic {
     start: Instant,
-    /// Milliseconds from `start`, and one more; 0 for never. By the monotonic clock: a drain must not end, nor go on for ever, because
-    /// the time of day was put right.
-    last_ms: AtomicU64,
+    /// The last send or pull: milliseconds from `start`, and one more; 0 for never.
+    moved_ms: AtomicU64,
+    /// The last request to change something, in the same way.
+    changed_ms: AtomicU64,
 }
 
 impl Default for Traffic {
     fn default() -> Self {
-        Self { start: Instant::now(), last_ms: AtomicU64::new(0) }
+        Self { start: Instant::now(), moved_ms: AtomicU64::new(0), changed_ms: AtomicU64::new(0) }
     }
 }
 
 impl Traffic {
-    fn note(&self, code: RequestCode) {
+    fn note(&self, code: RequestCode, access: Option<Access>) {
         let moving = matches!(
             code,
             RequestCode::SendMessage
@@ -45,14 +50,28 @@ impl Traffic {
                 | RequestCode::PullMessage
                 | RequestCode::LitePullMessage
         );
+        let changing = access == Some(Access::Propose);
+        let now_ms = if moving || changing { self.since_start_ms() + 1 } else { return };
         if moving {
-            self.last_ms.store(self.since_start_ms() + 1, Ordering::Relaxed);
+            self.moved_ms.store(now_ms, Ordering::Relaxed);
+        }
+        if changing {
+            self.changed_ms.store(now_ms, Ordering::Relaxed);
         }
     }
 
     /// Milliseconds since the last send or pull; very large when there was none.
     pub fn idle_ms(&self) -> u64 {
-        match self.last_ms.load(Ordering::Relaxed) {
+        self.since_ms(&self.moved_ms)
+    }
+
+    /// Milliseconds since anybody last wanted to change something, whatever became of it; very large when nobody did.
+    pub fn unchanging_ms(&self) -> u64 {
+        self.since_ms(&self.changed_ms)
+    }
+
+    fn since_ms(&self, last_ms: &AtomicU64) -> u64 {
+        match last_ms.load(Ordering::Relaxed) {
             0 => u64::MAX,
             last_ms => (self.since_start_ms() + 1).saturating_sub(last_ms),
         }
@@ -76,7 +95,11 @@ impl Service for ClientService {
 
     fn call(&self, connection: &Arc<Connection>, request: Frame, permit: BytesPermit) {
         let code = request.header.request_code();
-        self.traffic.note(code);
+        let access = self.dispatcher.access(code.as_i32());
+        self.traffic.note(code, access);
+        let begun = self.under_way.begin();
+        // Who belongs to which group is told to the last.
+        let turned_away = begun.is_none() && access != Some(Access::Session);
         let caller = Caller {
             address: connection.peer(),
             connection: Some(connection.clone()),
@@ -84,15 +107,12 @@ impl Service for ClientService {
             forwarded_by: None,
         };
         let timer = self.dispatcher.timer(code.as_i32());
-        let reply = Reply::to_client(connection.clone(), request.is_oneway(), permit, timer);
+        let reply = Reply::to_client(connection.clone(), request.is_oneway(), permit, timer, begun);
         let deadline = Instant::now() + self.dispatcher.hold(code.as_i32());
-        self.dispatcher.dispatch(Call {
-            request,
-            caller,
-            deadline,
-            commit_taken: false,
-            superseded: None,
-            reply,
-        });
+        let call = Call { request, caller, deadline, commit_taken: false, superseded: None, reply };
+        if turned_away {
+            return leaving(call);
+        }
+        self.dispatcher.dispatch(call);
     }
 }

@@ -10,6 +10,7 @@ pub mod consume_queue;
 pub mod consume_stats;
 pub mod dead_letter;
 pub mod delay_offsets;
+mod deletion_rounds;
 pub mod groups;
 pub mod heartbeat;
 pub mod locks;
@@ -200,6 +201,7 @@ fn admin_rows(table: &mut Table, parts: &Parts) {
     let topic_changes = topic_changes::TopicChangeHandler {
         changes: changes.clone(),
         visibility: parts.visibility.clone(),
+        rounds: Arc::default(),
         runtime: parts.runtime.clone(),
     };
     let codes = [Code::UpdateAndCreateTopic, Code::UpdateAndCreateTopicList, Code::DeleteTopicInBroker];

@@ -2,6 +2,7 @@
 //! DELETE_TOPIC_IN_BROKER (215). Answered when the name servers know (FAILOVER.md 21).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use flotilla_core::limits::QUEUES_PER_TOPIC_MAX;
 use flotilla_core::rules::{
@@ -15,6 +16,7 @@ use flotilla_remoting::names;
 use tokio::runtime::Handle;
 
 use super::changes::Changes;
+use super::deletion_rounds::DeletionRounds;
 use super::respond::{Refusal, Success, answer, unreadable};
 use crate::call::Call;
 use crate::dispatch::Handler;
@@ -25,21 +27,37 @@ use crate::registration::Visibility;
 pub struct TopicChangeHandler {
     pub changes: Arc<Changes>,
     pub visibility: Arc<Visibility>,
+    pub rounds: Arc<DeletionRounds>,
     pub runtime: Handle,
 }
 
 impl Handler for TopicChangeHandler {
     fn handle(&self, call: Call) {
         let (changes, visibility) = (self.changes.clone(), self.visibility.clone());
+        let rounds = self.rounds.clone();
         self.runtime.spawn(async move {
+            let deleted = deleted_topic(&call);
+            if deleted.is_some_and(|topic| rounds.goes_on(topic, &call.caller, Instant::now())) {
+                return answer(call, Ok(Success::default()));
+            }
             let made = changes.make(call.deadline, |group| plan(group, &call)).await;
             if made.is_ok() {
+                if let Some(topic) = deleted_topic(&call) {
+                    rounds.begin(topic, &call.caller, Instant::now());
+                }
                 // Whoever asked for the topic uses it next, through a name server's route.
                 visibility.topics_visible().await;
             }
             answer(call, made.map(|()| Success::default()));
         });
     }
+}
+
+/// The topic that the call wants to be deleted.
+fn deleted_topic(call: &Call) -> Option<&str> {
+    let deletes = call.code() == RequestCode::DeleteTopicInBroker;
+    let request = deletes.then(|| TopicRequest::decode(&call.request.header.ext));
+    request?.ok().map(|request| request.topic)
 }
 
 fn plan(group: &Group, call: &Call) -> Result<Vec<Command>, Refusal> {
