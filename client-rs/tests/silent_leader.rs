@@ -157,7 +157,7 @@ async fn a_consumer_whose_pull_is_held_leaves_a_silent_leader_too() {
     consumer.assign(vec![queue.clone()]).await.unwrap();
     consumer.seek(&queue, 0).await.unwrap();
     let mut bodies = Vec::new();
-    let mut poll = async |bodies: &mut Vec<String>, count: usize| {
+    let poll = async |bodies: &mut Vec<String>, count: usize| {
         while bodies.len() < count {
             let messages = consumer.poll(Duration::from_secs(1)).await.unwrap();
             bodies.extend(messages.iter().map(|m| String::from_utf8_lossy(m.body()).into_owned()));

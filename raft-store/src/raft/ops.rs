@@ -174,7 +174,9 @@ impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
     }
 
     fn has_room(&self) -> bool {
-        self.shared.upgrade().is_some_and(|shared| shared.log.lock().space(self.permits.in_flight()) == Space::Ready)
+        self.shared
+            .upgrade()
+            .is_some_and(|shared| shared.log.lock().space(self.permits.in_flight()) == Space::Ready)
     }
 
     fn time_ms(&self) -> Option<u64> {
