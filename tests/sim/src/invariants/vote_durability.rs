@@ -26,7 +26,8 @@ impl Votes {
         }
     }
 
-    /// A host's disk after a stop.
+    /// A host's disk after a stop. The leader that others have elected in the term may stand there in place of the candidate: the
+    /// host has joined it since, and votes for nobody else in the term.
     ///
     /// # Errors
     /// It has forgotten a vote.
@@ -34,7 +35,8 @@ impl Votes {
         let newest = self.granted.range((host, 0)..=(host, u64::MAX)).next_back();
         let Some((&(_, term), &candidate)) = newest else { return Ok(()) };
         match vote {
-            Some(vote) if vote.term > term || (vote.term == term && vote.node == candidate) => Ok(()),
+            Some(vote) if vote.term > term => Ok(()),
+            Some(vote) if vote.term == term && (vote.committed || vote.node == candidate) => Ok(()),
             found => Err(format!(
                 "vote durability: n{host} voted for {candidate:x} in term {term}, its disk says {found:?}"
             )),
@@ -56,6 +58,8 @@ mod tests {
         assert!(votes.granted(1, 4, 7).is_ok());
         assert!(votes.recovered(1, vote(4, 7)).is_ok() && votes.recovered(1, vote(5, 2)).is_ok());
         assert!(votes.recovered(1, vote(4, 2)).is_err() && votes.recovered(1, vote(3, 7)).is_err());
+        let elected = Vote { term: 4, node: 2, committed: true };
+        assert!(votes.recovered(1, Some(elected)).is_ok(), "it follows the one that others have elected");
         assert!(votes.recovered(1, None).is_err());
         assert!(votes.recovered(0, None).is_ok(), "another host's votes");
     }
