@@ -151,22 +151,18 @@ impl Log {
         self.time.now(&*self.clock)
     }
 
-    /// Whether there is room for more, beside `under_way` bytes that are proposed and perhaps not appended yet. These count
-    /// only while the disk gives no new segment: else there will be one for them.
-    pub fn space(&self, under_way: u64) -> Space {
+    /// Whether there is room for more.
+    pub fn space(&self) -> Space {
         let room = {
             let view = self.shared.view.read();
             view.segments.last().map_or(0, |segment| segment.room_end().saturating_sub(view.tail.end))
         };
-        let size = self.shared.options.segment_size;
-        let reserve = self.shared.options.reserve_bytes.min(size / 2);
-        let spares = self.shared.spares.lock();
-        let ready = if spares.failed {
-            room + spares.ready.len() as u64 * size >= reserve.saturating_add(under_way)
+        let reserve = self.shared.options.reserve_bytes.min(self.shared.options.segment_size / 2);
+        if room >= reserve || !self.shared.spares.lock().ready.is_empty() {
+            Space::Ready
         } else {
-            room >= reserve || !spares.ready.is_empty()
-        };
-        if ready { Space::Ready } else { Space::NoSpare }
+            Space::NoSpare
+        }
     }
 
     /// True when so many bytes of records fit into the last segment, with something left for what the group needs to

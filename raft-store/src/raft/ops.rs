@@ -128,10 +128,9 @@ impl<M: Machine> GroupOps<M> {
         }
         let Some(shared) = self.shared.upgrade() else { return Some(ProposeError::Stopped) };
         let log = shared.log.lock();
-        let under_way = self.permits.in_flight().saturating_add(bytes);
-        match (log.space(under_way), room) {
+        match (log.space(), room) {
             (Space::Ready, _) => None,
-            (Space::NoSpare, Room::Reserve) if log.fits_reserve(under_way) => None,
+            (Space::NoSpare, Room::Reserve) if log.fits_reserve(bytes) => None,
             (Space::NoSpare, _) => Some(ProposeError::Busy),
         }
     }
@@ -174,9 +173,7 @@ impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
     }
 
     fn has_room(&self) -> bool {
-        self.shared
-            .upgrade()
-            .is_some_and(|shared| shared.log.lock().space(self.permits.in_flight()) == Space::Ready)
+        self.shared.upgrade().is_some_and(|shared| shared.log.lock().space() == Space::Ready)
     }
 
     fn time_ms(&self) -> Option<u64> {

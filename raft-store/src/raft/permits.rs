@@ -45,11 +45,6 @@ impl Permits {
         true
     }
 
-    /// Bytes that have a permit.
-    pub(crate) fn in_flight(&self) -> u64 {
-        self.counters.in_flight_bytes.load(Ordering::Acquire)
-    }
-
     /// The proposal was applied at `index`, or (`None`) will not be applied under this permit.
     pub(crate) fn settled(&self, bytes: u64, index: Option<u64>) {
         let Some(index) = index else {

@@ -123,11 +123,12 @@ impl Plan {
         let mut append_bytes_max = random.one_of(&[4 << 10, 64 << 10, 1 << 20]);
         // As many requests under way as with the usual settings: a group that needs a minute for what it has taken on would
         // not converge in time, and nothing would be wrong.
-        let in_flight_bytes_max = (64 * append_bytes_max).clamp(256 << 10, 64 << 20);
+        let mut in_flight_bytes_max = (64 * append_bytes_max).clamp(256 << 10, 64 << 20);
         if weights[Fault::FullDisk as usize] > 0 {
-            // What followers have read and not appended yet must fit into the reserve of the last segment, a quarter of it, as it
-            // does with segments of the usual size.
+            // What is under way must fit into the reserve of the last segment, a quarter of it, as it does with segments of the
+            // usual size.
             segment_size = 256 << 10;
+            in_flight_bytes_max = segment_size / 8;
             append_bytes_max = append_bytes_max.min(segment_size / 8 / window);
         }
         Plan {

@@ -268,7 +268,7 @@ impl<M: Machine> Server<M> {
 /// Leaves the leader's requests in the socket while the disk has no room for them: an append that fails would stop the
 /// whole replica.
 async fn until_space(shared: &SharedLog) {
-    while shared.log.lock().space(0) == Space::NoSpare {
+    while shared.log.lock().space() == Space::NoSpare {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
