@@ -43,7 +43,7 @@ pub struct OutagesArgs {
     #[arg(long, value_enum, default_value = "flotilla")]
     pub server: Product,
 
-    /// Folder of all [default: target/jepsen/outages-<seed>]
+    /// Folder of all [default: target/jepsen/outages-SEED]
     #[arg(long)]
     pub out: Option<PathBuf>,
 

@@ -66,7 +66,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "proxies")]
     pub network: NetworkKind,
 
-    /// Folder of the run; must not hold a history yet [default: target/jepsen/<workload>-<seed>]
+    /// Folder of the run; must not hold a history yet [default: target/jepsen/WORKLOAD-SEED]
     #[arg(long)]
     pub out: Option<PathBuf>,
 

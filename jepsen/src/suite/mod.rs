@@ -48,7 +48,7 @@ pub struct SuiteArgs {
     #[arg(long, value_enum, default_value = "flotilla")]
     pub server: Product,
 
-    /// Folder of the suite [default: target/jepsen/suite-<seed>]
+    /// Folder of the suite [default: target/jepsen/suite-SEED]
     #[arg(long)]
     pub out: Option<PathBuf>,
 
