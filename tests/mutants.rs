@@ -14,6 +14,7 @@ use support::settings::NODES;
 use support::wait::claim;
 use support::{Client, Cluster, Message, Pull, eventually, run};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PHASE: Duration = Duration::from_secs(30);
@@ -143,17 +144,26 @@ fn ack_then_drop_confirms_what_a_transfer_has_refused() {
         let mut acked = BTreeSet::new();
         for round in 0..10 {
             let address = cluster.address(leader);
-            let mut sends = JoinSet::new();
-            for number in 0..200 {
-                let (client, address) = (client.clone(), address.clone());
+            let (mut sends, transferred) = (JoinSet::new(), CancellationToken::new());
+            for sender in 0..16 {
+                let (client, address, transferred) = (client.clone(), address.clone(), transferred.clone());
                 sends.spawn(async move {
-                    let name = format!("{round}-{number}");
-                    tokio::time::sleep(Duration::from_millis(number)).await;
-                    client.send(&address, &message(&name)).await.is_ok().then_some(name)
+                    let mut stored = Vec::new();
+                    for number in 0.. {
+                        let name = format!("{round}-{sender}-{number}");
+                        if client.send(&address, &message(&name)).await.is_ok() {
+                            stored.push(name);
+                        }
+                        if transferred.is_cancelled() {
+                            break;
+                        }
+                    }
+                    stored
                 });
             }
             let to = (leader + 1) % NODES;
             let (status, body) = cluster.transfer(leader, to).await?;
+            transferred.cancel();
             ensure!(status == 200, "{status} {body}");
             acked.extend(sends.join_all().await.into_iter().flatten());
             leader = cluster.leader().await?;
