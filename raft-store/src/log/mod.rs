@@ -52,6 +52,7 @@ pub use error::{AppendError, Damage, Fault, OpenError};
 pub use inspect::{InspectError, Report, SegmentReport, Verified, inspect, verify};
 pub use reader::{LogReader, SegmentInfo};
 pub use recovery::{Recovered, RecoveredVote, RecoveryVisitor, TornTail};
+pub(crate) use segment::SEGMENT_HEADER_SIZE;
 pub use store::{Log, Space};
 pub use time::{Clock, SystemClock};
 

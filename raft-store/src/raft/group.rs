@@ -413,10 +413,11 @@ async fn allow_reverts<M: Machine>(raft: RaftOf<M>, mut asked: mpsc::Receiver<Re
     }
 }
 
-/// Bytes that a payload may have so that its record fits into a segment, whose own header is small.
+/// Bytes that a payload may have so that its record fits into a segment, which is whole blocks and begins with one of its own.
 fn payload_max(segment_size: u64) -> usize {
-    let room =
-        usize::try_from(segment_size).unwrap_or(usize::MAX).saturating_sub(4096 + crate::RECORD_HEADER_SIZE);
+    const BLOCK: usize = crate::log::SEGMENT_HEADER_SIZE as usize;
+    let size = usize::try_from(segment_size).unwrap_or(usize::MAX);
+    let room = (size - size % BLOCK).saturating_sub(BLOCK + crate::RECORD_HEADER_SIZE);
     room.min(crate::record::PAYLOAD_SIZE_MAX)
 }
 

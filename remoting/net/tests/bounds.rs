@@ -111,7 +111,6 @@ async fn requests_beyond_the_pending_limit_are_not_sent() {
     tokio::pin!(first);
     assert!(futures::poll!(&mut first).is_pending());
     let refused = connection.request(request("y"), LONG).await;
-    assert!(matches!(refused, Err(RequestError::NotSent(_))));
     assert!(matches!(refused, Err(RequestError::NotSent(Unsent::Busy(_)))), "{refused:?}");
 }
 
@@ -175,7 +174,6 @@ async fn a_connection_that_refuses_at_the_bound_stays_and_the_frame_was_not_sent
     }
     let queued = there.write_queue_bytes();
     let refused = there.request(request(vec![0; 64 << 10]), LONG).await;
-    assert!(matches!(refused, Err(RequestError::NotSent(_))));
     assert!(matches!(refused, Err(RequestError::NotSent(Unsent::Busy(_)))), "{refused:?}");
     let too_large = there.request(request(vec![0; FRAME_SIZE_MAX]), LONG).await;
     assert_eq!(too_large, Err(RequestError::NotSent(Unsent::TooLarge)));

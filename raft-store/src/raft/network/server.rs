@@ -123,7 +123,17 @@ impl<M: Machine> Server<M> {
             loop {
                 let (kind, id, body) = control::read_frame(&mut reader).await?;
                 let kind = Control::from_number(kind).ok_or_else(|| malformed("control message"))?;
-                let permit = Arc::clone(&room).acquire_owned().await.map_err(io::Error::other)?;
+                if kind == Control::Ping {
+                    // Here, before any wait for room: heartbeats that wait for the disk may hold all of it.
+                    let body: &[u8] = if self.gate.admit(from).is_ok() { &[0] } else { &[] };
+                    answers.send(control::frame(kind as u8, id, body)).await.ok();
+                    continue;
+                }
+                let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+                    // Without an answer, as what fails: the caller has given up earlier ones already, and pings behind it are read.
+                    answers.send(control::frame(kind as u8, id, &[])).await.ok();
+                    continue;
+                };
                 let server = Arc::clone(self);
                 let answers = answers.clone();
                 spawn(async move {
@@ -171,7 +181,8 @@ impl<M: Machine> Server<M> {
                 };
                 wire::put_vote_answer(&mut out, &answer.map_err(io::Error::other)?);
             }
-            Control::Ping => out.extend_from_slice(&[0]),
+            // Answered where it is read.
+            Control::Ping => {}
             Control::TransferLeader => {
                 let vote = wire::get_vote(&mut body)?;
                 let last = wire::get_log_id(&mut body)?;

@@ -87,6 +87,27 @@ async fn a_long_sync_on_both_followers_is_no_election() {
     assert_eq!(counters.silences.load(Ordering::Relaxed), 0, "a slow disk was taken for silence");
 }
 
+/// Rule 27: after a while the heartbeats that wait for a disk are as many as are taken; whether a node is there is still told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_27_disks_that_hang_for_long_are_no_silence() {
+    let (cluster, moods) = moody_cluster().await;
+    let leader = cluster.leader().await;
+    cluster.commit(1).await;
+    let counters = cluster.node(leader).replica.counters();
+    for follower in [(leader + 1) % 3, (leader + 2) % 3] {
+        // Above 64 heartbeats of 100 ms and the patience of the leader.
+        moods[follower].sync_delay_ms.store(9000, Ordering::Relaxed);
+    }
+    let committing = cluster.commit(2);
+    let heal = async {
+        let hangs = |mood: &Arc<Mood>| mood.delayed.load(Ordering::Relaxed) > 0;
+        becomes("both disks hang", || moods.iter().filter(|mood| hangs(mood)).count() == 2).await;
+        moods.iter().for_each(|mood| mood.sync_delay_ms.store(0, Ordering::Relaxed));
+    };
+    tokio::join!(committing, heal);
+    assert_eq!(counters.silences.load(Ordering::Relaxed), 0, "a disk that hangs was taken for silence");
+}
+
 /// Rule 27: the only other member is busy with a checkpoint on a slow disk; it answers no heartbeat, but it is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rule_27_a_follower_that_installs_slowly_is_heard() {

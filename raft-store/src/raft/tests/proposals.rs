@@ -82,6 +82,19 @@ async fn a_payload_that_fits_no_segment_is_refused_without_harm() {
     assert_eq!(outcomes[2], Err(ProposeError::TooLarge), "shorter than the head room");
 }
 
+/// Segments are whole blocks, whatever the setting says, and so is what fits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_payload_fits_a_segment_of_an_odd_size() {
+    let mut cluster = Cluster::prepare(1);
+    cluster.tweak = Box::new(|options| options.segment_size = (512 << 10) + 4095);
+    cluster.start_all().await;
+    cluster.leader().await;
+    let largest = (512 << 10) - 4096 - crate::RECORD_HEADER_SIZE;
+    let outcomes = cluster.submit(0, vec![payload(1, largest + 1), payload(2, largest)], None).await;
+    assert_eq!(outcomes[0], Err(ProposeError::TooLarge));
+    assert!(outcomes[1].is_ok(), "{outcomes:?}");
+}
+
 /// Entries that only the old leader held are cut off when it follows another one. Their proposers must hear `Unknown`,
 /// and the numbering must be walked back, or the next entries would not be accepted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
