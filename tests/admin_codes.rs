@@ -208,6 +208,13 @@ fn a_topic_made_again_while_its_deletion_goes_round_the_replicas_stays() {
             done(&client, &order[0], Code::DeleteTopicInBroker, &header).await?;
             ensure!(!exists().await?.0, "{topic} was to be deleted once more");
         }
+        // Where nothing was deleted no round has begun.
+        let header = [("topic", "t3")];
+        done(&client, &leader, Code::DeleteTopicInBroker, &header).await?;
+        client.create_topic(&leader, "t3", 2, 6).await?;
+        done(&client, &others[0], Code::DeleteTopicInBroker, &header).await?;
+        let (code, _) = code_of(&client, &leader, Code::GetTopicConfig, &header).await?;
+        ensure!(code != ResponseCode::Success, "a first wish to delete t3 was taken for the rest of one");
         cluster.finish();
         Ok(())
     });

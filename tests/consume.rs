@@ -238,6 +238,13 @@ fn committed_offsets_are_seen_at_once_by_every_replica() {
         offset_becomes(&client, &leader, 1).await?;
         client.pull(&other, &Pull { group: "g", commit: Some(3), ..Pull::from("commits", 0, 2) }).await?;
         offset_becomes(&client, &leader, 3).await?;
+        // The next owner's question has the last one's commit logged first, at the first try.
+        for offset in [1, 2] {
+            let header = UpdateConsumerOffsetRequest { commit_offset: offset, ..header };
+            client.oneway(&leader, RequestCode::UpdateConsumerOffset, header.encode(), Bytes::new()).await?;
+            let found = client.committed(&leader, "g", "commits", 0).await?;
+            ensure!(found == offset, "{found} right after {offset}");
+        }
         cluster.finish();
         Ok(())
     });

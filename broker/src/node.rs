@@ -436,6 +436,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         stop,
         drain: config.serving.drain,
         drain_idle: config.serving.drain_idle,
+        hold_max: dispatcher.hold_max(),
         alone: config.raft.peers.len() == 1,
     };
     Ok(BrokerHandle { listen, admin, group, visibility, dispatcher, parts })

@@ -7,7 +7,8 @@
 //! 5. close connections behind their last answers, stop duties, stop the replica.
 //!
 //! A request that meets a closing connection has no known outcome. So connections close only when nothing is under way and all who
-//! asked for changes have been quiet since, or after [`LEAVE_MAX`].
+//! asked for changes have been quiet since, or after [`LEAVE_MAX`]; what is under way is waited for as long as any change may be
+//! held.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ pub struct StopParts {
     pub drain: Duration,
     /// Silence of clients after which it closes earlier.
     pub drain_idle: Duration,
+    /// Longest time that a change waits for a leader or for its entry.
+    pub hold_max: Duration,
     /// The group has no other replica.
     pub alone: bool,
 }
@@ -57,7 +60,7 @@ pub struct StopParts {
 const DUTY_END: Duration = Duration::from_secs(5);
 /// Pause after a hand-over that failed.
 const HAND_OVER_PAUSE: Duration = Duration::from_millis(500);
-/// Longest time in which requests are turned away before connections close: above the longest hold of a send.
+/// Longest time in which those who still ask for changes are turned away before connections close.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
 /// Silence of those who ask for changes after which connections close: who was turned away has asked elsewhere by then.
 const QUIET_MS: u64 = 250;
@@ -132,15 +135,15 @@ async fn drain(parts: &StopParts, until: Instant) {
 
 /// Turns away what comes now, and waits until everything else has its answer and nobody asks for changes any more.
 async fn leave(parts: &StopParts) {
-    let until = Instant::now() + LEAVE_MAX;
+    let began = Instant::now();
     parts.under_way.close();
     loop {
         parts.pulls.release();
-        let count = parts.under_way.count();
+        let (count, passed) = (parts.under_way.count(), began.elapsed());
         if count == 0 && parts.traffic.unchanging_ms() >= QUIET_MS {
             return;
         }
-        if Instant::now() >= until {
+        if passed >= LEAVE_MAX && (count == 0 || passed >= parts.hold_max) {
             info!(without_answer = count, "clients still ask here, closing all the same");
             return;
         }

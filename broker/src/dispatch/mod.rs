@@ -25,7 +25,7 @@ use self::table::{Access, Facts, Placement, Row, Table};
 use crate::call::Call;
 use crate::group::{Group, Standing};
 use crate::handlers::members;
-use crate::metrics::{Cause, Metrics, RpcTimer};
+use crate::metrics::{Cause, Metrics};
 use crate::peers::links::{ForwardError, Links, Patience};
 
 /// Answers the calls of one or more request codes.
@@ -58,19 +58,10 @@ impl Dispatcher {
         self.table.get().map(Table::facts).unwrap_or_default()
     }
 
-    /// How long a call of this code may be kept before it has an answer.
-    pub fn hold(&self, code: i32) -> Duration {
-        self.row(code).map_or(Duration::from_secs(3), |row| row.hold)
-    }
-
-    /// What a call of this code does to the group.
-    pub fn access(&self, code: i32) -> Option<Access> {
-        self.row(code).map(|row| row.access)
-    }
-
-    /// Counts the time until a call of this code is answered.
-    pub fn timer(&self, code: i32) -> Option<RpcTimer> {
-        self.row(code).map(|row| RpcTimer::start(row.rpc.clone()))
+    /// How long any call that changes the group may be kept before it has an answer.
+    pub fn hold_max(&self) -> Duration {
+        let changes = self.facts().into_iter().filter(|facts| facts.access == Access::Propose);
+        changes.map(|facts| facts.hold).max().unwrap_or_default()
     }
 
     /// True while this replica may answer what only the leader answers.
@@ -169,7 +160,8 @@ impl Dispatcher {
         reads || harmless || mutants::on(Mutant::RepeatUnknown)
     }
 
-    fn row(&self, code: i32) -> Option<&Row> {
+    /// What this node knows of a code; `None` when it does not serve it.
+    pub fn row(&self, code: i32) -> Option<&Row> {
         self.table.get()?.row(code)
     }
 }

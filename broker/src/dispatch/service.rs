@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flotilla_net::{BytesPermit, CloseReason, Connection, Service};
 use flotilla_remoting::code::RequestCode;
@@ -13,6 +13,7 @@ use super::under_way::UnderWay;
 use super::{Dispatcher, leaving};
 use crate::call::{Call, Caller, Reply};
 use crate::handlers::offsets::PendingOffsets;
+use crate::metrics::RpcTimer;
 use crate::sessions::Sessions;
 
 /// Serves the client port.
@@ -95,20 +96,22 @@ impl Service for ClientService {
 
     fn call(&self, connection: &Arc<Connection>, request: Frame, permit: BytesPermit) {
         let code = request.header.request_code();
-        let access = self.dispatcher.access(code.as_i32());
+        let row = self.dispatcher.row(code.as_i32());
+        let access = row.map(|row| row.access);
         self.traffic.note(code, access);
         let begun = self.under_way.begin();
-        // Who belongs to which group is told to the last.
-        let turned_away = begun.is_none() && access != Some(Access::Session);
+        // Who belongs to which group is told to the last. Nobody hears that a one-way request is turned away, and nobody waits for
+        // it: it is done while that can be.
+        let turned_away = begun.is_none() && access != Some(Access::Session) && !request.is_oneway();
         let caller = Caller {
             address: connection.peer(),
             connection: Some(connection.clone()),
             client_id: None,
             forwarded_by: None,
         };
-        let timer = self.dispatcher.timer(code.as_i32());
+        let timer = row.map(|row| RpcTimer::start(row.rpc.clone()));
         let reply = Reply::to_client(connection.clone(), request.is_oneway(), permit, timer, begun);
-        let deadline = Instant::now() + self.dispatcher.hold(code.as_i32());
+        let deadline = Instant::now() + row.map_or(Duration::ZERO, |row| row.hold);
         let call = Call { request, caller, deadline, commit_taken: false, superseded: None, reply };
         if turned_away {
             return leaving(call);

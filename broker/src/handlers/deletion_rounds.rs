@@ -6,6 +6,9 @@
 //!
 //! A round is known by the client's IP address and ends [`ROUND_MAX`] after its last request. A second request by the same way is
 //! another wish. Known on the leader only: after a change of leadership in the middle of a round the next request deletes.
+//!
+//! LIMIT: two tools of one host (or behind one address) count as one. Who deletes a topic by way of one replica, within
+//! [`ROUND_MAX`] of another one's deletion by way of another, is answered success, and a topic made meanwhile stays.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

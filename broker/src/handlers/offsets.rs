@@ -113,19 +113,10 @@ impl PendingOffsets {
         self.pending.lock().last
     }
 
-    /// The newest commit that is not in the log yet.
-    pub fn get(&self, group: &str, topic: &str, queue_id: u32) -> Option<i64> {
-        self.newest(group, topic, queue_id).map(|pending| pending.offset)
-    }
-
     /// Ticket of the newest commit that is not in the log yet.
     fn waiting(&self, group: &str, topic: &str, queue_id: u32) -> Option<u64> {
-        self.newest(group, topic, queue_id).map(|pending| pending.ticket)
-    }
-
-    fn newest(&self, group: &str, topic: &str, queue_id: u32) -> Option<Pending> {
         let key = Key { group: Arc::from(group), topic: Arc::from(topic), queue_id };
-        self.pending.lock().offsets.get(&key).copied()
+        self.pending.lock().offsets.get(&key).map(|pending| pending.ticket)
     }
 
     /// Asks for the commits to be proposed now.
@@ -326,7 +317,7 @@ mod tests {
         let last = pending.commit("g", "t", 1, 3);
         let (through, batch) = pending.batch(Instant::now());
         assert_eq!((through, offsets(batch)), (last, vec![(0, 7), (1, 3)]));
-        assert_eq!(pending.get("g", "t", 0), Some(7), "and is what a query finds meanwhile");
+        assert_eq!(pending.waiting("g", "t", 0), Some(last - 1), "and is what a query waits for");
     }
 
     #[test]
@@ -337,7 +328,7 @@ mod tests {
         let (through, batch) = pending.batch(later);
         // By now the queue may have a new owner, whose commits this one would override.
         assert_eq!((through, offsets(batch)), (old, vec![]));
-        assert_eq!(pending.get("g", "t", 0), None);
+        assert_eq!(pending.waiting("g", "t", 0), None);
     }
 
     #[tokio::test]

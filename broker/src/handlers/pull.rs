@@ -590,9 +590,7 @@ impl Pulls {
         pull.series.delivered(pull.queue_id, parts.len() as u64, bytes, took);
         self.metrics.get_times().count(took);
         let mut response = pull.call.request.reply(ResponseCode::Success, None);
-        // The queue may have grown since its range was looked up: what is given is never behind the end that is told.
-        let range = QueueRange { max: range.max.max(next), ..range };
-        response.header.ext = header(next, range, pull.flags).encode();
+        response.header.ext = header(next, covering(range, next), pull.flags).encode();
         pull.call.reply.send_parts(response, parts);
     }
 
@@ -602,6 +600,12 @@ impl Pulls {
         response.header.ext = header(next, range, pull.flags).encode();
         pull.call.reply.send(response);
     }
+}
+
+/// The range to tell with messages before `next`: the queue may have grown since its range was looked up, and what is given is
+/// never behind the end that is told.
+fn covering(range: QueueRange, next: i64) -> QueueRange {
+    QueueRange { max: range.max.max(next), ..range }
 }
 
 fn header(next: i64, range: QueueRange, flags: SysFlags) -> PullMessageResponse {
@@ -649,4 +653,16 @@ fn pick(units: &[Unit], pull: &Pull) -> (Vec<Unit>, i64) {
         next += 1;
     }
     (picked, next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_is_not_behind_the_end_that_is_told() {
+        let range = QueueRange { min: 3, max: 8 };
+        assert_eq!((covering(range, 8).max, covering(range, 5).max), (8, 8));
+        assert_eq!(covering(range, 11), QueueRange { min: 3, max: 11 }, "the queue has grown meanwhile");
+    }
 }

@@ -2,6 +2,7 @@
 //! DELETE_TOPIC_IN_BROKER (215). Answered when the name servers know (FAILOVER.md 21).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use flotilla_core::limits::QUEUES_PER_TOPIC_MAX;
@@ -14,6 +15,7 @@ use flotilla_remoting::code::{RequestCode, ResponseCode};
 use flotilla_remoting::headers::{CreateTopicRequest, TopicRequest};
 use flotilla_remoting::names;
 use tokio::runtime::Handle;
+use tracing::info;
 
 use super::changes::Changes;
 use super::deletion_rounds::DeletionRounds;
@@ -37,12 +39,23 @@ impl Handler for TopicChangeHandler {
         let rounds = self.rounds.clone();
         self.runtime.spawn(async move {
             let deleted = deleted_topic(&call);
-            if deleted.is_some_and(|topic| rounds.goes_on(topic, &call.caller, Instant::now())) {
+            if let Some(topic) = deleted
+                && rounds.goes_on(topic, &call.caller, Instant::now())
+            {
+                info!(topic, caller = %call.caller.address, "not deleted again for a tool that asks every replica");
                 return answer(call, Ok(Success::default()));
             }
-            let made = changes.make(call.deadline, |group| plan(group, &call)).await;
+            let existed = AtomicBool::new(false);
+            let planned = |group: &Group| {
+                let exists = deleted.is_some_and(|topic| group.tables().topic(topic).is_some());
+                existed.store(exists, Ordering::Relaxed);
+                plan(group, &call)
+            };
+            let made = changes.make(call.deadline, planned).await;
             if made.is_ok() {
-                if let Some(topic) = deleted_topic(&call) {
+                if let Some(topic) = deleted
+                    && existed.load(Ordering::Relaxed)
+                {
                     rounds.begin(topic, &call.caller, Instant::now());
                 }
                 // Whoever asked for the topic uses it next, through a name server's route.
