@@ -116,11 +116,8 @@ impl Faults {
                 self.arm_power_loss(world, victim, within);
             }
             Fault::DiskError => {
-                let host = &mut world.hosts[victim];
-                let operation = host.disk.operations() + self.random.below(60);
-                let kind = std::io::ErrorKind::Other;
-                host.disk.arm(DiskFault::Error { operation, kind });
-                host.excused = true;
+                let count = self.random.below(60);
+                world.hosts[victim].fail_operation_after(count);
             }
             Fault::FullDisk => {
                 let disk = &world.hosts[victim].disk;
