@@ -290,6 +290,10 @@ impl World {
                     judge.check(verdict);
                 }
                 Heard::Acknowledged { host, term, index } => judge.acknowledgements.sent(host, term, index),
+                Heard::Unreadable { host } => {
+                    let what = format!("overhearing: n{host} answers in a layout that is not known here");
+                    judge.check(Err(what));
+                }
             }
         }
     }

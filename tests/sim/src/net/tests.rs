@@ -174,3 +174,65 @@ fn votes_and_acknowledgements_are_overheard_as_they_leave() {
     write(&mut pair.far, &answer).unwrap();
     assert_eq!(pair.wires.take_heard(), [Heard::Granted { host: 1, term: 7, candidate: 5 }]);
 }
+
+/// A hello of this purpose from the caller, and a welcome.
+fn greeted(purpose: u8) -> Pair {
+    let mut pair = Pair::open();
+    let mut hello = vec![40, 0, 0, 0];
+    hello.extend_from_slice(b"flotraft\x01\x00");
+    hello.push(purpose);
+    hello.resize(44, 0);
+    write(&mut pair.near, &hello).unwrap();
+    write(&mut pair.far, &[1, 0, 0, 0, 0]).unwrap();
+    pair
+}
+
+/// An answer to an append request: kind, log id, vote.
+fn append_answer(kind: u8, id: Option<(u64, u64)>, vote_term: u64) -> Vec<u8> {
+    let mut answer = vec![kind, u8::from(id.is_some())];
+    let (term, index) = id.unwrap_or_default();
+    for number in [term, index, vote_term, 0] {
+        answer.extend_from_slice(&number.to_le_bytes());
+    }
+    answer.push(0);
+    answer
+}
+
+#[test]
+fn of_the_answers_to_append_requests_those_that_promise_something_are_overheard() {
+    let mut pair = greeted(2);
+    let nothing_yet = append_answer(0, None, 0);
+    let conflict = append_answer(1, Some((4, 9)), 0);
+    let higher_vote = append_answer(2, None, 8);
+    let matched = append_answer(0, Some((3, 7)), 0);
+    let all = [nothing_yet, conflict, higher_vote, matched].concat();
+    let (part, rest) = all.split_at(all.len() - 1);
+    write(&mut pair.far, part).unwrap();
+    assert_eq!(pair.wires.take_heard(), [], "the last one is not whole");
+    write(&mut pair.far, rest).unwrap();
+    assert_eq!(pair.wires.take_heard(), [Heard::Acknowledged { host: 1, term: 3, index: 7 }]);
+}
+
+#[test]
+fn answers_that_have_another_layout_are_told_of() {
+    let unreadable = |pair: &Pair| pair.wires.take_heard().contains(&Heard::Unreadable { host: 1 });
+    let mut pair = greeted(2);
+    for index in 5..8 {
+        let longer = [append_answer(0, Some((3, index)), 0), vec![0]].concat();
+        write(&mut pair.far, &longer).unwrap();
+    }
+    assert!(unreadable(&pair), "a byte more");
+    let mut pair = greeted(2);
+    for index in 5..8 {
+        write(&mut pair.far, &append_answer(0, Some((3, index)), 0)[..34]).unwrap();
+    }
+    assert!(unreadable(&pair), "a byte less");
+    let mut pair = greeted(2);
+    write(&mut pair.far, &append_answer(3, Some((3, 5)), 0)).unwrap();
+    assert!(unreadable(&pair), "another kind");
+    let mut pair = greeted(1);
+    write(&mut pair.far, &[5, 0, 0, 0, 2, 9, 0, 0, 0]).unwrap();
+    assert!(!unreadable(&pair), "a vote's request that gets no answer");
+    write(&mut pair.far, &[6, 0, 0, 0, 2, 9, 0, 0, 0, 1]).unwrap();
+    assert!(unreadable(&pair), "a vote's answer of another size");
+}
