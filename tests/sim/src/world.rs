@@ -184,7 +184,7 @@ impl World {
                 self.kill(host, until_ms);
             }
             None => {
-                self.judge.lock().check(Err(format!("n{host} has stopped by itself: {reason}")));
+                self.judge.lock().check(Err(format!("stopped by itself: n{host}: {reason}")));
             }
         }
     }
