@@ -36,7 +36,7 @@ pub const UNACKED_MAX_MS: u64 = 3_000;
 const CALL_AGAIN_MS: u64 = 1_000;
 
 /// One direction between two hosts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     /// Nothing passes.
     pub cut: bool,
@@ -119,8 +119,8 @@ impl Wires {
     }
 
     /// Changes a link.
-    pub fn set_link(&self, from: usize, to: usize, change: impl FnOnce(&mut Link)) {
-        change(&mut self.0.lock().links[from][to]);
+    pub fn set_link(&self, from: usize, to: usize, link: Link) {
+        self.0.lock().links[from][to] = link;
     }
 
     /// Resets every connection between two hosts, at both ends.

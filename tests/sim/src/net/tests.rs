@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::*;
 
 const ADDRESS: &str = "n1:40911";
+const DELAY_MS: (u64, u64) = (2, 2);
 
 struct Pair {
     wires: Wires,
@@ -19,7 +20,7 @@ struct Pair {
 }
 
 fn wires() -> Wires {
-    Wires::new(2, (2, 2), Random::new(1))
+    Wires::new(2, DELAY_MS, Random::new(1))
 }
 
 fn context() -> Context<'static> {
@@ -43,6 +44,10 @@ impl Pair {
         let Poll::Ready(Ok(far)) = port.poll_accept(&mut context()) else { panic!("the call has arrived") };
         assert!(now_ms >= 4, "there and back");
         Pair { wires, now_ms, near, far }
+    }
+
+    fn cut(&self, from: usize, to: usize, cut: bool) {
+        self.wires.set_link(from, to, Link { cut, delay_ms: DELAY_MS });
     }
 
     fn pass(&mut self, ms: u64) {
@@ -94,14 +99,14 @@ fn bytes_arrive_in_order_after_the_delay_and_the_end_after_them() {
 #[test]
 fn a_cut_holds_bytes_and_breaks_the_sender_in_the_end() {
     let mut pair = Pair::open();
-    pair.wires.set_link(0, 1, |link| link.cut = true);
+    pair.cut(0, 1, true);
     write(&mut pair.near, b"held").unwrap();
     pair.pass(100);
     assert!(read(&mut pair.far).is_none());
-    pair.wires.set_link(0, 1, |link| link.cut = false);
+    pair.cut(0, 1, false);
     pair.pass(2);
     assert_eq!(read(&mut pair.far).unwrap().unwrap(), b"held");
-    pair.wires.set_link(0, 1, |link| link.cut = true);
+    pair.cut(0, 1, true);
     write(&mut pair.near, b"lost").unwrap();
     pair.pass(UNACKED_MAX_MS + 10);
     assert!(write(&mut pair.near, b"more").is_err());
