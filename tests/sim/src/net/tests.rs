@@ -115,6 +115,51 @@ fn a_cut_holds_bytes_and_breaks_the_sender_in_the_end() {
 }
 
 #[test]
+fn what_arrives_and_is_not_acknowledged_breaks_the_sender_in_the_end() {
+    let mut pair = Pair::open();
+    pair.cut(1, 0, true);
+    write(&mut pair.near, b"heard").unwrap();
+    pair.pass(UNACKED_MAX_MS - 100);
+    assert_eq!(read(&mut pair.far).unwrap().unwrap(), b"heard");
+    write(&mut pair.near, b"again").unwrap();
+    pair.pass(200);
+    assert_eq!(read(&mut pair.far).unwrap().unwrap(), b"again", "one direction passes");
+    assert!(write(&mut pair.near, b"more").is_err(), "counted from the first byte that nobody acknowledged");
+    assert!(read(&mut pair.near).unwrap().is_err());
+
+    let mut pair = Pair::open();
+    pair.cut(1, 0, true);
+    write(&mut pair.near, b"heard").unwrap();
+    pair.pass(UNACKED_MAX_MS - 100);
+    pair.cut(1, 0, false);
+    pair.pass(UNACKED_MAX_MS);
+    write(&mut pair.near, b"acknowledged in time").unwrap();
+    pair.cut(1, 0, true);
+    pair.pass(2 * UNACKED_MAX_MS);
+    assert!(write(&mut pair.near, b"more").is_err(), "what came last was not");
+
+    let mut pair = Pair::open();
+    pair.cut(1, 0, true);
+    pair.pass(2 * UNACKED_MAX_MS);
+    write(&mut pair.near, b"a connection at rest waits for nothing").unwrap();
+}
+
+#[test]
+fn a_reset_does_not_come_through_a_cut() {
+    let mut pair = Pair::open();
+    pair.cut(1, 0, true);
+    pair.wires.process_ended(1, true);
+    pair.wires.plug_in(1);
+    write(&mut pair.near, b"anybody?").unwrap();
+    pair.pass(50);
+    assert!(read(&mut pair.near).is_none(), "its reset is lost");
+    pair.cut(1, 0, false);
+    pair.pass(5);
+    let told = read(&mut pair.near).unwrap().unwrap_err();
+    assert_eq!(told.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[test]
 fn a_killed_process_closes_its_connections_and_a_machine_without_power_says_nothing() {
     let mut pair = Pair::open();
     pair.wires.process_ended(1, false);
