@@ -5,7 +5,6 @@
 //! jumps.
 
 use std::io::ErrorKind;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -305,11 +304,6 @@ impl Process {
         let started = outcome.lock().take().and_then(Result::ok);
         running.or(started).map(|running| running.remains)
     }
-}
-
-/// Where the replicas' folders lie.
-pub fn dir() -> &'static Path {
-    Path::new(DIR)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use flotilla_raft_store::vfs::{Loss, MemVfs};
 use flotilla_raft_store::{FlushMode, LogOptions};
 
 use crate::faults::drawn_loss;
-use crate::host::{DIR, Host, Stepped, dir};
+use crate::host::{DIR, Host, Stepped};
 use crate::invariants::durability::{Autopsy, check_majority};
 use crate::invariants::{leader_completeness, one_lease};
 use crate::judge::SharedJudge;
@@ -264,7 +264,7 @@ impl World {
         let mut judge = self.judge.lock();
         let options = self.log_options();
         let disk = &self.hosts[host].disk;
-        match Autopsy::open(disk, Loss::Nothing, dir(), &options, &judge.reference) {
+        match Autopsy::open(disk, Loss::Nothing, DIR.as_ref(), &options, &judge.reference) {
             Ok(Some(autopsy)) => {
                 say!("autopsy n{host} {:?} {:?}", autopsy.reader().last(), autopsy.vote);
                 if self.plan.flush == FlushMode::Sync {

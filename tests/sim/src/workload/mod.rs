@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flotilla_core::{Command, OffsetCommit, PayloadBuilder, Perm, Settings, Tables, TopicConfig, system};
+use flotilla_core::{Command, OffsetCommit, PayloadBuilder, Perm, Settings, TopicConfig, system};
 use flotilla_raft_store::RECORD_HEADER_SIZE;
 use flotilla_raft_store::raft::{Proposal, ProposeError, Replica, Role};
 use parking_lot::Mutex;
@@ -260,9 +260,4 @@ fn of_commands(commands: &[Command]) -> Bytes {
     let mut builder = PayloadBuilder::new(RECORD_HEADER_SIZE, 0);
     commands.iter().for_each(|command| builder.push_command(command));
     builder.finish().freeze()
-}
-
-/// What the tables say of a consumer.
-pub fn committed_offset(tables: &Tables, queue: u32) -> Option<i64> {
-    tables.consumer_offset("readers", TOPICS[0], queue)
 }
