@@ -107,15 +107,6 @@ impl Faults {
         disk.arm(DiskFault::PowerOff { operation });
     }
 
-    fn loss(&mut self) -> Loss {
-        match self.random.below(8) {
-            0 => Loss::Everything,
-            1 => Loss::KeepFirst,
-            2 => Loss::KeepLast,
-            _ => Loss::Random(self.random.number() >> 1),
-        }
-    }
-
     fn strike(&mut self, world: &mut World, fault: Fault) {
         let hosts = world.plan.hosts;
         let victim = self.random.below(hosts as u64) as usize;
@@ -135,7 +126,7 @@ impl Faults {
             }
             Fault::PowerLoss if world.plan.flush == FlushMode::Async && !world.is_whole() => {}
             Fault::PowerLoss => {
-                let loss = self.loss();
+                let loss = drawn_loss(&mut self.random);
                 world.lose_power(victim, loss, until_ms);
             }
             Fault::PowerLossAhead => {
@@ -165,7 +156,7 @@ impl Faults {
                         self.arm_power_loss(world, host, 6);
                         continue;
                     }
-                    let loss = self.loss();
+                    let loss = drawn_loss(&mut self.random);
                     let until_ms = until_ms.min(world.now_ms() + 2000) + self.random.below(500);
                     world.lose_power(host, loss, until_ms);
                 }
@@ -207,7 +198,7 @@ impl Faults {
     }
 }
 
-/// What became of the power of a host whose disk went off at an armed operation.
+/// What a power loss leaves of a disk.
 pub fn drawn_loss(random: &mut Random) -> Loss {
     match random.below(6) {
         0 => Loss::Everything,
