@@ -81,6 +81,22 @@ fn a_contradiction_refuses_the_start_on_standard_error() {
     assert!(text(&missing.stderr).contains("no/such/file"));
 }
 
+/// Whoever runs the wrong binary must not take what holds without a fault for a proof (docs/testing.md).
+#[cfg(not(feature = "faults"))]
+#[test]
+fn a_build_without_fault_hooks_refuses_to_start_where_one_is_asked_for() {
+    for arguments in [["broker", "-c", EXAMPLE, "--print-config"], ["namesrv", "--set", "listenPort=0", "-p"]]
+    {
+        for (name, value) in [("FLOTILLA_POWER_LOSS", "journal"), ("FLOTILLA_MUTANT", "forget-vote")] {
+            let output = command().args(arguments).env(name, value).output().unwrap();
+            let told = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{arguments:?} {name}: {told}");
+            assert!(told.contains(&format!("{name} is set: this build has no fault hooks")), "{told}");
+            assert!(output.stdout.is_empty(), "{arguments:?} {name}");
+        }
+    }
+}
+
 fn checked(file: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("b.conf");

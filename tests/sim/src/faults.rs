@@ -1,16 +1,43 @@
 //! Makes faults happen, and ends them.
 
+use std::collections::BTreeSet;
+
 use flotilla_raft_store::FlushMode;
 use flotilla_raft_store::vfs::{Fault as DiskFault, Loss};
 
+use crate::net::Link;
 use crate::plan::{FAULTS, Fault};
 use crate::random::Random;
 use crate::say;
 use crate::world::World;
 
-/// Links that are not well, and until when.
+/// What is wrong with one direction of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wound {
+    Cut,
+    Slow { delay_ms: (u64, u64) },
+}
+
+/// Wounds of links, each with its end. Those of one link may overlap: it is as well as what is left of them lets it be.
 #[derive(Debug, Default)]
-pub struct Wounds(Vec<(u64, usize, usize)>);
+struct Wounds(Vec<(u64, usize, usize, Wound)>);
+
+impl Wounds {
+    /// Removes those that are over; gives their links.
+    fn end(&mut self, over: impl Fn(u64) -> bool) -> BTreeSet<(usize, usize)> {
+        let ended = self.0.extract_if(.., |(until_ms, ..)| over(*until_ms));
+        ended.map(|(_, from, to, _)| (from, to)).collect()
+    }
+
+    /// The link as they leave it; of several delays the newest counts.
+    fn link(&self, from: usize, to: usize, delay_ms: (u64, u64)) -> Link {
+        let own = self.0.iter().filter(|(_, one, other, _)| (*one, *other) == (from, to));
+        own.fold(Link { cut: false, delay_ms }, |link, (.., wound)| match *wound {
+            Wound::Cut => Link { cut: true, ..link },
+            Wound::Slow { delay_ms } => Link { delay_ms, ..link },
+        })
+    }
+}
 
 /// Draws faults for a world.
 pub struct Faults {
@@ -45,32 +72,32 @@ impl Faults {
     }
 
     fn heal(&mut self, world: &mut World, over: impl Fn(u64) -> bool) {
-        self.full.retain(|&(until_ms, host)| {
-            let over = over(until_ms);
-            if over {
+        let ended: Vec<(u64, usize)> = self.full.extract_if(.., |(until_ms, _)| over(*until_ms)).collect();
+        for (_, host) in ended {
+            if self.full.iter().all(|(_, full)| *full != host) {
                 say!("room n{host}");
                 world.hosts[host].disk.set_capacity(None);
             }
-            !over
-        });
-        let delay_ms = world.plan.delay_ms;
-        self.wounds.0.retain(|&(until_ms, from, to)| {
-            let over = over(until_ms);
-            if over {
-                say!("heal n{from}>n{to}");
-                world.wires.set_link(from, to, |link| {
-                    link.cut = false;
-                    link.delay_ms = delay_ms;
-                });
-            }
-            !over
-        });
+        }
+        for (from, to) in self.wounds.end(over) {
+            self.tend(world, from, to);
+        }
+    }
+
+    fn wound(&mut self, world: &World, from: usize, to: usize, until_ms: u64, wound: Wound) {
+        self.wounds.0.push((until_ms, from, to, wound));
+        self.tend(world, from, to);
+    }
+
+    /// Makes a link what its wounds leave of it.
+    fn tend(&self, world: &World, from: usize, to: usize) {
+        let link = self.wounds.link(from, to, world.plan.delay_ms);
+        say!("link n{from}>n{to} {link:?}");
+        world.wires.set_link(from, to, link);
     }
 
     fn cut(&mut self, world: &World, from: usize, to: usize, until_ms: u64) {
-        say!("cut n{from}>n{to} until {until_ms}");
-        world.wires.set_link(from, to, |link| link.cut = true);
-        self.wounds.0.push((until_ms, from, to));
+        self.wound(world, from, to, until_ms, Wound::Cut);
     }
 
     /// The machine loses power at one of its next file operations.
@@ -78,15 +105,6 @@ impl Faults {
         let disk = &world.hosts[host].disk;
         let operation = disk.operations() + self.random.below(within);
         disk.arm(DiskFault::PowerOff { operation });
-    }
-
-    fn loss(&mut self) -> Loss {
-        match self.random.below(8) {
-            0 => Loss::Everything,
-            1 => Loss::KeepFirst,
-            2 => Loss::KeepLast,
-            _ => Loss::Random(self.random.number() >> 1),
-        }
     }
 
     fn strike(&mut self, world: &mut World, fault: Fault) {
@@ -108,7 +126,7 @@ impl Faults {
             }
             Fault::PowerLoss if world.plan.flush == FlushMode::Async && !world.is_whole() => {}
             Fault::PowerLoss => {
-                let loss = self.loss();
+                let loss = drawn_loss(&mut self.random);
                 world.lose_power(victim, loss, until_ms);
             }
             Fault::PowerLossAhead => {
@@ -116,11 +134,8 @@ impl Faults {
                 self.arm_power_loss(world, victim, within);
             }
             Fault::DiskError => {
-                let host = &mut world.hosts[victim];
-                let operation = host.disk.operations() + self.random.below(60);
-                let kind = std::io::ErrorKind::Other;
-                host.disk.arm(DiskFault::Error { operation, kind });
-                host.excused = true;
+                let count = self.random.below(60);
+                world.hosts[victim].fail_operation_after(count);
             }
             Fault::FullDisk => {
                 let disk = &world.hosts[victim].disk;
@@ -141,7 +156,7 @@ impl Faults {
                         self.arm_power_loss(world, host, 6);
                         continue;
                     }
-                    let loss = self.loss();
+                    let loss = drawn_loss(&mut self.random);
                     let until_ms = until_ms.min(world.now_ms() + 2000) + self.random.below(500);
                     world.lose_power(host, loss, until_ms);
                 }
@@ -170,8 +185,7 @@ impl Faults {
             }
             Fault::SlowLink => {
                 let delay_ms = (10, self.random.one_of(&[50, 200, 800]));
-                world.wires.set_link(victim, other, |link| link.delay_ms = delay_ms);
-                self.wounds.0.push((until_ms, victim, other));
+                self.wound(world, victim, other, until_ms, Wound::Slow { delay_ms });
             }
             Fault::Reset => world.wires.reset_between(victim, other),
             Fault::SlowDisk => world.hosts[victim].stall_disk_until(until_ms),
@@ -184,12 +198,35 @@ impl Faults {
     }
 }
 
-/// What became of the power of a host whose disk went off at an armed operation.
+/// What a power loss leaves of a disk.
 pub fn drawn_loss(random: &mut Random) -> Loss {
     match random.below(6) {
         0 => Loss::Everything,
         1 => Loss::KeepFirst,
         2 => Loss::KeepLast,
         _ => Loss::Random(random.number() >> 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_well_when_the_last_of_its_wounds_has_ended() {
+        let (well, slow, slower) = ((0, 1), (10, 50), (10, 800));
+        let mut wounds = Wounds(vec![
+            (20, 0, 1, Wound::Cut),
+            (90, 0, 1, Wound::Slow { delay_ms: slow }),
+            (50, 0, 1, Wound::Cut),
+            (40, 0, 1, Wound::Slow { delay_ms: slower }),
+            (30, 1, 0, Wound::Cut),
+        ]);
+        let ended = [(20, (true, slower)), (40, (true, slow)), (50, (false, slow)), (90, (false, well))];
+        for (now_ms, (cut, delay_ms)) in ended {
+            assert!(wounds.end(|until_ms| until_ms <= now_ms).contains(&(0, 1)));
+            assert_eq!(wounds.link(0, 1, well), Link { cut, delay_ms }, "after {now_ms} ms");
+        }
+        assert!(wounds.0.is_empty(), "the other direction has ended, too");
     }
 }

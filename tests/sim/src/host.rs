@@ -4,7 +4,7 @@
 //! Killing the process is dropping the runtime. A process that is stopped (SIGSTOP) is not moved on; when it goes on its clock
 //! jumps.
 
-use std::path::Path;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use flotilla_raft_store::net::Network;
 use flotilla_raft_store::raft::{
     Hands, Leadership, PeerService, Remains, Replica, ReplicaOptions, Role, StartError, Status,
 };
-use flotilla_raft_store::vfs::{Loss, MemVfs};
+use flotilla_raft_store::vfs::{Fault, Loss, MemVfs};
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -30,6 +30,10 @@ use crate::workload::{self, Habits};
 /// The folder of every replica, on a disk of its own.
 pub const DIR: &str = "/node";
 
+/// What a drawn disk error is: of a kind that nothing else in a run has, so that a replica's reason for stopping tells whether it
+/// was this.
+const DISK_ERROR: ErrorKind = ErrorKind::StaleNetworkFileHandle;
+
 /// A host.
 pub struct Host {
     /// Number in the group.
@@ -40,8 +44,8 @@ pub struct Host {
     pub wall_shift_ms: i64,
     /// The process is stopped until then.
     pub stopped_until_ms: Option<u64>,
-    /// A disk error was drawn: the replica may stop by itself.
-    pub excused: bool,
+    /// The first operation of this process's disk for which an error was drawn.
+    disk_error_at: Option<u64>,
     /// No process until then.
     pub down_until_ms: Option<u64>,
     process: Option<Process>,
@@ -107,7 +111,7 @@ impl Host {
             disk: MemVfs::new(),
             wall_shift_ms: 0,
             stopped_until_ms: None,
-            excused: false,
+            disk_error_at: None,
             down_until_ms: None,
             process: None,
         }
@@ -131,6 +135,36 @@ impl Host {
     /// The replica's tables.
     pub fn tables(&self) -> Option<&SharedTables> {
         self.process.as_ref().map(|process| &process.tables)
+    }
+
+    /// Lets a file operation fail, so many after the next one.
+    pub fn fail_operation_after(&mut self, count: u64) {
+        let operation = self.disk.operations() + count;
+        self.disk.arm(Fault::Error { operation, kind: DISK_ERROR });
+        self.disk_error_at = Some(self.disk_error_at.map_or(operation, |first| first.min(operation)));
+    }
+
+    /// True when a drawn error has met the disk and is what the replica stopped for.
+    pub fn is_excused(&self, reason: &str) -> bool {
+        self.has_failed() && reason.contains(&DISK_ERROR.to_string())
+    }
+
+    fn has_failed(&self) -> bool {
+        self.disk_error_at.is_some_and(|operation| operation < self.disk.operations())
+    }
+
+    /// What still waits for an operation of the disk's does not happen. An error that has met it stays what a replica may stop for.
+    pub fn disarm(&mut self) {
+        self.disk.disarm();
+        if !self.has_failed() {
+            self.disk_error_at = None;
+        }
+    }
+
+    /// What was drawn for the disk ends, whether it has happened or not: another process goes on with it.
+    pub fn forget_disk_faults(&mut self) {
+        self.disk.disarm();
+        self.disk_error_at = None;
     }
 
     /// The disk hangs until then.
@@ -241,6 +275,7 @@ impl Host {
     fn end(&mut self, left: MemVfs) {
         self.disk.power_off();
         self.disk = left;
+        self.disk_error_at = None;
         self.stopped_until_ms = None;
         if let Some(process) = self.process.take() {
             process.end();
@@ -271,7 +306,36 @@ impl Process {
     }
 }
 
-/// Where the replicas' folders lie.
-pub fn dir() -> &'static Path {
-    Path::new(DIR)
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use flotilla_raft_store::vfs::{OpenMode, Vfs};
+
+    use super::*;
+
+    #[test]
+    fn only_an_error_that_was_drawn_and_has_happened_excuses_and_only_what_names_it() {
+        let mut host = Host::new(0);
+        host.disk.create_dir_all(Path::new("/d")).expect("no fault");
+        let create = |host: &Host, name| host.disk.open(Path::new(name), OpenMode::CreateNew).map(drop);
+        assert!(!host.is_excused(&DISK_ERROR.to_string()), "none was drawn");
+        host.fail_operation_after(1);
+        host.fail_operation_after(7);
+        create(&host, "/d/one").expect("the error is for the next one");
+        let waiting = format!("writing the log: {DISK_ERROR}");
+        assert!(!host.is_excused(&waiting));
+        let error = create(&host, "/d/two").expect_err("drawn").to_string();
+        assert!(host.is_excused(&format!("writing the log: {error}")));
+        assert!(!host.is_excused("entry 7 cannot be stamped"), "another reason");
+        host.disarm();
+        create(&host, "/d/three").expect("nothing waits any more");
+        assert!(host.is_excused(&error), "what has happened may be noticed later");
+        host.kill();
+        assert!(!host.is_excused(&error), "another process has met no error");
+        host.fail_operation_after(0);
+        host.disarm();
+        create(&host, "/d/four").expect("it was taken back");
+        assert!(!host.is_excused(&error), "taken back before it happened");
+    }
 }

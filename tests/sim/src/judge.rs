@@ -81,6 +81,22 @@ impl Judge {
         self.check(verdict);
     }
 
+    /// The end of a run: whoever was to hear promises has heard some, where there must have been some.
+    ///
+    /// # Errors
+    /// Nothing was heard, so nothing was judged by it.
+    pub fn has_heard(&self) -> Result<(), String> {
+        if self.history.count("acked") > 0 && self.acknowledgements.is_empty() {
+            return Err(
+                "overhearing: clients were acknowledged and no follower's acknowledgement was heard".into()
+            );
+        }
+        if self.elections.count() > 1 && self.votes.is_empty() {
+            return Err("overhearing: leaders were elected and no vote was heard".into());
+        }
+        Ok(())
+    }
+
     /// A replica's tables were replaced by a checkpoint's.
     pub fn installed(&mut self, host: usize, tables: &Tables, blank: bool) {
         self.committed.installed(host, (!blank).then(|| tables.applied().index));

@@ -114,7 +114,10 @@ fn simulate(seed: u64, options: &RunOptions) -> Outcome {
         world.end_faults();
         let converged = liveness::converge(&mut world);
         take_panic(&panicked, &judge);
-        judge.lock().check(converged);
+        let mut judge = judge.lock();
+        judge.check(converged);
+        let verdict = judge.has_heard();
+        judge.check(verdict);
     }
     Outcome::of(seed, &world)
 }

@@ -64,6 +64,9 @@ struct Many {
     /// Runs each seed only once: faster, and proves nothing about repeatability.
     #[arg(long)]
     once_each: bool,
+    /// Begins no other seed after the first finding.
+    #[arg(long)]
+    until_found: bool,
     /// Gives the product this fault.
     #[arg(long)]
     mutant: Option<Mutant>,
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
             seconds: command.many.seconds,
             jobs: command.many.jobs,
             twice: !command.many.once_each,
+            until_found: command.many.until_found,
             mutant: command.many.mutant,
             findings: command.many.findings,
         }),

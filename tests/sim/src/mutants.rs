@@ -19,7 +19,7 @@ pub enum Mutant {
     UnsyncedVote,
     /// New and changed names in folders are never synced.
     UnsyncedNames,
-    /// One replica applies every two-hundredth entry as if it were blank.
+    /// One replica applies some entries without messages as if they were blank, which no check of its own notices.
     SkippedEntry,
     /// Numbers of messages are not taken back when the log is cut.
     KeptNumbers,

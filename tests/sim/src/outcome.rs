@@ -38,7 +38,7 @@ impl Outcome {
         let judge = world.judge.lock();
         Outcome {
             seed,
-            trace: trace::finish().0,
+            trace: trace::finish(),
             virtual_ms: world.now_ms(),
             entries: judge.committed.count(),
             messages: judge.queue_offsets.messages(),
@@ -51,7 +51,7 @@ impl Outcome {
 
     /// A run that came to nothing.
     pub fn failed(seed: u64, what: String) -> Outcome {
-        Outcome { seed, trace: trace::finish().0, violation: Some(what), ..Outcome::default() }
+        Outcome { seed, trace: trace::finish(), violation: Some(what), ..Outcome::default() }
     }
 
     /// The line.

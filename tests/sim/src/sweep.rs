@@ -34,6 +34,8 @@ pub struct Sweep {
     pub jobs: usize,
     /// Each seed is run twice.
     pub twice: bool,
+    /// No seed begins after the first finding.
+    pub until_found: bool,
     /// The product is given this fault.
     pub mutant: Option<Mutant>,
     /// What is found is appended here.
@@ -78,18 +80,18 @@ fn work(sweep: &Sweep, next: &AtomicU64, totals: &Mutex<Totals>, begun: Instant)
     loop {
         let out_of_time =
             sweep.minutes.is_some_and(|minutes| begun.elapsed() > Duration::from_secs(60 * minutes));
+        let found = sweep.until_found && !totals.lock().findings.is_empty();
         let seed = next.fetch_add(1, Ordering::SeqCst);
-        if out_of_time || seed >= sweep.from + sweep.seeds {
+        if out_of_time || found || seed >= sweep.from + sweep.seeds {
             return;
         }
         let finding = judge(sweep, seed, totals);
         let mut totals = totals.lock();
         totals.seeds += 1;
         if let Some(what) = finding {
-            let line = format!(
-                "seed {seed}: {what}\n  again: flotilla-sim run --seed {seed} --seconds {} --trace /tmp/trace-{seed}",
-                sweep.seconds
-            );
+            let again = sweep.arguments_of(seed).join(" ");
+            let line =
+                format!("seed {seed}: {what}\n  again: flotilla-sim {again} --trace /tmp/trace-{seed}");
             tell(&line);
             if let Some(path) = &sweep.findings {
                 let file = OpenOptions::new().create(true).append(true).open(path);
@@ -140,10 +142,7 @@ fn judge(sweep: &Sweep, seed: u64, totals: &Mutex<Totals>) -> Option<String> {
 pub fn run_once(sweep: &Sweep, seed: u64) -> Result<Outcome, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
-    command.args(["run", "--seed", &seed.to_string(), "--seconds", &sweep.seconds.to_string()]);
-    if let Some(mutant) = sweep.mutant.and_then(|mutant| mutant.to_possible_value()) {
-        command.args(["--mutant", mutant.get_name()]);
-    }
+    command.args(sweep.arguments_of(seed));
     command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null());
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     wait(&mut child)?;
@@ -166,6 +165,18 @@ fn wait(child: &mut Child) -> Result<(), String> {
             Ok(None) => std::thread::sleep(Duration::from_millis(5)),
             Err(error) => return Err(error.to_string()),
         }
+    }
+}
+
+impl Sweep {
+    /// What the program is asked for to run a seed as this sweep does.
+    fn arguments_of(&self, seed: u64) -> Vec<String> {
+        let mut arguments = vec!["run".to_owned(), "--seed".into(), seed.to_string()];
+        arguments.extend(["--seconds".into(), self.seconds.to_string()]);
+        if let Some(mutant) = self.mutant.and_then(|mutant| mutant.to_possible_value()) {
+            arguments.extend(["--mutant".into(), mutant.get_name().into()]);
+        }
+        arguments
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::surface::now_ms;
 
 thread_local! {
-    static TRACE: RefCell<Trace> = const { RefCell::new(Trace { hash: FNV_START, lines: 0, sink: None, text: String::new() }) };
+    static TRACE: RefCell<Trace> = const { RefCell::new(Trace { hash: FNV_START, sink: None, text: String::new() }) };
 }
 
 const FNV_START: u64 = 0xCBF2_9CE4_8422_2325;
@@ -17,7 +17,6 @@ const FNV_PRIME: u64 = 0x0100_0000_01B3;
 
 struct Trace {
     hash: u64,
-    lines: u64,
     sink: Option<BufWriter<File>>,
     text: String,
 }
@@ -48,7 +47,6 @@ pub fn say(line: fmt::Arguments<'_>) {
         for byte in text.as_bytes() {
             trace.hash = (trace.hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
         }
-        trace.lines += 1;
         if let Some(sink) = &mut trace.sink {
             sink.write_all(text.as_bytes()).ok();
         }
@@ -56,13 +54,13 @@ pub fn say(line: fmt::Arguments<'_>) {
     });
 }
 
-/// The number of everything said so far, and how many lines that was.
-pub fn finish() -> (u64, u64) {
+/// The number of everything said so far.
+pub fn finish() -> u64 {
     TRACE.with_borrow_mut(|trace| {
         if let Some(sink) = &mut trace.sink {
             sink.flush().ok();
         }
-        (trace.hash, trace.lines)
+        trace.hash
     })
 }
 

@@ -5,7 +5,7 @@ use flotilla_raft_store::vfs::{Loss, MemVfs};
 use flotilla_raft_store::{FlushMode, LogOptions};
 
 use crate::faults::drawn_loss;
-use crate::host::{DIR, Host, Stepped, dir};
+use crate::host::{DIR, Host, Stepped};
 use crate::invariants::durability::{Autopsy, check_majority};
 use crate::invariants::{leader_completeness, one_lease};
 use crate::judge::SharedJudge;
@@ -16,6 +16,8 @@ use crate::random::Random;
 use crate::workload::{Habits, consumers};
 use crate::{say, surface};
 
+/// Why a replica says it has stopped that was asked to.
+const STOPPED_IN_ORDER: &str = "the replica was stopped";
 /// Between two looks at all logs.
 const LOOK_EVERY_MS: u64 = 50;
 /// Between two looks at all disks.
@@ -156,6 +158,11 @@ impl World {
         match self.leaving.iter().position(|(leaving, _)| *leaving == host) {
             Some(at) => {
                 let (_, until_ms) = self.leaving.swap_remove(at);
+                if reason != STOPPED_IN_ORDER && !self.hosts[host].is_excused(reason) {
+                    self.judge.lock().check(Err(format!(
+                        "orderly stop: n{host} has stopped for another reason: {reason}"
+                    )));
+                }
                 self.wires.process_ended(host, false);
                 let left = self.hosts[host].leave();
                 self.hosts[host].down_until_ms = Some(until_ms);
@@ -163,22 +170,21 @@ impl World {
                     // An armed power loss met the last write.
                     let loss = drawn_loss(&mut self.random);
                     self.hosts[host].lose_power(loss);
-                } else if left.is_err() && self.hosts[host].excused {
+                } else if left.as_ref().is_err_and(|what| self.hosts[host].is_excused(what)) {
                     self.hosts[host].kill();
                 } else {
                     self.judge.lock().check(left.map_err(|what| format!("orderly stop: n{host}: {what}")));
                 }
                 // The same disk goes on; what was drawn for it ends here.
-                self.hosts[host].excused = false;
-                self.hosts[host].disk.disarm();
+                self.hosts[host].forget_disk_faults();
                 self.autopsy(host);
             }
-            None if self.hosts[host].excused => {
+            None if self.hosts[host].is_excused(reason) => {
                 let until_ms = self.now_ms + self.random.between(1, 2000);
                 self.kill(host, until_ms);
             }
             None => {
-                self.judge.lock().check(Err(format!("n{host} has stopped by itself: {reason}")));
+                self.judge.lock().check(Err(format!("stopped by itself: n{host}: {reason}")));
             }
         }
     }
@@ -192,7 +198,6 @@ impl World {
         self.leaving.retain(|(leaving, _)| *leaving != host);
         self.wires.process_ended(host, false);
         self.hosts[host].kill();
-        self.hosts[host].excused = false;
         self.hosts[host].down_until_ms = Some(until_ms);
         self.autopsy(host);
     }
@@ -206,7 +211,6 @@ impl World {
         self.leaving.retain(|(leaving, _)| *leaving != host);
         self.wires.process_ended(host, true);
         self.hosts[host].lose_power(loss);
-        self.hosts[host].excused = false;
         self.hosts[host].down_until_ms = Some(until_ms);
         self.autopsy(host);
     }
@@ -239,7 +243,7 @@ impl World {
             host.wall_shift_ms = 0;
             host.down_until_ms = host.down_until_ms.map(|until_ms| until_ms.min(now_ms));
             host.stall_disk_until(0);
-            host.disk.disarm();
+            host.disarm();
             host.disk.set_capacity(None);
         }
         for (_, until_ms) in &mut self.leaving {
@@ -260,7 +264,7 @@ impl World {
         let mut judge = self.judge.lock();
         let options = self.log_options();
         let disk = &self.hosts[host].disk;
-        match Autopsy::open(disk, Loss::Nothing, dir(), &options, &judge.reference) {
+        match Autopsy::open(disk, Loss::Nothing, DIR.as_ref(), &options, &judge.reference) {
             Ok(Some(autopsy)) => {
                 say!("autopsy n{host} {:?} {:?}", autopsy.reader().last(), autopsy.vote);
                 if self.plan.flush == FlushMode::Sync {
@@ -286,6 +290,10 @@ impl World {
                     judge.check(verdict);
                 }
                 Heard::Acknowledged { host, term, index } => judge.acknowledgements.sent(host, term, index),
+                Heard::Unreadable { host } => {
+                    let what = format!("overhearing: n{host} answers in a layout that is not known here");
+                    judge.check(Err(what));
+                }
             }
         }
     }

@@ -44,18 +44,27 @@ fn seeds_that_have_found_something_are_clean_now() {
 
 #[test]
 fn every_mutant_is_found_within_a_few_seeds() {
+    // With the invariant that finds it, as its findings begin, and what it says.
     let mutants = [
-        ("skipped-sync", "durability"),
-        ("unsynced-vote", "vote durability"),
-        ("unsynced-names", "durability"),
-        ("skipped-entry", "n1"),
-        ("kept-numbers", "cannot be stamped"),
-        ("ahead-checkpoint", "durability"),
-        ("swapped-answers", "history"),
+        ("skipped-sync", "durability: ", ""),
+        ("unsynced-vote", "vote durability: ", "its disk says"),
+        ("unsynced-names", "durability: ", ""),
+        ("skipped-entry", "tables equal: n1 ", ""),
+        ("kept-numbers", "stopped by itself: ", "cannot be stamped"),
+        ("ahead-checkpoint", "durability: ", "a start would refuse the log"),
+        ("swapped-answers", "history: ", "was refused"),
     ];
-    for (mutant, by) in mutants {
-        let output = simulate(&["--seeds", "10", "--seconds", SECONDS, "--once-each", "--mutant", mutant]);
-        let found = text(&output);
-        assert!(!output.status.success() && found.contains(by), "{mutant} is not found by {by}:\n{found}");
+    for (mutant, by, what) in mutants {
+        let options =
+            ["--seconds", SECONDS, "--once-each", "--until-found", "--jobs", "1", "--mutant", mutant];
+        let output = simulate(&[&["--seeds", "10"], options.as_slice()].concat());
+        let told = text(&output);
+        let found =
+            told.lines().filter(|line| line.starts_with("seed ")).filter_map(|line| line.split_once(": "));
+        let found: Vec<&str> = found.map(|(_, finding)| finding).collect();
+        let [finding] = found.as_slice() else { panic!("{mutant} is not found, or more than once:\n{told}") };
+        assert!(!output.status.success(), "{mutant}: a finding is a failure");
+        assert!(finding.starts_with(by) && finding.contains(what), "{mutant} is not found by {by}:\n{told}");
+        assert!(told.contains(&format!(" --mutant {mutant} --trace ")), "a run like that again: {told}");
     }
 }

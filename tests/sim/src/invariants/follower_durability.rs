@@ -25,6 +25,11 @@ impl Acknowledgements {
         }
     }
 
+    /// True while none was heard.
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
     /// The newest committed entry that a host has acknowledged: index and term.
     pub fn newest(&self, host: usize, committed: &Committed) -> Option<(u64, u64)> {
         let sent = self.sent.get(&host)?;

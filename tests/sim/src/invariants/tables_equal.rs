@@ -122,9 +122,4 @@ impl Reference {
     pub fn count(&self) -> u64 {
         self.log.len() as u64
     }
-
-    /// The tables behind the last entry.
-    pub fn tables(&self) -> &Tables {
-        &self.tables
-    }
 }

@@ -26,6 +26,11 @@ impl Votes {
         }
     }
 
+    /// True while none was heard.
+    pub fn is_empty(&self) -> bool {
+        self.granted.is_empty()
+    }
+
     /// A host's disk after a stop. The leader that others have elected in the term may stand there in place of the candidate: the
     /// host has joined it since, and votes for nobody else in the term.
     ///

@@ -1,8 +1,12 @@
 //! The simulated network: byte pipes between hosts, as TCP makes them.
 //!
-//! Bytes arrive in order, after a drawn delay. A link that is cut in one direction holds what is under way; the sender gives
-//! up when nothing was acknowledged for [`UNACKED_MAX_MS`]. A process that dies closes its connections, a machine that loses
-//! power says nothing; bytes that reach an end that is gone are answered with a reset.
+//! Bytes arrive in order, after a drawn delay. A link that is cut in one direction holds what is under way. Acknowledgements need
+//! the other direction: what arrives while that one is cut stays unacknowledged, and the sender gives up after
+//! [`UNACKED_MAX_MS`] in both cases. A process that dies closes its connections, a machine that loses power says nothing; bytes
+//! that reach an end that is gone are answered with a reset, unless its way back is cut.
+//!
+//! LIMIT: acknowledgements take no time and are repeated as soon as both directions pass, where TCP waits for its next
+//! retransmission; and a sender may have a window of bytes under way that counts what was read, not what was acknowledged.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +40,7 @@ pub const UNACKED_MAX_MS: u64 = 3_000;
 const CALL_AGAIN_MS: u64 = 1_000;
 
 /// One direction between two hosts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     /// Nothing passes.
     pub cut: bool,
@@ -64,8 +68,6 @@ pub(crate) struct State {
     pipes: BTreeMap<u64, Pipe>,
     next_id: u64,
     heard: Vec<Heard>,
-    /// Bytes that arrived, for the report.
-    arrived: u64,
 }
 
 /// A handle to the network.
@@ -91,7 +93,6 @@ impl Wires {
             pipes: BTreeMap::new(),
             next_id: 1,
             heard: Vec::new(),
-            arrived: 0,
         })))
     }
 
@@ -119,8 +120,8 @@ impl Wires {
     }
 
     /// Changes a link.
-    pub fn set_link(&self, from: usize, to: usize, change: impl FnOnce(&mut Link)) {
-        change(&mut self.0.lock().links[from][to]);
+    pub fn set_link(&self, from: usize, to: usize, link: Link) {
+        self.0.lock().links[from][to] = link;
     }
 
     /// Resets every connection between two hosts, at both ends.
@@ -149,11 +150,6 @@ impl Wires {
     pub fn take_heard(&self) -> Vec<Heard> {
         std::mem::take(&mut self.0.lock().heard)
     }
-
-    /// Bytes that have arrived.
-    pub fn arrived(&self) -> u64 {
-        self.0.lock().arrived
-    }
 }
 
 impl State {
@@ -167,32 +163,29 @@ impl State {
         let ids: Vec<u64> = self.pipes.keys().copied().collect();
         for id in ids {
             let Some(pipe) = self.pipes.get_mut(&id) else { continue };
-            if pipe.flight_is_empty() {
+            if pipe.is_settled() {
                 if pipe.is_over() {
                     self.pipes.remove(&id);
                 }
                 continue;
             }
-            let blocked = self.links[pipe.from][pipe.to].cut || !self.places[pipe.to].on;
-            if blocked {
-                let since = *pipe.stalled_since_ms.get_or_insert(now_ms);
-                if now_ms - since >= UNACKED_MAX_MS {
-                    pipe.drop_flight();
-                    self.break_end(id, io::ErrorKind::TimedOut);
-                }
-                continue;
-            }
-            pipe.stalled_since_ms = None;
-            let arrival = pipe.arrive(now_ms);
             let (from, to) = (pipe.from, pipe.to);
-            if arrival.bytes > 0 {
-                self.arrived += arrival.bytes as u64;
-                say!("net n{from}>n{to} #{id} {} bytes {:016x}", arrival.bytes, arrival.hash);
+            let way = !self.links[from][to].cut && self.places[to].on;
+            let way_back = !self.links[to][from].cut;
+            if way {
+                let arrival = pipe.arrive(now_ms, way_back);
+                if arrival.bytes > 0 {
+                    say!("net n{from}>n{to} #{id} {} bytes {:016x}", arrival.bytes, arrival.hash);
+                }
+                if arrival.reset {
+                    self.break_end(id ^ 1, io::ErrorKind::ConnectionReset);
+                } else if arrival.to_nobody {
+                    self.break_end(id, io::ErrorKind::ConnectionReset);
+                }
             }
-            if arrival.reset {
-                self.break_end(id ^ 1, io::ErrorKind::ConnectionReset);
-            } else if arrival.to_nobody {
-                self.break_end(id, io::ErrorKind::ConnectionReset);
+            let Some(pipe) = self.pipes.get_mut(&id) else { continue };
+            if pipe.is_unacknowledged(now_ms, way && way_back) {
+                self.break_end(id, io::ErrorKind::TimedOut);
             }
         }
     }

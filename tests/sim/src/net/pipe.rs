@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, Bytes};
 
 use super::overheard::Overheard;
-use super::wake;
+use super::{UNACKED_MAX_MS, wake};
 use crate::trace::hash_of;
 
 /// Bytes written and not yet read; beyond it the writer waits, as it does for the windows of TCP.
@@ -28,7 +28,10 @@ pub(super) struct Pipe {
     /// Bytes in flight and ready.
     held: usize,
     last_due_ms: u64,
-    pub(super) stalled_since_ms: Option<u64>,
+    /// Something has arrived, and nobody could say so to the sender.
+    unacknowledged: bool,
+    /// Since when nothing is acknowledged of what was sent.
+    stalled_since_ms: Option<u64>,
     ended: bool,
     reader: Side,
     writer: Side,
@@ -70,6 +73,7 @@ impl Pipe {
             ready: VecDeque::new(),
             held: 0,
             last_due_ms: 0,
+            unacknowledged: false,
             stalled_since_ms: None,
             ended: false,
             reader: Side::default(),
@@ -78,8 +82,9 @@ impl Pipe {
         }
     }
 
-    pub(super) fn flight_is_empty(&self) -> bool {
-        self.flight.is_empty()
+    /// Nothing is under way, and the sender knows what has become of all that was.
+    pub(super) fn is_settled(&self) -> bool {
+        self.flight.is_empty() && !self.unacknowledged
     }
 
     /// Nobody holds either end any more.
@@ -87,12 +92,27 @@ impl Pipe {
         self.reader.gone && self.writer.gone
     }
 
-    pub(super) fn drop_flight(&mut self) {
+    fn drop_flight(&mut self) {
         self.flight.clear();
+        self.unacknowledged = false;
+        self.stalled_since_ms = None;
     }
 
-    pub(super) fn arrive(&mut self, now_ms: u64) -> Arrival {
-        let mut arrival = Arrival::default();
+    /// True when the sender gives up. `passes`: what is sent now arrives, and its acknowledgement too.
+    pub(super) fn is_unacknowledged(&mut self, now_ms: u64, passes: bool) -> bool {
+        if passes || self.is_settled() {
+            self.unacknowledged = false;
+            self.stalled_since_ms = None;
+            return false;
+        }
+        now_ms - *self.stalled_since_ms.get_or_insert(now_ms) >= UNACKED_MAX_MS
+    }
+
+    /// Takes what is due to the reader. With `way_back` the sender is told.
+    pub(super) fn arrive(&mut self, now_ms: u64, way_back: bool) -> Arrival {
+        // Sent again by the kernel as long as nobody acknowledges it, also what was for an end that is gone.
+        let to_nobody = self.unacknowledged && self.reader.gone;
+        let mut arrival = Arrival { to_nobody, ..Arrival::default() };
         while self.flight.front().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
             let Some((_, parcel)) = self.flight.pop_front() else { break };
             match parcel {
@@ -108,6 +128,11 @@ impl Pipe {
         }
         if arrival.to_nobody {
             self.drop_flight();
+        }
+        if !way_back && (arrival.bytes > 0 || arrival.to_nobody) {
+            // Neither an acknowledgement nor a reset comes back.
+            self.unacknowledged = true;
+            arrival.to_nobody = false;
         }
         wake(&mut self.reader.waker);
         arrival

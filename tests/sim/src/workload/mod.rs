@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flotilla_core::{Command, OffsetCommit, PayloadBuilder, Perm, Settings, Tables, TopicConfig, system};
+use flotilla_core::{Command, OffsetCommit, PayloadBuilder, Perm, Settings, TopicConfig, system};
 use flotilla_raft_store::RECORD_HEADER_SIZE;
 use flotilla_raft_store::raft::{Proposal, ProposeError, Replica, Role};
 use parking_lot::Mutex;
@@ -118,10 +118,23 @@ impl Client {
         term: Option<u64>,
         build: impl FnOnce(u64) -> Bytes,
     ) {
+        self.propose_holding((), replica, visible, term, build).await;
+    }
+
+    /// `held` is let go with the call-back, also when the process dies with it.
+    async fn propose_holding(
+        &mut self,
+        held: impl Send + 'static,
+        replica: &Replica<()>,
+        visible: bool,
+        term: Option<u64>,
+        build: impl FnOnce(u64) -> Bytes,
+    ) {
         let number = self.judge.lock().history.begin(visible);
         let judge = Arc::clone(&self.judge);
         let swapped = self.mutant == Some(Mutant::SwappedAnswers) && self.host == 1;
         let done = move |outcome: Result<flotilla_raft_store::raft::Committed<()>, ProposeError>| {
+            let _held = held;
             let mut judge = judge.lock();
             let outcome = match outcome {
                 Ok(_) if swapped => Err(ProposeError::Busy),
@@ -188,18 +201,11 @@ impl Client {
             queue_id: queue as u32,
             offset,
         };
-        let number = self.judge.lock().history.begin(false);
-        // Released with the call-back, also when the process dies with it.
         let turn = Turn { consumers: Arc::clone(&self.habits.consumers), queue };
-        let judge = Arc::clone(&self.judge);
-        let done = move |outcome: Result<flotilla_raft_store::raft::Committed<()>, ProposeError>| {
-            let _turn = turn;
-            let mut judge = judge.lock();
-            let verdict = judge.history.told(number, outcome.map(|committed| committed.index));
-            judge.check(verdict);
-        };
-        let payload = of_commands(&[Command::CommitOffsets(vec![commit])]);
-        replica.submit(vec![Proposal { payload, expected_term: term, done: Box::new(done) }]).await;
+        self.propose_holding(turn, replica, false, term, move |_| {
+            of_commands(&[Command::CommitOffsets(vec![commit])])
+        })
+        .await;
     }
 
     /// A linearizable read, which must not be older than what was acknowledged before it.
@@ -260,9 +266,4 @@ fn of_commands(commands: &[Command]) -> Bytes {
     let mut builder = PayloadBuilder::new(RECORD_HEADER_SIZE, 0);
     commands.iter().for_each(|command| builder.push_command(command));
     builder.finish().freeze()
-}
-
-/// What the tables say of a consumer.
-pub fn committed_offset(tables: &Tables, queue: u32) -> Option<i64> {
-    tables.consumer_offset("readers", TOPICS[0], queue)
 }
