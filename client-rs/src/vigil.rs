@@ -14,7 +14,8 @@
 //! - What ends may have been done, or may yet be: it is as unknown as after a time-out, only earlier, and like that no producer
 //!   repeats it unless asked to. Calls that do no harm when done twice (pulls, offsets, administration) go to the new leader.
 //! - A leader that is alive and was deposed (a transfer, a cut between brokers only) answers by itself as a rule, so it has the
-//!   longer grace. Requests sent to it after its fall, such as pulls at a replica, are its business.
+//!   longer grace. Requests sent to it after its fall, such as pulls at a replica, or sends that it keeps until the group has a
+//!   leader again, are its business, also while it is silent. The fall ends when the last route that names it is refreshed.
 //! - One topic stands for all that a broker leads: its answer makes the others be asked for (`Routes::keep`). So a broker in
 //!   thousands of routes costs no more questions than one in a single route until it is deposed.
 //! - The small request is CHECK_CLIENT_CONFIG (46) with a subscription by tag: brokers answer it at once, on a thread of its own
@@ -38,7 +39,7 @@ use tracing::{debug, info};
 use crate::client::Inner;
 use crate::limits;
 use crate::remote::Remote;
-use crate::routes::Routes;
+use crate::routes::{Fall, Routes};
 
 /// The watch over the connections of a client.
 pub(crate) struct Vigil {
@@ -105,7 +106,7 @@ impl Vigil {
     fn look(&mut self, address: &str, connection: &Connection, now: Instant) {
         let heard = connection.last_heard();
         let is_silent = passed(heard, now) >= self.limit;
-        let fall = self.routes.deposed_since(address);
+        let fall = self.routes.deposed(address);
         let given_up = fall.and_then(|fall| given_up(fall, is_silent, self.limit, now));
         let count = given_up.map_or(0, |sent_by| connection.give_up(sent_by));
         if count > 0 {
@@ -170,13 +171,16 @@ impl Vigil {
     }
 }
 
-/// What is waited for no longer at a leader that fell: requests sent at this time or before. While it is silent, everything that
-/// is overdue; else what it had before its fall.
-fn given_up(fall: Instant, is_silent: bool, limit: Duration, now: Instant) -> Option<Instant> {
-    let fallen_for = passed(fall, now);
+/// What is waited for no longer at a leader that fell: requests sent at this time or before. That is what it had as a leader, as
+/// far as routes told; while it is silent only what is overdue, else only what has had the grace.
+fn given_up(fall: Fall, is_silent: bool, limit: Duration, now: Instant) -> Option<Instant> {
+    let fallen_for = passed(fall.since, now);
     match is_silent {
-        true if fallen_for >= limits::GRACE_SILENT => now.checked_sub(limit),
-        false if fallen_for >= limits::GRACE => Some(fall),
+        true if fallen_for >= limits::GRACE_SILENT => {
+            // One that went by the old route may have been on its way when the new one came.
+            now.checked_sub(limit).map(|by| by.min(fall.last + limits::ROUTE_LAG))
+        }
+        false if fallen_for >= limits::GRACE => now.checked_sub(limits::GRACE).map(|by| by.min(fall.last)),
         _ => None,
     }
 }
@@ -193,11 +197,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_deposed_leader_has_a_grace_and_a_longer_one_while_it_gives_signs_of_life() {
-        let (fall, limit) = (Instant::now(), 400 * MS);
-        assert_eq!(given_up(fall, true, limit, fall + 50 * MS), None);
-        let now = fall + 500 * MS;
-        assert_eq!(given_up(fall, true, limit, now), Some(fall + 100 * MS), "only what is overdue");
-        assert_eq!(given_up(fall, false, limit, fall + 400 * MS), None);
-        assert_eq!(given_up(fall, false, limit, now), Some(fall), "not what it got as a follower");
+        let (since, limit) = (Instant::now(), 400 * MS);
+        let fall = Fall { since, last: since };
+        assert_eq!(given_up(fall, true, limit, since + 50 * MS), None);
+        assert_eq!(given_up(fall, true, limit, since + 100 * MS), Some(since - 300 * MS), "what is overdue");
+        let now = since + 500 * MS;
+        let by = given_up(fall, true, limit, now);
+        assert_eq!(by, Some(since + limits::ROUTE_LAG), "not what it got as a follower");
+        assert_eq!(given_up(fall, true, limit, since + 60_000 * MS), by, "however long it is silent");
+        assert_eq!(given_up(fall, false, limit, since + 400 * MS), None);
+        assert_eq!(given_up(fall, false, limit, now), Some(since), "not what it got as a follower");
+    }
+
+    #[tokio::test]
+    async fn what_went_to_a_deposed_leader_by_a_route_not_refreshed_yet_is_given_up_too() {
+        let (since, limit) = (Instant::now(), 400 * MS);
+        let fall = Fall { since, last: since + 300 * MS };
+        let (soon, late) = (since + 600 * MS, since + 2_000 * MS);
+        assert_eq!(given_up(fall, true, limit, soon), Some(since + 200 * MS), "only what is overdue");
+        assert_eq!(given_up(fall, true, limit, late), Some(fall.last + limits::ROUTE_LAG));
+        assert_eq!(given_up(fall, false, limit, soon), Some(since + 100 * MS), "each has the grace");
+        assert_eq!(given_up(fall, false, limit, late), Some(fall.last));
     }
 }

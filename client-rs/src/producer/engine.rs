@@ -217,7 +217,7 @@ impl Shared {
         trace!(address = %target.address, queue = target.queue.queue_id, %error, "attempt failed");
         if error.hints_at_stale_route() {
             let routes = &self.client.inner.routes;
-            if routes.deposed_since(&target.address).is_none() {
+            if routes.deposed(&target.address).is_none() {
                 self.topics.blame(target, PENALTY);
             } // Else its broker name has another leader, which did nothing wrong.
             routes.suspect(&target.address, error);

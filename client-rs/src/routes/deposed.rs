@@ -17,11 +17,19 @@ pub(super) struct Deposed {
     table: Mutex<HashMap<String, Loss>>,
 }
 
+/// When an address ceased to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fall {
+    /// When a route told it first.
+    pub(crate) since: Instant,
+    /// When one did last: requests by routes that were not refreshed yet went there until then.
+    pub(crate) last: Instant,
+}
+
 /// What an address has lost.
 #[derive(Clone, Debug)]
 pub(super) struct Loss {
-    /// When a route told it first.
-    pub(super) since: Instant,
+    pub(super) fall: Fall,
     /// The broker names that it led.
     pub(super) broker_names: BTreeSet<String>,
 }
@@ -51,12 +59,15 @@ impl Deposed {
             if before == now {
                 continue;
             }
-            table.retain(|_, loss| loss.since.elapsed() < MEMORY);
+            table.retain(|_, loss| loss.is_recent());
             if let Some(loss) = table.get_mut(now) {
                 loss.broker_names.remove(name);
             }
-            let fresh = || Loss { since: Instant::now(), broker_names: BTreeSet::new() };
-            if table.entry(before.to_owned()).or_insert_with(fresh).broker_names.insert(name.clone()) {
+            let told = Instant::now();
+            let fresh = || Loss { fall: Fall { since: told, last: told }, broker_names: BTreeSet::new() };
+            let loss = table.entry(before.to_owned()).or_insert_with(fresh);
+            loss.fall.last = told;
+            if loss.broker_names.insert(name.clone()) {
                 news.push(before.to_owned());
             }
         }
@@ -66,7 +77,13 @@ impl Deposed {
 
     /// What an address has lost, if anything.
     pub(super) fn loss(&self, address: &str) -> Option<Loss> {
-        self.table.lock().get(address).filter(|loss| loss.since.elapsed() < MEMORY).cloned()
+        self.table.lock().get(address).filter(|loss| loss.is_recent()).cloned()
+    }
+}
+
+impl Loss {
+    fn is_recent(&self) -> bool {
+        self.fall.last.elapsed() < MEMORY
     }
 }
 

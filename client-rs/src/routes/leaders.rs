@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::Routes;
+use super::deposed::Fall;
 use crate::limits;
 use crate::metrics::Event;
 
@@ -26,14 +27,14 @@ impl Routes {
     }
 
     /// When it became known that another leads in place of this address; `None` also while it leads another broker name.
-    pub(crate) fn deposed_since(&self, address: &str) -> Option<Instant> {
+    pub(crate) fn deposed(&self, address: &str) -> Option<Fall> {
         let loss = self.inner.deposed.loss(address)?;
         let topics = self.inner.topics.lock();
         let leads_another = topics.values().filter_map(|entry| entry.known()).any(|route| {
             let mut names = route.brokers().keys();
             names.any(|name| !loss.broker_names.contains(name) && route.leader(name) == Some(address))
         });
-        (!leads_another).then_some(loss.since)
+        (!leads_another).then_some(loss.fall)
     }
 
     /// Asks for the routes of all topics with queues that this address leads, as far as they know: another one told of its

@@ -34,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use deposed::Deposed;
+pub(crate) use deposed::Fall;
 pub use topic_route::{LEADER, TopicRoute};
 
 use crate::error::{ClientError, Result};
