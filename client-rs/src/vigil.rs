@@ -55,8 +55,10 @@ pub(crate) struct Vigil {
 /// Why a broker may lead no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Doubt {
-    /// It owes answers.
-    Owes,
+    /// It owes answers and gives none.
+    Silent,
+    /// It owes answers and gives others.
+    Slow,
     /// It has nothing to tell.
     Quiet,
 }
@@ -91,7 +93,7 @@ impl Vigil {
     /// Watches for ever.
     pub(crate) async fn keep(mut self) {
         loop {
-            let owes = self.doubts.keys().any(|(_, doubt)| *doubt == Doubt::Owes);
+            let owes = self.doubts.keys().any(|(_, doubt)| *doubt != Doubt::Quiet);
             sleep(if owes { limits::VIGIL_PERIOD_OVERDUE } else { limits::VIGIL_PERIOD }).await;
             let now = Instant::now();
             self.doubts.retain(|_, doubted| passed(doubted.seen, now) < limits::VIGIL_CALM);
@@ -114,47 +116,33 @@ impl Vigil {
         }
         match connection.oldest_request(Expected::Soon) {
             Some(sent) if passed(sent, now) >= self.limit => {
-                let long = |doubted_for| doubted_for >= limits::SUSPECT_FOR;
-                let pause = |doubted_for| match (is_silent, long(doubted_for)) {
-                    (true, false) => limits::VIGIL_PAUSE_SILENT,
-                    (true, true) => limits::VIGIL_PAUSE_SILENT_LONG,
-                    (false, false) => limits::VIGIL_PAUSE_SLOW,
-                    (false, true) => limits::VIGIL_PAUSE_SLOW_LONG,
-                };
-                self.ask(address, (connection.id(), Doubt::Owes), now, Duration::ZERO, pause);
+                let doubt = if is_silent { Doubt::Silent } else { Doubt::Slow };
+                self.ask(address, connection.id(), doubt, now);
             }
             Some(_) => {}
             None => {
                 let held = connection.oldest_request(Expected::Held).map(|sent| sent.max(heard));
                 if held.is_some_and(|quiet| passed(quiet, now) >= limits::PROBE_AFTER) {
                     self.probe(address, connection);
-                    let pause = limits::VIGIL_PAUSE_QUIET;
-                    self.ask(address, (connection.id(), Doubt::Quiet), now, pause, |_| pause);
+                    self.ask(address, connection.id(), Doubt::Quiet, now);
                 }
             }
         }
     }
 
-    /// Asks whether it still leads, unless that was asked just now: first after a time, then at a pace by how long it is in
-    /// doubt.
-    fn ask(
-        &mut self,
-        address: &str,
-        (connection, doubt): (u64, Doubt),
-        now: Instant,
-        first: Duration,
-        pause: impl Fn(Duration) -> Duration,
-    ) {
+    /// Asks whether it still leads, unless that was asked just now. Each kind of doubt has a pace of its own: a leader that has
+    /// been slow for long and falls silent is asked about at once.
+    fn ask(&mut self, address: &str, connection: u64, doubt: Doubt, now: Instant) {
         let Some(topic) = self.routes.topic_led_by(address) else { return };
         let doubted = self.doubts.entry((connection, doubt)).or_insert_with(|| {
             debug!(address, ?doubt, "leads no more, perhaps");
-            Doubted { since: now, seen: now, ask_at: now + first, asking: Weak::new() }
+            Doubted { since: now, seen: now, ask_at: now + doubt.first_pause(), asking: Weak::new() }
         });
         doubted.seen = now;
         if now < doubted.ask_at || doubted.asking.strong_count() > 0 {
             return;
         }
-        doubted.ask_at = now + pause(passed(doubted.since, now));
+        doubted.ask_at = now + doubt.pause(passed(doubted.since, now));
         let turn = Arc::new(());
         doubted.asking = Arc::downgrade(&turn);
         self.routes.refresh_soon(topic, doubted.since, turn);
@@ -167,6 +155,27 @@ impl Vigil {
                 self.remote.frame(RequestCode::CheckClientConfig, ExtFields::new(), self.probe.clone());
             // Its time bounds how many there are: the next one goes when none is outstanding.
             self.remote.ask_with(connection, frame, self.remote.call_timeout(), Box::new(drop));
+        }
+    }
+}
+
+impl Doubt {
+    /// Time before the first question.
+    fn first_pause(self) -> Duration {
+        match self {
+            Doubt::Silent | Doubt::Slow => Duration::ZERO,
+            Doubt::Quiet => limits::VIGIL_PAUSE_QUIET,
+        }
+    }
+
+    /// Time between questions about a broker that has been in doubt for so long.
+    fn pause(self, doubted_for: Duration) -> Duration {
+        match (self, doubted_for >= limits::SUSPECT_FOR) {
+            (Doubt::Silent, false) => limits::VIGIL_PAUSE_SILENT,
+            (Doubt::Silent, true) => limits::VIGIL_PAUSE_SILENT_LONG,
+            (Doubt::Slow, false) => limits::VIGIL_PAUSE_SLOW,
+            (Doubt::Slow, true) => limits::VIGIL_PAUSE_SLOW_LONG,
+            (Doubt::Quiet, _) => limits::VIGIL_PAUSE_QUIET,
         }
     }
 }
