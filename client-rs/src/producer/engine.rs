@@ -196,7 +196,8 @@ impl Shared {
         receiver
     }
 
-    /// Reads an answer. A failure is noted against the broker and the route.
+    /// Reads an answer. A failure is noted against the broker and the route, unless this side has given up because the route
+    /// names another leader: that one did nothing wrong, and there may be thousands of such requests at once.
     pub(super) fn landed(
         &self,
         job: &mut Job,
@@ -205,6 +206,10 @@ impl Shared {
     ) -> Result<SendResult> {
         let result = match answer {
             Ok(frame) => SendResult::read(frame, target, job),
+            Err(error @ RequestError::GivenUp) => {
+                trace!(address = %target.address, queue = target.queue.queue_id, "attempt given up");
+                return Err(ClientError::from_request(&target.address, error));
+            }
             Err(error) => Err(ClientError::from_request(&target.address, error)),
         };
         if let Err(error) = &result {
