@@ -20,7 +20,7 @@ pub(super) struct Deposed {
 /// When an address ceased to lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fall {
-    /// When a route told it first.
+    /// When a route told it first, of the broker name that it lost last.
     pub(crate) since: Instant,
     /// When one did last: requests by routes that were not refreshed yet went there until then.
     pub(crate) last: Instant,
@@ -68,6 +68,8 @@ impl Deposed {
             let loss = table.entry(before.to_owned()).or_insert_with(fresh);
             loss.fall.last = told;
             if loss.broker_names.insert(name.clone()) {
+                // What it had of this name has its own grace.
+                loss.fall.since = told;
                 news.push(before.to_owned());
             }
         }
@@ -88,6 +90,7 @@ impl Loss {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use flotilla_remoting::bodies::{BrokerData, TopicRouteData};
 
@@ -115,6 +118,21 @@ mod tests {
         assert!(deposed.loss("x:1").is_none(), "it leads again");
         deposed.begin(&second);
         assert!(deposed.loss("y:1").is_none(), "and so does this one, as another topic's route knows");
+    }
+
+    #[tokio::test]
+    async fn a_fall_begins_again_with_each_name_and_lasts_until_no_route_names_the_address() {
+        let deposed = Deposed::default();
+        let first = route(&[("b", "x:1"), ("c", "x:1")]);
+        let (second, third) = (route(&[("b", "y:1"), ("c", "x:1")]), route(&[("b", "y:1"), ("c", "y:1")]));
+        let fall = || deposed.loss("x:1").map(|loss| loss.fall).unwrap();
+        assert_eq!(deposed.note(&first, &second), ["x:1"]);
+        let before = fall();
+        assert_eq!(deposed.note(&first, &second), [""; 0]);
+        assert_eq!(fall().since, before.since, "nothing new was lost");
+        assert!(fall().last > before.last, "but another topic's route named it until now");
+        assert_eq!(deposed.note(&second, &third), ["x:1"]);
+        assert!(fall().since > before.since, "another name, another fall");
     }
 
     #[tokio::test]
