@@ -86,3 +86,33 @@ impl Routes {
         crate::client::spawn_until(&self.inner.tracker, &self.inner.stop, task);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use flotilla_remoting::bodies::{BrokerData, TopicRouteData};
+
+    use crate::client::Client;
+
+    fn led_by(broker_name: &str, leader: &str) -> TopicRouteData {
+        let broker = BrokerData {
+            broker_name: broker_name.to_owned(),
+            broker_addrs: [(0, leader.to_owned())].into(),
+            ..BrokerData::default()
+        };
+        TopicRouteData { broker_datas: vec![broker], ..TopicRouteData::default() }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_leads_another_name_is_not_deposed() {
+        let client = Client::connect("127.0.0.1:1").unwrap();
+        let routes = &client.inner.routes;
+        routes.keep("t", led_by("b", "x:1"));
+        routes.keep("u", led_by("c", "x:1"));
+        routes.keep("t", led_by("b", "y:1"));
+        assert_eq!(routes.deposed("x:1"), None, "it leads c");
+        routes.keep("u", led_by("c", "y:1"));
+        assert!(routes.deposed("x:1").is_some());
+        assert_eq!(routes.deposed("y:1"), None);
+    }
+}

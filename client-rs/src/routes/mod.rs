@@ -159,7 +159,8 @@ impl Routes {
         Ok(self.keep(topic, data))
     }
 
-    fn keep(&self, topic: &str, data: TopicRouteData) -> Arc<TopicRoute> {
+    /// Takes a name server's answer for the route of a topic.
+    pub(crate) fn keep(&self, topic: &str, data: TopicRouteData) -> Arc<TopicRoute> {
         let route = Arc::new(TopicRoute::new(topic, data));
         let mut old = None;
         let changed = self.entry(topic).route.send_if_modified(|known| {
