@@ -386,7 +386,7 @@ impl Producer {
         }
         // A clone that is shut down later must not take the next producer of the group out of it.
         if let Some(name) = self.membership.give_up() {
-            shared.client.inner.leave_with(Some(self.group()), None, name).await;
+            shared.client.inner.leave(Some(self.group()), None, name).await;
             debug!(group = self.group(), "producer has left");
         }
     }
