@@ -103,6 +103,8 @@ pub(crate) async fn start<C: Life>(client: Client, consumer: &Arc<C>) -> Result<
 async fn live<C: Life>(consumer: Arc<C>, client: Client, report: oneshot::Sender<Result<()>>) {
     let Member { calls, balancer, stop, stopped, .. } = consumer.member();
     let Calls { group, client: inner } = calls;
+    // A panic of whom the consumer calls, such as a strategy, ends it too; dropped in reverse order.
+    let (_stopped, _stop) = (stopped.clone().drop_guard(), stop.clone().drop_guard());
     let name = Name(calls);
     let joined = tokio::select! {
         () = stop.cancelled() => Err(ClientError::Stopped),
