@@ -245,7 +245,6 @@ impl Life for Core {
             let all_left = until(&self.left, || self.leaving.lock().is_empty());
             let _ = timeout(limits::LAST_COMMIT_PATIENCE, all_left).await;
         }
-        self.member.tracker.close();
     }
 }
 
