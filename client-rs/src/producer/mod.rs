@@ -245,9 +245,14 @@ impl Producer {
         } else {
             match Passenger::board(shared, message, Place::Any) {
                 Ok(passenger) => {
-                    let passenger = passenger?;
-                    let deadline = passenger.began + shared.options.send_timeout;
-                    let permit = shared.enter(1, passenger.record_size, deadline).await?;
+                    let mut passenger = passenger?;
+                    let permit = match shared.gate.try_enter(1, passenger.record_size) {
+                        Some(permit) => permit,
+                        None => {
+                            let deadline = passenger.waits() + shared.options.send_timeout;
+                            shared.enter(1, passenger.record_size, deadline).await?
+                        }
+                    };
                     Linger::add(shared, passenger, permit, Waiter::Callback(Box::new(done)));
                     return Ok(());
                 }
