@@ -117,23 +117,27 @@ impl Vigil {
         match connection.oldest_request(Expected::Soon) {
             Some(sent) if passed(sent, now) >= self.limit => {
                 let doubt = if is_silent { Doubt::Silent } else { Doubt::Slow };
-                self.ask(address, connection.id(), doubt, now);
+                if let Some(topic) = self.routes.topic_led_by(address) {
+                    self.ask(address, topic, (connection.id(), doubt), now);
+                }
             }
             Some(_) => {}
             None => {
                 let held = connection.oldest_request(Expected::Held).map(|sent| sent.max(heard));
-                if held.is_some_and(|quiet| passed(quiet, now) >= limits::PROBE_AFTER) {
-                    self.probe(address, connection);
-                    self.ask(address, connection.id(), Doubt::Quiet, now);
+                // A leader that gives no sign of life may have a successor; of others it does not matter.
+                if held.is_some_and(|quiet| passed(quiet, now) >= limits::PROBE_AFTER)
+                    && let Some(topic) = self.routes.topic_led_by(address)
+                {
+                    self.probe(connection);
+                    self.ask(address, topic, (connection.id(), Doubt::Quiet), now);
                 }
             }
         }
     }
 
-    /// Asks whether it still leads, unless that was asked just now. Each kind of doubt has a pace of its own: a leader that has
+    /// Asks whether it still leads this topic, unless that was asked just now. Each kind of doubt has a pace of its own: a leader that has
     /// been slow for long and falls silent is asked about at once.
-    fn ask(&mut self, address: &str, connection: u64, doubt: Doubt, now: Instant) {
-        let Some(topic) = self.routes.topic_led_by(address) else { return };
+    fn ask(&mut self, address: &str, topic: String, (connection, doubt): (u64, Doubt), now: Instant) {
         let doubted = self.doubts.entry((connection, doubt)).or_insert_with(|| {
             debug!(address, ?doubt, "leads no more, perhaps");
             Doubted { since: now, seen: now, ask_at: now + doubt.first_pause(), asking: Weak::new() }
@@ -148,14 +152,11 @@ impl Vigil {
         self.routes.refresh_soon(topic, doubted.since, turn);
     }
 
-    /// Asks for a sign of life, if it matters: a leader that gives none may have a successor.
-    fn probe(&self, address: &str, connection: &Connection) {
-        if self.routes.topic_led_by(address).is_some() {
-            let frame =
-                self.remote.frame(RequestCode::CheckClientConfig, ExtFields::new(), self.probe.clone());
-            // Its time bounds how many there are: the next one goes when none is outstanding.
-            self.remote.ask_with(connection, frame, self.remote.call_timeout(), Box::new(drop));
-        }
+    /// Asks for a sign of life.
+    fn probe(&self, connection: &Connection) {
+        let frame = self.remote.frame(RequestCode::CheckClientConfig, ExtFields::new(), self.probe.clone());
+        // Its time bounds how many there are: the next one goes when none is outstanding.
+        self.remote.ask_with(connection, frame, self.remote.call_timeout(), Box::new(drop));
     }
 }
 
