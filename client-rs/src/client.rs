@@ -221,18 +221,9 @@ impl Inner {
         }
     }
 
-    /// Tells all brokers that a member leaves its group.
-    pub(crate) async fn leave(&self, producer_group: Option<&str>, consumer_group: Option<&str>) {
-        self.leave_with(producer_group, consumer_group, ()).await;
-    }
-
-    /// As [`Inner::leave`]; drops `name` when the brokers know, before the next heartbeat. Dropped half-way, it drops it too.
-    pub(crate) async fn leave_with<N>(
-        &self,
-        producer_group: Option<&str>,
-        consumer_group: Option<&str>,
-        name: N,
-    ) {
+    /// Tells all brokers that a member leaves its group; drops `name`, which gives the group free at this client, when they
+    /// know and before the next heartbeat. Dropped half-way, it drops it too.
+    pub(crate) async fn leave<N>(&self, producer_group: Option<&str>, consumer_group: Option<&str>, name: N) {
         let _leaving = self.leaving.write().await;
         // Dropped before the lock.
         let _name = name;

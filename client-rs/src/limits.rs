@@ -55,6 +55,10 @@ pub const GRACE_SILENT: Duration = Duration::from_millis(100);
 /// How long they are when something comes.
 pub const GRACE: Duration = Duration::from_millis(500);
 
+/// Time between a look at a route and the request that goes by it: what is sent to a leader this much after its fall was
+/// meant for a leader.
+pub const ROUTE_LAG: Duration = Duration::from_millis(20);
+
 /// Time for one name server to answer while there are others to ask: one that is silent must not use up the time of a send.
 pub const NAME_SERVER_PATIENCE: Duration = Duration::from_secs(1);
 

@@ -6,6 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flotilla_client::allocate::Allocation;
 use flotilla_client::{
     Client, ClientError, ConsumeFrom, Expression, MessageQueue, OrderlyOutcome, Outcome, PullConsumer,
     PushConsumer, PushConsumerBuilder, ReceivedMessage, ResponseCode,
@@ -110,6 +111,41 @@ async fn a_start_offset_is_stored_even_when_the_member_leaves_before_the_first_a
         assert_eq!((stage.committed(0), stage.committed(1)), (Some(start), Some(0)), "{from:?}");
     }
     stage.client.shutdown().await;
+}
+
+/// A strategy with a bug.
+#[derive(Debug)]
+struct Panics;
+
+impl Allocation for Panics {
+    fn name(&self) -> String {
+        "PANICS".to_owned()
+    }
+
+    fn allocate(&self, _: &str, _: &[MessageQueue], _: &[String]) -> Result<Vec<MessageQueue>, String> {
+        panic!("as the test says")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_whose_strategy_panics_ends_and_leaves_its_name_to_another() {
+    let stage = Stage::new(0..1);
+    let calls = Calls::free();
+    let given = calls.clone();
+    let consumer = stage.push().strategy(Panics);
+    let consumer = consumer.start(move |messages| given.clone().run(messages, Outcome::Success)).await;
+    let consumer = consumer.unwrap();
+    let given = calls.clone();
+    // The name is free when the first one has ended.
+    let _next = eventually("a free name", || async {
+        let given = given.clone();
+        let next = stage.push().start(move |messages| given.clone().run(messages, Outcome::Success));
+        next.await.map_err(|error| error.to_string())
+    })
+    .await;
+    assert_eq!(calls.until(1).await, [0]);
+    tokio::time::timeout(PATIENCE, consumer.shutdown()).await.expect("it has ended");
+    tokio::time::timeout(PATIENCE, stage.client.shutdown()).await.expect("nothing of it is left");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -141,6 +141,33 @@ async fn a_silent_leader_costs_name_servers_few_questions_however_many_topics_it
 
 #[tokio::test]
 async fn a_consumer_whose_pull_is_held_leaves_a_silent_leader_too() {
+    a_consumer_goes_on_at_the_successor(async |_, paused| {
+        paused.desk().mute = true;
+        // A sign of life was asked for and is not given.
+        paused.until(&format!("mute {}", RequestCode::CheckClientConfig), 1).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_leaves_one_that_gives_signs_of_life_and_is_cut_off_from_its_group_as_well() {
+    a_consumer_goes_on_at_the_successor(async |world, cut_off| {
+        eventually("signs of life", || async {
+            let probed = cut_off.desk().probed;
+            (probed >= 2).then_some(()).ok_or_else(|| format!("{probed} given"))
+        })
+        .await;
+        let before = world.names.asked("t");
+        eventually("a question for the route", || async {
+            (world.names.asked("t") > before).then_some(()).ok_or_else(|| "nobody asked".to_owned())
+        })
+        .await;
+    })
+    .await;
+}
+
+/// A consumer reads all that its broker has; that one then has no more and `falls`, and another one leads and has more.
+async fn a_consumer_goes_on_at_the_successor(falls: impl AsyncFnOnce(&World, &DeskBroker)) {
     let world = World::new();
     let (paused, elected) = (DeskBroker::start(0..2), DeskBroker::start(0..4));
     paused.desk().silent = true;
@@ -163,9 +190,7 @@ async fn a_consumer_whose_pull_is_held_leaves_a_silent_leader_too() {
         }
     };
     soon(poll(&mut bodies, 2)).await;
-    paused.desk().mute = true;
-    // A sign of life was asked for and is not given.
-    paused.until(&format!("mute {}", RequestCode::CheckClientConfig), 1).await;
+    falls(&world, &paused).await;
     world.names.route("t", &[("b", &[elected.address])]);
     soon(poll(&mut bodies, 4)).await;
     assert_eq!(bodies, ["0", "1", "2", "3"]);

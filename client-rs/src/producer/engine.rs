@@ -196,7 +196,8 @@ impl Shared {
         receiver
     }
 
-    /// Reads an answer. A failure is noted against the broker and the route.
+    /// Reads an answer. A failure is noted against the broker and the route, unless this side has given up because the route
+    /// names another leader: that one did nothing wrong, and there may be thousands of such requests at once.
     pub(super) fn landed(
         &self,
         job: &mut Job,
@@ -205,6 +206,10 @@ impl Shared {
     ) -> Result<SendResult> {
         let result = match answer {
             Ok(frame) => SendResult::read(frame, target, job),
+            Err(error @ RequestError::GivenUp) => {
+                trace!(address = %target.address, queue = target.queue.queue_id, "attempt given up");
+                return Err(ClientError::from_request(&target.address, error));
+            }
             Err(error) => Err(ClientError::from_request(&target.address, error)),
         };
         if let Err(error) = &result {
@@ -217,7 +222,7 @@ impl Shared {
         trace!(address = %target.address, queue = target.queue.queue_id, %error, "attempt failed");
         if error.hints_at_stale_route() {
             let routes = &self.client.inner.routes;
-            if routes.deposed_since(&target.address).is_none() {
+            if routes.deposed(&target.address).is_none() {
                 self.topics.blame(target, PENALTY);
             } // Else its broker name has another leader, which did nothing wrong.
             routes.suspect(&target.address, error);
@@ -257,4 +262,66 @@ pub(super) fn lost() -> Landed {
 /// Time until a deadline.
 pub(super) fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use flotilla_remoting::bodies::{BrokerData, QueueData, TopicRouteData};
+
+    use super::super::Producer;
+    use super::*;
+
+    fn route(leaders: [(&str, &str); 2]) -> TopicRouteData {
+        let broker = |(name, leader): (&str, &str)| BrokerData {
+            broker_name: name.to_owned(),
+            broker_addrs: [(0, leader.to_owned())].into(),
+            ..BrokerData::default()
+        };
+        let queue = |(name, _): (&str, &str)| QueueData {
+            broker_name: name.to_owned(),
+            read_queue_nums: 1,
+            write_queue_nums: 1,
+            perm: 6,
+            topic_sys_flag: 0,
+        };
+        TopicRouteData {
+            broker_datas: leaders.map(broker).into(),
+            queue_datas: leaders.map(queue).into(),
+            ..TopicRouteData::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_successor_of_a_deposed_leader_is_not_blamed_for_it() {
+        let client = Client::connect("127.0.0.1:1").unwrap();
+        let (inner, routes) = (client.inner.clone(), client.inner.routes.clone());
+        let producer = Producer::builder(&client).start().await.unwrap();
+        let shared = &producer.shared;
+        let topic = shared.topics.topic(&inner, "t");
+        let known = || shared.topics.known(&inner, &topic).unwrap();
+        let taken = || -> BTreeSet<String> {
+            let snapshot = known();
+            let next = |_| shared.topics.next(&topic, &snapshot).unwrap().broker_name.clone();
+            (0..2).map(next).collect()
+        };
+        let failure = |target: &Target| {
+            shared.note(target, &ClientError::from_request(&target.address, RequestError::Closed));
+        };
+        let (b, c) = ("b".to_owned(), "c".to_owned());
+        routes.keep("t", route([("b", "127.0.0.1:2"), ("c", "127.0.0.1:3")]));
+        let target = |name: &str| {
+            let snapshot = known();
+            let queue = snapshot.queues().iter().find(|queue| queue.broker_name == name).unwrap();
+            snapshot.target(queue, None).unwrap()
+        };
+        let (at_b, at_c) = (target("b"), target("c"));
+        routes.keep("t", route([("b", "127.0.0.1:4"), ("c", "127.0.0.1:3")]));
+        failure(&at_b);
+        assert_eq!(taken(), [b.clone(), c].into(), "b has another leader");
+        failure(&at_c);
+        assert_eq!(taken(), [b].into(), "c has not");
+    }
 }

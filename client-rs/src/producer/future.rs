@@ -63,7 +63,7 @@ impl SendFuture {
         SendFuture { state }
     }
 
-    fn gather(shared: &Arc<Shared>, passenger: Passenger) -> SendFuture {
+    fn gather(shared: &Arc<Shared>, mut passenger: Passenger) -> SendFuture {
         let (sender, receiver) = oneshot::channel();
         let waiter = Waiter::Future(sender);
         let state = match shared.gate.try_enter(1, passenger.record_size) {
@@ -73,7 +73,7 @@ impl SendFuture {
             }
             None => {
                 let shared = shared.clone();
-                let deadline = passenger.began + shared.options.send_timeout;
+                let deadline = passenger.waits() + shared.options.send_timeout;
                 State::Slow(Box::pin(async move {
                     let permit = shared.enter(1, passenger.record_size, deadline).await?;
                     Linger::add(&shared, passenger, permit, waiter);

@@ -67,8 +67,8 @@ pub(super) struct Passenger {
     pub(super) message: Message,
     pub(super) queue: Option<Arc<MessageQueue>>,
     pub(super) record_size: usize,
-    /// When its caller called: waiting for room is part of its time.
-    pub(super) began: Instant,
+    /// When its caller called, if it had to wait for room: that is part of its time.
+    pub(super) began: Option<Instant>,
 }
 
 impl Passenger {
@@ -109,7 +109,14 @@ impl Passenger {
         message.ensure_unique_id();
         message.check(options.body_size_max)?;
         let record_size = record_size(&message);
-        Ok(Passenger { message, queue, record_size, began: Instant::now() })
+        Ok(Passenger { message, queue, record_size, began: None })
+    }
+}
+
+impl Passenger {
+    /// Notes that it must wait for room; since when.
+    pub(super) fn waits(&mut self) -> Instant {
+        *self.began.get_or_insert_with(Instant::now)
     }
 }
 
@@ -124,31 +131,36 @@ impl Linger {
     /// Puts a message into its lane's batch.
     pub(super) fn add(shared: &Arc<Shared>, passenger: Passenger, permit: Permit, waiter: Waiter) {
         let Passenger { message, queue, record_size, began } = passenger;
+        let options = &shared.options;
         let mut table = shared.linger.lanes.lock();
-        let is_full =
-            |lane: &Lane| lane.queue == queue && lane.batch.is_full_for(record_size, &shared.options);
-        if let Some(full) = table.take(message.topic(), is_full) {
-            full.depart(shared);
-        }
         let Lanes { by_topic, opened } = &mut *table;
-        if !by_topic.contains_key(message.topic()) {
-            by_topic.insert(message.topic().to_owned(), Vec::new());
+        let lanes = match by_topic.get_mut(message.topic()) {
+            Some(lanes) => lanes,
+            None => by_topic.entry(message.topic().to_owned()).or_default(),
+        };
+        let mut found = lanes.iter().position(|lane| lane.queue == queue);
+        if let Some(full) = found.filter(|index| lanes[*index].batch.is_full_for(record_size, options)) {
+            lanes.swap_remove(full).depart(shared);
+            found = None;
         }
-        let lanes = by_topic.get_mut(message.topic()).expect("put there above");
-        let index = match lanes.iter().position(|lane| lane.queue == queue) {
+        // Its oldest message decides when it must go at the latest, so the clock is looked at only when there is another one.
+        let (index, must_go) = match found {
             Some(index) => {
                 let lane = &mut lanes[index];
                 lane.permit.absorb(permit);
-                lane.batch.began = lane.batch.began.min(began);
-                index
+                let older = began.filter(|began| *began < lane.batch.began);
+                lane.batch.began = older.unwrap_or(lane.batch.began);
+                (index, older.is_some_and(|older| must_go(older, Instant::now(), options)))
             }
             None => {
                 *opened += 1;
                 let topic = message.topic().to_owned();
                 Linger::watch(shared, topic.clone(), *opened);
+                let now = Instant::now();
+                let began = began.unwrap_or(now);
                 let (batch, waiters) = (Batch::new(began), Vec::new());
                 lanes.push(Lane { topic, queue, number: *opened, batch, permit, waiters });
-                lanes.len() - 1
+                (lanes.len() - 1, must_go(began, now, options))
             }
         };
         let lane = &mut lanes[index];
@@ -159,7 +171,7 @@ impl Linger {
             }
             Err(error) => Some((waiter, error)),
         };
-        if lane.is_due(&shared.options) {
+        if must_go || lane.is_due(options) {
             let lane = lanes.swap_remove(index);
             if lanes.is_empty() {
                 by_topic.remove(&lane.topic);
@@ -199,6 +211,11 @@ impl Linger {
     }
 }
 
+/// Claims that a message has waited too long elsewhere to wait for others.
+fn must_go(began: Instant, now: Instant, options: &Options) -> bool {
+    began + options.send_timeout <= now + options.linger
+}
+
 impl Lanes {
     /// Takes a lane out, and its topic with the last one.
     fn take(&mut self, topic: &str, which: impl Fn(&Lane) -> bool) -> Option<Lane> {
@@ -213,11 +230,9 @@ impl Lanes {
 }
 
 impl Lane {
-    /// Claims that it should not wait for more: it is full, has waited too long elsewhere, or nobody is in it.
+    /// Claims that it should not wait for more: it is full, or nobody is in it.
     fn is_due(&self, options: &Options) -> bool {
-        self.waiters.is_empty()
-            || self.batch.is_full_for(1, options)
-            || self.batch.began + options.send_timeout <= Instant::now() + options.linger
+        self.waiters.is_empty() || self.batch.is_full_for(1, options)
     }
 
     /// Sends the batch; each waiter gets the result of its own message.

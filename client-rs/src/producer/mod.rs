@@ -245,9 +245,14 @@ impl Producer {
         } else {
             match Passenger::board(shared, message, Place::Any) {
                 Ok(passenger) => {
-                    let passenger = passenger?;
-                    let deadline = passenger.began + shared.options.send_timeout;
-                    let permit = shared.enter(1, passenger.record_size, deadline).await?;
+                    let mut passenger = passenger?;
+                    let permit = match shared.gate.try_enter(1, passenger.record_size) {
+                        Some(permit) => permit,
+                        None => {
+                            let deadline = passenger.waits() + shared.options.send_timeout;
+                            shared.enter(1, passenger.record_size, deadline).await?
+                        }
+                    };
                     Linger::add(shared, passenger, permit, Waiter::Callback(Box::new(done)));
                     return Ok(());
                 }
@@ -386,7 +391,7 @@ impl Producer {
         }
         // A clone that is shut down later must not take the next producer of the group out of it.
         if let Some(name) = self.membership.give_up() {
-            shared.client.inner.leave_with(Some(self.group()), None, name).await;
+            shared.client.inner.leave(Some(self.group()), None, name).await;
             debug!(group = self.group(), "producer has left");
         }
     }

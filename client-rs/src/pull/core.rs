@@ -10,17 +10,13 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::assigned::State;
 use super::settings::Settings;
 use crate::client::Client;
-use crate::consume::balance::{Balancer, Holder};
-use crate::consume::calls::Calls;
-use crate::consume::life::{self, Life};
-use crate::consume::offsets::Offsets;
-use crate::consume::stats::Stats;
+use crate::consume::balance::Holder;
+use crate::consume::life::{self, Life, Member};
 use crate::consume::waiting::until;
 use crate::consume::{Expression, Subscription};
 use crate::error::{ClientError, Result};
@@ -51,10 +47,8 @@ pub(crate) enum Mode {
 pub(crate) struct Core {
     pub(super) me: Weak<Core>,
     pub(super) settings: Settings,
-    pub(super) calls: Calls,
-    pub(super) offsets: Offsets,
+    pub(super) member: Member,
     pub(super) mode: Mutex<Mode>,
-    pub(super) balancer: Arc<Balancer>,
     pub(super) queues: Mutex<BTreeMap<MessageQueue, Arc<Assigned>>>,
     /// Queues that were given up and whose offsets are being committed, with how often that is so.
     leaving: Mutex<BTreeMap<MessageQueue, usize>>,
@@ -68,36 +62,22 @@ pub(crate) struct Core {
     pub(super) arrived: Notify,
     /// Messages fetched ahead, over all queues.
     pub(super) ahead: AtomicUsize,
-    /// Held while offsets are stored, so that an older one never overtakes a newer one.
-    pub(super) storing: tokio::sync::Mutex<()>,
     pub(super) auto_commit_due: Mutex<Instant>,
     /// Whether the application has ended it by a shutdown: what polls gave is consumed then.
     pub(super) all_consumed: AtomicBool,
-    pub(super) stats: Stats,
-    pub(super) started_ms: i64,
-    pub(super) stop: CancellationToken,
-    pub(super) stopped: CancellationToken,
-    pub(super) tracker: TaskTracker,
 }
 
 impl Core {
     /// Starts a consumer; returns when it has joined its group.
     pub(super) async fn start(client: Client, settings: Settings) -> Result<Arc<Core>> {
         settings.check()?;
-        let inner = client.inner.clone();
-        let calls = Calls { client: inner.clone(), group: settings.common.group.as_str().into() };
-        let offsets =
-            Offsets::open(calls.clone(), settings.common.model, settings.common.offsets_folder.as_deref())?;
-        let balancer =
-            Arc::new(Balancer::new(calls.clone(), settings.common.model, settings.common.strategy.clone()));
+        let member = Member::open(&client, &settings.common)?;
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
             auto_commit_due: Mutex::new(Instant::now() + settings.auto_commit_interval),
             settings,
-            calls,
-            offsets,
+            member,
             mode: Mutex::new(Mode::Open),
-            balancer,
             queues: Mutex::default(),
             leaving: Mutex::default(),
             left: Notify::new(),
@@ -105,13 +85,7 @@ impl Core {
             ready: Mutex::default(),
             arrived: Notify::new(),
             ahead: AtomicUsize::new(0),
-            storing: tokio::sync::Mutex::default(),
             all_consumed: AtomicBool::new(false),
-            stats: Stats::default(),
-            started_ms: now_ms(),
-            stop: inner.stop.child_token(),
-            stopped: CancellationToken::new(),
-            tracker: TaskTracker::new(),
         });
         life::start(client, &core).await?;
         Ok(core)
@@ -121,11 +95,11 @@ impl Core {
     pub(super) async fn subscribe(&self, topic: &str, expression: &Expression) -> Result<()> {
         names::check_topic(topic).map_err(|error| ClientError::Invalid(format!("topic {topic}: {error}")))?;
         let subscription = Subscription::new(topic, expression, now_ms())?;
-        match self.calls.client.routes.get(topic).await {
-            Ok(_) if !subscription.data.is_tag() => self.calls.check(&subscription.data).await?,
+        match self.member.calls.client.routes.get(topic).await {
+            Ok(_) if !subscription.data.is_tag() => self.member.calls.check(&subscription.data).await?,
             Ok(_) => {}
             Err(ClientError::NoRoute { reason, .. }) => {
-                warn!(group = %self.calls.group, topic, reason, "topic does not exist yet");
+                warn!(group = %self.member.calls.group, topic, reason, "topic does not exist yet");
             }
             Err(error) => return Err(error),
         }
@@ -146,16 +120,16 @@ impl Core {
             }
         };
         if !known {
-            self.balancer.follow_route(topic, &self.tracker, &self.stop);
+            self.member.balancer.follow_route(topic, &self.member.tracker, &self.member.stop);
         }
-        self.calls.client.beat_soon();
-        self.balancer.now.notify_one();
+        self.member.calls.client.beat_soon();
+        self.member.balancer.now.notify_one();
         Ok(())
     }
 
     /// Takes exactly these queues.
     pub(super) fn assign(&self, queues: Vec<MessageQueue>) -> Result<()> {
-        if self.stop.is_cancelled() {
+        if self.member.stop.is_cancelled() {
             return Err(ClientError::Stopped);
         }
         {
@@ -182,7 +156,7 @@ impl Core {
         {
             return Ok(subscription.clone());
         }
-        Subscription::new(topic, &Expression::All, self.started_ms).map(Arc::new)
+        Subscription::new(topic, &Expression::All, self.member.started_ms).map(Arc::new)
     }
 
     /// A queue of this consumer.
@@ -196,11 +170,11 @@ impl Core {
             queue: Arc::new(queue.clone()),
             state: Mutex::default(),
             changed: Notify::new(),
-            dropped: self.stop.child_token(),
+            dropped: self.member.stop.child_token(),
             last_pull_ms: AtomicI64::new(now_ms()),
         });
         self.queues.lock().insert(queue, assigned.clone());
-        self.tracker.spawn(me.fetch_queue(assigned, contested));
+        self.member.tracker.spawn(me.fetch_queue(assigned, contested));
     }
 
     /// Waits until no offset of a queue is being committed that this consumer had before. Safe to drop.
@@ -211,7 +185,7 @@ impl Core {
     /// Commits offsets of queues that were given up.
     async fn leave(&self, lost: Vec<Arc<Assigned>>) {
         if let Err(error) = self.commit(&lost, false, limits::LAST_COMMIT_PATIENCE).await {
-            warn!(group = %self.calls.group, %error, "offsets of queues given up not committed");
+            warn!(group = %self.member.calls.group, %error, "offsets of queues given up not committed");
         }
         let mut leaving = self.leaving.lock();
         for assigned in &lost {
@@ -246,31 +220,15 @@ impl Core {
 }
 
 impl Life for Core {
-    fn calls(&self) -> &Calls {
-        &self.calls
-    }
-
-    fn balancer(&self) -> &Balancer {
-        &self.balancer
-    }
-
-    fn stop(&self) -> &CancellationToken {
-        &self.stop
-    }
-
-    fn stopped(&self) -> &CancellationToken {
-        &self.stopped
-    }
-
-    fn tracker(&self) -> &TaskTracker {
-        &self.tracker
+    fn member(&self) -> &Member {
+        &self.member
     }
 
     async fn prepare(&self) -> Result<()> {
         for (topic, expression) in &self.settings.common.subscriptions {
             self.subscribe(topic, expression).await?;
         }
-        self.calls.client.beat().await;
+        self.member.calls.client.beat().await;
         Ok(())
     }
 
@@ -282,14 +240,11 @@ impl Life for Core {
             // Of one that was dropped, perhaps by a failure or a panic, the application may still be at the latest messages.
             let everything = self.all_consumed.load(Ordering::SeqCst);
             if let Err(error) = self.commit(&queues, everything, limits::LAST_COMMIT_PATIENCE).await {
-                warn!(group = %self.calls.group, %error, "offsets not committed at the end");
+                warn!(group = %self.member.calls.group, %error, "offsets not committed at the end");
             }
             let all_left = until(&self.left, || self.leaving.lock().is_empty());
             let _ = timeout(limits::LAST_COMMIT_PATIENCE, all_left).await;
         }
-        self.tracker.close();
-        self.calls.client.members.remove_consumer(&self.calls.group);
-        self.calls.client.leave(None, Some(&self.calls.group)).await;
     }
 }
 
@@ -321,7 +276,7 @@ impl Holder for Core {
                 *leaving.entry((*assigned.queue).clone()).or_default() += 1;
             }
             drop(leaving);
-            self.tracker.spawn(async move { me.leave(lost).await });
+            self.member.tracker.spawn(async move { me.leave(lost).await });
         }
     }
 

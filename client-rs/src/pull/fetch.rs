@@ -34,9 +34,9 @@ impl Core {
         if let Mode::Assigned = *self.mode.lock() {
             // The first to talk to this broker, which must hear of its members; of queues that the group shares out the
             // balancer tells it.
-            self.calls.client.beat_soon();
+            self.member.calls.client.beat_soon();
         }
-        let mut puller = Puller::new(self.calls.clone(), assigned.queue.clone(), true);
+        let mut puller = Puller::new(self.member.calls.clone(), assigned.queue.clone(), true);
         loop {
             let next = self.wait_for_room(assigned).await;
             let began = Instant::now();
@@ -59,19 +59,19 @@ impl Core {
             match fetched {
                 Ok(Pulled::Messages { messages, next: behind }) => {
                     if !messages.is_empty() {
-                        let stats = self.stats.topic(&assigned.queue.topic);
+                        let stats = self.member.stats.topic(&assigned.queue.topic);
                         stats.pulled(messages.len(), began.elapsed());
                     }
                     self.fetched(assigned, next, messages, behind);
                 }
                 Ok(Pulled::Nothing { next: behind }) => self.fetched(assigned, next, Vec::new(), behind),
                 Ok(Pulled::OffsetMoved { next: behind }) => {
-                    warn!(group = %self.calls.group, queue = ?assigned.queue, offset = next.offset, next = behind,
+                    warn!(group = %self.member.calls.group, queue = ?assigned.queue, offset = next.offset, next = behind,
                         "offset is not within the queue: it is corrected");
                     self.fetched(assigned, next, Vec::new(), behind);
                 }
                 Err(error) => {
-                    warn!(group = %self.calls.group, queue = ?assigned.queue, %error, "pull failed");
+                    warn!(group = %self.member.calls.group, queue = ?assigned.queue, %error, "pull failed");
                     puller.recover(&error).await;
                 }
             }
@@ -81,13 +81,13 @@ impl Core {
     async fn find_start(&self, assigned: &Assigned) {
         let mut pause = limits::REBALANCE_PAUSE_MIN;
         while assigned.state.lock().next().is_none() {
-            match self.offsets.start(&assigned.queue, self.settings.common.consume_from).await {
+            match self.member.offsets.start(&assigned.queue, self.settings.common.consume_from).await {
                 Ok(start) => {
-                    debug!(group = %self.calls.group, queue = ?assigned.queue, ?start, "queue begins");
+                    debug!(group = %self.member.calls.group, queue = ?assigned.queue, ?start, "queue begins");
                     assigned.state.lock().start_at(start.offset, start.stored);
                 }
                 Err(error) => {
-                    warn!(group = %self.calls.group, queue = ?assigned.queue, %error, "offset not known yet");
+                    warn!(group = %self.member.calls.group, queue = ?assigned.queue, %error, "offset not known yet");
                     // A seek also tells where to start.
                     let _ = tokio::time::timeout(pause, assigned.changed.notified()).await;
                     pause = (pause * 2).min(limits::PULL_PAUSE_REFUSED);
@@ -139,8 +139,8 @@ impl Core {
             return self.note_taken(count);
         }
         if count > 0 {
-            let (topic, group) = (assigned.queue.topic.as_str(), &*self.calls.group);
-            self.calls.client.metrics.event(Event::Received { topic, group, messages: count, bytes });
+            let (topic, group) = (assigned.queue.topic.as_str(), &*self.member.calls.group);
+            self.member.calls.client.metrics.event(Event::Received { topic, group, messages: count, bytes });
             self.line_up(assigned);
         }
     }

@@ -38,7 +38,7 @@ impl ConsumerMember for Core {
     }
 
     fn members_changed(&self) {
-        self.balancer.now.notify_one();
+        self.member.balancer.now.notify_one();
     }
 
     /// Seeks. Java's lite pull consumer ignores it, and goes on where it was.
@@ -70,11 +70,11 @@ impl ConsumerMember for Core {
             ("pullThresholdForQueue", settings.common.queue_messages_max.to_string()),
         ];
         let info = running_info(
-            &self.calls.client.name_servers,
+            &self.member.calls.client.name_servers,
             ConsumeType::Actively,
-            self.started_ms,
+            self.member.started_ms,
             self.subscription_data(),
-            &self.stats,
+            &self.member.stats,
             shown,
         );
         let queues = self.queues.lock();

@@ -129,7 +129,7 @@ impl PullConsumer {
     /// # Cancellation
     /// As [`PullConsumer::seek`].
     pub async fn seek_to_begin(&self, queue: &MessageQueue) -> Result<()> {
-        let offset = self.core.calls.min_offset(queue).await?;
+        let offset = self.core.member.calls.min_offset(queue).await?;
         self.core.set_position(queue, offset)
     }
 
@@ -141,7 +141,7 @@ impl PullConsumer {
     /// # Cancellation
     /// As [`PullConsumer::seek`].
     pub async fn seek_to_end(&self, queue: &MessageQueue) -> Result<()> {
-        let offset = self.core.calls.max_offset(queue).await?;
+        let offset = self.core.member.calls.max_offset(queue).await?;
         self.core.set_position(queue, offset)
     }
 
@@ -153,7 +153,7 @@ impl PullConsumer {
     /// # Cancellation
     /// Safe to drop.
     pub async fn offset_for_timestamp(&self, queue: &MessageQueue, timestamp_ms: i64) -> Result<i64> {
-        self.core.calls.offset_at(queue, timestamp_ms).await
+        self.core.member.calls.offset_at(queue, timestamp_ms).await
     }
 
     /// Offset that the group has committed for a queue, `None` without one.
@@ -164,7 +164,7 @@ impl PullConsumer {
     /// # Cancellation
     /// Safe to drop.
     pub async fn committed(&self, queue: &MessageQueue) -> Result<Option<i64>> {
-        self.core.offsets.stored(queue).await
+        self.core.member.offsets.stored(queue).await
     }
 
     /// Offset behind the last message that a poll gave; `None` for a queue that is not of this consumer or was not begun.
@@ -201,7 +201,7 @@ impl PullConsumer {
     /// # Cancellation
     /// Safe to drop.
     pub async fn fetch_message_queues(&self, topic: &str) -> Result<Vec<MessageQueue>> {
-        Ok(self.core.calls.client.routes.refresh(topic).await?.read_queues().to_vec())
+        Ok(self.core.member.calls.client.routes.refresh(topic).await?.read_queues().to_vec())
     }
 
     /// Stops: with auto-commit, commits everything that polls have given; then leaves the group. To be called when all of that
@@ -211,14 +211,14 @@ impl PullConsumer {
     /// Dropped, the rest happens in the background.
     pub async fn shutdown(self) {
         self.core.all_consumed.store(true, std::sync::atomic::Ordering::SeqCst);
-        self.core.stop.cancel();
-        self.core.stopped.cancelled().await;
+        self.core.member.stop.cancel();
+        self.core.member.stopped.cancelled().await;
     }
 }
 
 impl Drop for PullConsumer {
     fn drop(&mut self) {
-        self.core.stop.cancel();
+        self.core.member.stop.cancel();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::received::ReceivedMessage;
 impl Core {
     /// Messages of one queue, as soon as there are some.
     pub(super) async fn poll(&self, timeout: Duration) -> Result<Vec<ReceivedMessage>> {
-        if self.stop.is_cancelled() {
+        if self.member.stop.is_cancelled() {
             return Err(ClientError::Stopped);
         }
         self.begin_poll();
@@ -26,7 +26,7 @@ impl Core {
                 return Ok(messages);
             }
             tokio::select! {
-                () = self.stop.cancelled() => return Err(ClientError::Stopped),
+                () = self.member.stop.cancelled() => return Err(ClientError::Stopped),
                 () = arrived => {}
                 () = tokio::time::sleep_until(deadline) => return Ok(Vec::new()),
             }
@@ -51,9 +51,9 @@ impl Core {
             *due = now + self.settings.auto_commit_interval;
         }
         if let Some(me) = self.me.upgrade() {
-            self.tracker.spawn(async move {
+            self.member.tracker.spawn(async move {
                 if let Err(error) = me.commit(&queues, false, Duration::ZERO).await {
-                    warn!(group = %me.calls.group, %error, "offsets not committed: the next time tries again");
+                    warn!(group = %me.member.calls.group, %error, "offsets not committed: the next time tries again");
                 }
             });
         }
@@ -72,11 +72,11 @@ impl Core {
             let Some(messages) = messages else { continue };
             self.note_taken(messages.len());
             assigned.changed.notify_one();
-            let (topic, group) = (assigned.queue.topic.as_str(), &*self.calls.group);
+            let (topic, group) = (assigned.queue.topic.as_str(), &*self.member.calls.group);
             let (count, took) = (messages.len(), Duration::ZERO);
-            self.stats.topic(topic).consumed(count, 0, took);
+            self.member.stats.topic(topic).consumed(count, 0, took);
             let event = Event::Consumed { topic, group, messages: count, took, ok: true };
-            self.calls.client.metrics.event(event);
+            self.member.calls.client.metrics.event(event);
             return Some(messages);
         }
     }
@@ -86,8 +86,11 @@ impl Core {
         if self.queue(queue).is_none() {
             return Err(not_assigned(queue));
         }
-        let (min, max) =
-            futures::future::try_join(self.calls.min_offset(queue), self.calls.max_offset(queue)).await?;
+        let (min, max) = futures::future::try_join(
+            self.member.calls.min_offset(queue),
+            self.member.calls.max_offset(queue),
+        )
+        .await?;
         if !(min..=max).contains(&offset) {
             return Err(ClientError::Invalid(format!(
                 "offset {offset} is not within {min} to {max} of {queue:?}"
@@ -115,11 +118,11 @@ impl Core {
 
     /// Commits the positions of all queues.
     pub(super) async fn commit_positions(&self) -> Result<()> {
-        if self.stop.is_cancelled() {
+        if self.member.stop.is_cancelled() {
             return Err(ClientError::Stopped);
         }
         let queues: Vec<Arc<Assigned>> = self.queues.lock().values().cloned().collect();
-        self.commit(&queues, true, self.calls.client.remote.call_timeout()).await
+        self.commit(&queues, true, self.member.calls.client.remote.call_timeout()).await
     }
 
     /// Commits what polls gave: `everything`, or only what those before the latest one gave.
@@ -129,7 +132,7 @@ impl Core {
         everything: bool,
         patience: Duration,
     ) -> Result<()> {
-        let _storing = self.storing.lock().await;
+        let _storing = self.member.storing.lock().await;
         let new: Vec<(&Arc<Assigned>, i64)> = queues
             .iter()
             .filter_map(|assigned| Some((assigned, assigned.state.lock().uncommitted(everything)?)))
@@ -138,7 +141,7 @@ impl Core {
             return Ok(());
         }
         let offsets = new.iter().map(|(assigned, offset)| (assigned.queue.clone(), *offset)).collect();
-        let failed = self.offsets.store(offsets, patience).await;
+        let failed = self.member.offsets.store(offsets, patience).await;
         for (assigned, offset) in new {
             if !failed.iter().any(|(queue, _)| *queue == assigned.queue) {
                 assigned.state.lock().note_committed(offset);

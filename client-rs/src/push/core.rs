@@ -17,8 +17,6 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::keep::Turns;
@@ -28,11 +26,7 @@ use super::process_queue::Amount;
 use super::settings::Settings;
 use super::work::WorkQueue;
 use crate::client::{Client, spawn_until};
-use crate::consume::balance::Balancer;
-use crate::consume::calls::Calls;
-use crate::consume::life::{self, Life};
-use crate::consume::offsets::Offsets;
-use crate::consume::stats::Stats;
+use crate::consume::life::{self, Life, Member};
 use crate::consume::waiting::until;
 use crate::consume::{Expression, Model, Subscription};
 use crate::error::{ClientError, Result};
@@ -43,11 +37,9 @@ use crate::unique_id::now_ms;
 pub(crate) struct Core {
     pub(super) me: Weak<Core>,
     pub(super) settings: Settings,
+    pub(super) member: Member,
     pub(super) listener: Kind,
-    pub(super) calls: Calls,
-    pub(super) offsets: Offsets,
     pub(super) subscriptions: BTreeMap<String, Arc<Subscription>>,
-    pub(super) balancer: Arc<Balancer>,
     pub(super) queues: Mutex<Queues>,
     /// A queue has left.
     pub(super) left: Notify,
@@ -59,13 +51,6 @@ pub(crate) struct Core {
     held_messages: AtomicUsize,
     held_bytes: AtomicUsize,
     pub(super) paused: watch::Sender<bool>,
-    /// Held while offsets are stored, so that an older one never overtakes a newer one.
-    pub(super) storing: tokio::sync::Mutex<()>,
-    pub(super) stats: Stats,
-    pub(super) started_ms: i64,
-    pub(super) stop: CancellationToken,
-    pub(super) stopped: CancellationToken,
-    pub(super) tracker: TaskTracker,
 }
 
 /// Queues of this member. One is in at most one of the tables.
@@ -80,22 +65,15 @@ impl Core {
     /// Starts a consumer; returns when it has joined its group.
     pub(super) async fn start(client: Client, settings: Settings, listener: Kind) -> Result<Arc<Core>> {
         settings.check()?;
-        let inner = client.inner.clone();
-        let calls = Calls { client: inner.clone(), group: settings.common.group.as_str().into() };
         let subscriptions = subscriptions(&settings)?;
-        let offsets =
-            Offsets::open(calls.clone(), settings.common.model, settings.common.offsets_folder.as_deref())?;
-        let balancer =
-            Arc::new(Balancer::new(calls.clone(), settings.common.model, settings.common.strategy.clone()));
+        let member = Member::open(&client, &settings.common)?;
         let core = Arc::new_cyclic(|me| Core {
             me: me.clone(),
             turns: Semaphore::new(settings.concurrency),
             settings,
+            member,
             listener,
-            calls,
-            offsets,
             subscriptions,
-            balancer,
             queues: Mutex::default(),
             left: Notify::new(),
             work: WorkQueue::default(),
@@ -103,12 +81,6 @@ impl Core {
             held_messages: AtomicUsize::new(0),
             held_bytes: AtomicUsize::new(0),
             paused: watch::Sender::new(false),
-            storing: tokio::sync::Mutex::default(),
-            stats: Stats::default(),
-            started_ms: now_ms(),
-            stop: inner.stop.child_token(),
-            stopped: CancellationToken::new(),
-            tracker: TaskTracker::new(),
         });
         life::start(client, &core).await?;
         Ok(core)
@@ -121,7 +93,8 @@ impl Core {
 
     /// Every queue that this member may have locked: the stop may have come between a lock and its note.
     fn lockable(&self) -> Vec<MessageQueue> {
-        let routes = self.subscriptions.keys().filter_map(|topic| self.calls.client.routes.known(topic));
+        let routes =
+            self.subscriptions.keys().filter_map(|topic| self.member.calls.client.routes.known(topic));
         let leaving = &self.queues.lock().leaving;
         let queues = routes.flat_map(|route| route.read_queues().to_vec());
         queues.filter(|queue| !leaving.contains_key(queue)).collect()
@@ -155,67 +128,51 @@ impl Core {
 }
 
 impl Life for Core {
-    fn calls(&self) -> &Calls {
-        &self.calls
-    }
-
-    fn balancer(&self) -> &Balancer {
-        &self.balancer
-    }
-
-    fn stop(&self) -> &CancellationToken {
-        &self.stop
-    }
-
-    fn stopped(&self) -> &CancellationToken {
-        &self.stopped
-    }
-
-    fn tracker(&self) -> &TaskTracker {
-        &self.tracker
+    fn member(&self) -> &Member {
+        &self.member
     }
 
     /// Learns routes, has conditions checked and tells brokers of this member.
     async fn prepare(&self) -> Result<()> {
         for (topic, subscription) in &self.subscriptions {
-            match self.calls.client.routes.get(topic).await {
-                Ok(_) if !subscription.data.is_tag() => self.calls.check(&subscription.data).await?,
+            match self.member.calls.client.routes.get(topic).await {
+                Ok(_) if !subscription.data.is_tag() => self.member.calls.check(&subscription.data).await?,
                 Ok(_) => {}
                 Err(ClientError::NoRoute { .. }) if names::is_retry_topic(topic) => {}
                 Err(ClientError::NoRoute { reason, .. }) => {
-                    warn!(group = %self.calls.group, topic, reason, "topic does not exist yet");
+                    warn!(group = %self.member.calls.group, topic, reason, "topic does not exist yet");
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.calls.client.beat().await;
+        self.member.calls.client.beat().await;
         Ok(())
     }
 
     fn begin(self: &Arc<Self>) {
         if let Kind::Concurrent(listener) = &self.listener {
             for _ in 0..self.settings.concurrency {
-                self.tracker.spawn(self.clone().worker(listener.clone()));
+                self.member.tracker.spawn(self.clone().worker(listener.clone()));
             }
         }
         for topic in self.subscriptions.keys() {
-            self.balancer.follow_route(topic, &self.tracker, &self.stop);
+            self.member.balancer.follow_route(topic, &self.member.tracker, &self.member.stop);
         }
-        self.tracker.spawn(self.clone().keep_offsets());
+        self.member.tracker.spawn(self.clone().keep_offsets());
         if self.locks() {
             // To the end of the farewell, which waits for listener calls.
-            spawn_until(&self.tracker, &self.stopped, self.clone().keep_locks());
+            spawn_until(&self.member.tracker, &self.member.stopped, self.clone().keep_locks());
         }
     }
 
-    /// Waits for listener calls, stores offsets, gives up locks, leaves the group. New listener calls and pulls have ended
+    /// Waits for listener calls, stores offsets, gives up locks. New listener calls and pulls have ended
     /// with the stop signal.
     async fn farewell(&self) {
         let held: Vec<Arc<Owned>> = self.queues.lock().held.values().cloned().collect();
         let wait = self.settings.stop_wait;
         let quiet = join_all(held.iter().map(|owned| owned.quiet(wait))).await;
         if quiet.contains(&false) {
-            let group = &self.calls.group;
+            let group = &self.member.calls.group;
             warn!(%group, ?wait, "listener calls still run: their messages come again");
         }
         for owned in &held {
@@ -235,8 +192,6 @@ impl Life for Core {
         }
         let all_left = until(&self.left, || self.queues.lock().leaving.is_empty());
         let _ = timeout(wait, all_left).await;
-        self.calls.client.members.remove_consumer(&self.calls.group);
-        self.calls.client.leave(None, Some(&self.calls.group)).await;
         self.work.close();
         self.queues.lock().held.clear();
     }

@@ -26,7 +26,7 @@ impl Holder for Core {
     fn give_up(&self, queues: Vec<MessageQueue>) {
         let Some(me) = self.me.upgrade() else { return };
         for owned in self.drop_queues(&queues) {
-            self.tracker.spawn(me.clone().leave(owned));
+            self.member.tracker.spawn(me.clone().leave(owned));
         }
     }
 
@@ -41,13 +41,13 @@ impl Holder for Core {
                 all = false;
                 continue;
             }
-            let stats = self.stats.topic(&queue.topic);
-            new.push(Arc::new(Owned::new(Arc::new(queue), subscription.clone(), stats, &self.stop)));
+            let stats = self.member.stats.topic(&queue.topic);
+            new.push(Arc::new(Owned::new(Arc::new(queue), subscription.clone(), stats, &self.member.stop)));
         }
         if self.locks() {
             // To its end even when the consumer stops meanwhile, so that the farewell unlocks behind it.
             let (core, asked) = (me.clone(), new.clone());
-            let _ = self.tracker.spawn(async move { core.lock(&asked).await }).await;
+            let _ = self.member.tracker.spawn(async move { core.lock(&asked).await }).await;
             let count = new.len();
             new.retain(|owned| owned.is_locked());
             all &= new.len() == count;
@@ -55,9 +55,9 @@ impl Holder for Core {
         for owned in new {
             self.queues.lock().held.insert((*owned.queue).clone(), owned.clone());
             if let Kind::Orderly(listener) = &self.listener {
-                self.tracker.spawn(me.clone().consume_queue(owned.clone(), listener.clone()));
+                self.member.tracker.spawn(me.clone().consume_queue(owned.clone(), listener.clone()));
             }
-            self.tracker.spawn(me.clone().pull_queue(owned, contested));
+            self.member.tracker.spawn(me.clone().pull_queue(owned, contested));
         }
         all
     }
@@ -94,7 +94,7 @@ impl Core {
         if self.locks() && quiet {
             self.unlock(vec![(*owned.queue).clone()]).await;
         }
-        info!(group = %self.calls.group, queue = ?owned.queue, offset, "queue given up");
+        info!(group = %self.member.calls.group, queue = ?owned.queue, offset, "queue given up");
         self.end_of_calls(&owned).await;
         self.forget(&owned);
     }
@@ -103,7 +103,7 @@ impl Core {
     /// are leaving and is not taken anew: two calls at once would break its order.
     async fn end_of_calls(&self, owned: &Owned) {
         if self.listener.is_orderly() && !owned.quiet(Duration::ZERO).await {
-            warn!(group = %self.calls.group, queue = ?owned.queue,
+            warn!(group = %self.member.calls.group, queue = ?owned.queue,
                 "a listener call still runs: the queue is not taken again before its end");
             owned.quiet_at_last().await;
         }
@@ -116,11 +116,11 @@ impl Core {
         let Some(me) = self.me.upgrade().filter(|_| held) else { return };
         for owned in self.drop_queues([&*owned.queue]) {
             let me = me.clone();
-            self.tracker.spawn(async move {
+            self.member.tracker.spawn(async move {
                 owned.release();
                 me.end_of_calls(&owned).await;
                 me.forget(&owned);
-                me.balancer.now.notify_one();
+                me.member.balancer.now.notify_one();
             });
         }
     }
@@ -138,7 +138,7 @@ impl Core {
     /// [`Core::move_to`] in the background.
     pub(super) fn move_soon(&self, offsets: Vec<(MessageQueue, i64)>, wait: Duration) {
         if let Some(me) = self.me.upgrade() {
-            self.tracker.spawn(async move { me.move_to(offsets, wait).await });
+            self.member.tracker.spawn(async move { me.move_to(offsets, wait).await });
         }
     }
 
@@ -155,10 +155,10 @@ impl Core {
             moved.extend(offset.map(|offset| (owned.queue.clone(), offset)));
         }
         {
-            let _storing = self.storing.lock().await;
-            info!(group = %self.calls.group, ?moved, "offsets are set");
-            for (queue, error) in self.offsets.store(moved, limits::CALL_PATIENCE).await {
-                warn!(group = %self.calls.group, ?queue, %error, "offset not set");
+            let _storing = self.member.storing.lock().await;
+            info!(group = %self.member.calls.group, ?moved, "offsets are set");
+            for (queue, error) in self.member.offsets.store(moved, limits::CALL_PATIENCE).await {
+                warn!(group = %self.member.calls.group, ?queue, %error, "offset not set");
             }
             // Whoever stores next, perhaps by a list of queues that is older than this, finds them without a say.
             for owned in &dropped {
@@ -168,7 +168,7 @@ impl Core {
         let forgotten = dropped.iter().map(|owned| async move {
             self.end_of_calls(owned).await;
             self.forget(owned);
-            self.balancer.now.notify_one();
+            self.member.balancer.now.notify_one();
         });
         join_all(forgotten).await;
     }

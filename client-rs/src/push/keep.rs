@@ -35,7 +35,7 @@ impl Core {
     pub(super) async fn keep_offsets(self: Arc<Self>) {
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.member.stop.cancelled() => return,
                 () = sleep(self.settings.persist_interval) => {}
             }
             let held: Vec<Arc<Owned>> = self.queues.lock().held.values().cloned().collect();
@@ -46,7 +46,7 @@ impl Core {
     /// Stores the offsets of these queues that are not stored yet; not of those whose lock is old, for they may be another
     /// member's by now.
     pub(super) async fn store(&self, queues: &[Arc<Owned>], patience: Duration) {
-        let _storing = self.storing.lock().await;
+        let _storing = self.member.storing.lock().await;
         // Looked at under the lock: a queue whose offset was just reset has no say any more.
         let mine = queues.iter().filter(|owned| !self.locks() || owned.is_locked());
         let new: Vec<(&Arc<Owned>, i64)> =
@@ -55,12 +55,12 @@ impl Core {
             return;
         }
         let offsets = new.iter().map(|(owned, offset)| (owned.queue.clone(), *offset)).collect();
-        let failed = self.offsets.store(offsets, patience).await;
+        let failed = self.member.offsets.store(offsets, patience).await;
         for (owned, offset) in new {
             match failed.iter().find(|(queue, _)| *queue == owned.queue) {
                 None => owned.note_stored(offset),
                 Some((queue, error)) => {
-                    warn!(group = %self.calls.group, ?queue, offset, %error, "offset not stored");
+                    warn!(group = %self.member.calls.group, ?queue, offset, %error, "offset not stored");
                 }
             }
         }
@@ -96,13 +96,13 @@ impl Core {
         queues.retain(|owned| owned.wants_lock());
         // The broker counts from when it grants; to count from before the request is on the safe side.
         let asked = Instant::now();
-        match self.calls.lock(queues.iter().map(|owned| (*owned.queue).clone()).collect()).await {
+        match self.member.calls.lock(queues.iter().map(|owned| (*owned.queue).clone()).collect()).await {
             Ok(granted) => {
                 for owned in queues {
                     let granted = granted.contains(&owned.queue);
-                    debug!(group = %self.calls.group, queue = ?owned.queue, granted, "lock");
+                    debug!(group = %self.member.calls.group, queue = ?owned.queue, granted, "lock");
                     if owned.note_lock(asked, granted) {
-                        warn!(group = %self.calls.group, queue = ?owned.queue, granted,
+                        warn!(group = %self.member.calls.group, queue = ?owned.queue, granted,
                             "the lock was lost: another member may have gone on in this queue");
                         owned.retire();
                         self.begin_anew(owned);
@@ -110,7 +110,7 @@ impl Core {
                 }
             }
             // Locks that were granted before stay good until they are old.
-            Err(error) => warn!(group = %self.calls.group, broker_name, %error, "locks not renewed"),
+            Err(error) => warn!(group = %self.member.calls.group, broker_name, %error, "locks not renewed"),
         }
     }
 
@@ -122,9 +122,9 @@ impl Core {
         }
         join_all(by_broker.into_iter().map(|(broker_name, queues)| async move {
             let _turn = self.lock_turns.take(&broker_name).await;
-            if let Err(error) = self.calls.unlock(queues).await {
+            if let Err(error) = self.member.calls.unlock(queues).await {
                 // They expire by themselves.
-                warn!(group = %self.calls.group, broker_name, %error, "locks not given up");
+                warn!(group = %self.member.calls.group, broker_name, %error, "locks not given up");
             }
         }))
         .await;

@@ -37,7 +37,7 @@ impl ConsumerMember for Core {
     }
 
     fn members_changed(&self) {
-        self.balancer.now.notify_one();
+        self.member.balancer.now.notify_one();
     }
 
     fn reset_offsets(&self, topic: &str, offsets: BTreeMap<MessageQueue, i64>) {
@@ -64,7 +64,10 @@ impl ConsumerMember for Core {
             ("consumeThreadMax", settings.concurrency.to_string()),
             ("consumeTimeout", (settings.consume_timeout.as_secs() / 60).to_string()),
             ("consumerGroup", settings.common.group.clone()),
-            ("instanceName", self.calls.client.client_id.split('@').nth(1).unwrap_or_default().to_owned()),
+            (
+                "instanceName",
+                self.member.calls.client.client_id.split('@').nth(1).unwrap_or_default().to_owned(),
+            ),
             (
                 "maxReconsumeTimes",
                 settings.max_reconsume_times.map_or_else(|| "-1".into(), |n| n.to_string()),
@@ -77,11 +80,11 @@ impl ConsumerMember for Core {
             ("suspendCurrentQueueTimeMillis", settings.suspend.as_millis().to_string()),
         ];
         let info = running_info(
-            &self.calls.client.name_servers,
+            &self.member.calls.client.name_servers,
             ConsumeType::Passively,
-            self.started_ms,
+            self.member.started_ms,
             self.subscription_data(),
-            &self.stats,
+            &self.member.stats,
             shown,
         );
         let queues = self.queues.lock();

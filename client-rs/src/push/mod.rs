@@ -100,14 +100,14 @@ impl PushConsumer {
     /// # Cancellation
     /// Dropped, the rest happens in the background.
     pub async fn shutdown(self) {
-        self.core.stop.cancel();
-        self.core.stopped.cancelled().await;
+        self.core.member.stop.cancel();
+        self.core.member.stopped.cancelled().await;
     }
 }
 
 impl Drop for PushConsumer {
     fn drop(&mut self) {
-        self.core.stop.cancel();
+        self.core.member.stop.cancel();
     }
 }
 

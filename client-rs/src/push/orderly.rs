@@ -64,7 +64,7 @@ impl Core {
         let outcome = match guarded(|| listener(given)).instrument(span).await {
             Ok(outcome) => outcome,
             Err(panic) => {
-                warn!(group = %self.calls.group, queue = ?owned.queue, panic, "listener panicked");
+                warn!(group = %self.member.calls.group, queue = ?owned.queue, panic, "listener panicked");
                 OrderlyOutcome::Suspend
             }
         };
@@ -96,7 +96,7 @@ impl Core {
         let mut left = Vec::with_capacity(messages.len());
         for mut message in messages {
             if message.reconsume_times() >= max {
-                match self.calls.send_again(&message, max).await {
+                match self.member.calls.send_again(&message, max).await {
                     Ok(()) => {
                         self.finish(owned, std::slice::from_ref(&message));
                         continue;

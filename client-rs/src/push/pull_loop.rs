@@ -32,9 +32,9 @@ impl Core {
             sleep(limits::TAKE_WAIT).await;
         }
         let start = self.where_to_start(owned).await;
-        debug!(group = %self.calls.group, queue = ?owned.queue, ?start, "queue begins");
+        debug!(group = %self.member.calls.group, queue = ?owned.queue, ?start, "queue begins");
         owned.start_at(start.offset, start.stored);
-        let mut puller = Puller::new(self.calls.clone(), owned.queue.clone(), false);
+        let mut puller = Puller::new(self.member.calls.clone(), owned.queue.clone(), false);
         loop {
             self.wait_for_room(owned).await;
             let offset = owned.process.lock().next();
@@ -60,7 +60,7 @@ impl Core {
                     owned.note_answer();
                 }
                 Ok(Pulled::OffsetMoved { next }) => {
-                    warn!(group = %self.calls.group, queue = ?owned.queue, offset, next,
+                    warn!(group = %self.member.calls.group, queue = ?owned.queue, offset, next,
                         "offset is not within the queue: it is corrected");
                     // What was pulled and is not consumed yet may be nowhere else any more.
                     self.until_empty(owned).await;
@@ -70,9 +70,9 @@ impl Core {
                 }
                 Err(error) => {
                     if names::is_retry_topic(&owned.queue.topic) {
-                        debug!(group = %self.calls.group, queue = ?owned.queue, %error, "pull failed");
+                        debug!(group = %self.member.calls.group, queue = ?owned.queue, %error, "pull failed");
                     } else {
-                        warn!(group = %self.calls.group, queue = ?owned.queue, %error, "pull failed");
+                        warn!(group = %self.member.calls.group, queue = ?owned.queue, %error, "pull failed");
                     }
                     puller.recover(&error).await;
                 }
@@ -83,10 +83,10 @@ impl Core {
     async fn where_to_start(&self, owned: &Owned) -> Start {
         let mut pause = limits::REBALANCE_PAUSE_MIN;
         loop {
-            match self.offsets.start(&owned.queue, self.settings.common.consume_from).await {
+            match self.member.offsets.start(&owned.queue, self.settings.common.consume_from).await {
                 Ok(start) => return start,
                 Err(error) => {
-                    warn!(group = %self.calls.group, queue = ?owned.queue, %error, "offset not known yet");
+                    warn!(group = %self.member.calls.group, queue = ?owned.queue, %error, "offset not known yet");
                     sleep(pause).await;
                     pause = (pause * 2).min(limits::PULL_PAUSE_REFUSED);
                 }
@@ -151,9 +151,9 @@ impl Core {
             return;
         }
         owned.stats.pulled(new.messages, took);
-        let (topic, group) = (owned.queue.topic.as_str(), &*self.calls.group);
+        let (topic, group) = (owned.queue.topic.as_str(), &*self.member.calls.group);
         let event = Event::Received { topic, group, messages: new.messages, bytes: new.bytes };
-        self.calls.client.metrics.event(event);
+        self.member.calls.client.metrics.event(event);
         if self.listener.is_orderly() {
             owned.arrived.notify_one();
         } else {

@@ -68,7 +68,7 @@ impl MessageStream {
             })
         });
         let consumer = PushConsumer::start(client, settings, listener::Kind::Concurrent(listener)).await?;
-        let ended = Box::pin(consumer.core.stopped.clone().cancelled_owned());
+        let ended = Box::pin(consumer.core.member.stopped.clone().cancelled_owned());
         Ok(MessageStream { consumer, deliveries, ended })
     }
 

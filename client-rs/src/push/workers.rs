@@ -42,12 +42,12 @@ impl Core {
         let verdict = match timeout(self.settings.consume_timeout, call).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(panic)) => {
-                warn!(group = %self.calls.group, queue = ?owned.queue, panic, "listener panicked");
+                warn!(group = %self.member.calls.group, queue = ?owned.queue, panic, "listener panicked");
                 Verdict::Decided(Outcome::Retry)
             }
             Err(_) => {
                 let limit = self.settings.consume_timeout;
-                warn!(group = %self.calls.group, queue = ?owned.queue, ?limit, "listener call given up");
+                warn!(group = %self.member.calls.group, queue = ?owned.queue, ?limit, "listener call given up");
                 Verdict::Decided(Outcome::RetryAtLevel(limits::TIMED_OUT_LEVEL))
             }
         };
@@ -80,7 +80,7 @@ impl Core {
         }
         if self.settings.common.model == Model::Broadcasting {
             let offsets: Vec<i64> = failed.iter().map(ReceivedMessage::queue_offset).collect();
-            warn!(group = %self.calls.group, queue = ?owned.queue, ?offsets, "not consumed, and broadcast messages come only once");
+            warn!(group = %self.member.calls.group, queue = ?owned.queue, ?offsets, "not consumed, and broadcast messages come only once");
             return self.finish(owned, &failed);
         }
         let level = match outcome {
@@ -104,10 +104,10 @@ impl Core {
         }
         let times = self.settings.max_reconsume_times;
         let max = times.map_or(MAX_RECONSUME_TIMES, |times| i32::try_from(times).unwrap_or(i32::MAX));
-        match self.calls.send_back(message, level, max).await {
+        match self.member.calls.send_back(message, level, max).await {
             Ok(()) => true,
             Err(error) => {
-                warn!(group = %self.calls.group, queue = ?owned.queue, queue_offset = message.queue_offset(), %error,
+                warn!(group = %self.member.calls.group, queue = ?owned.queue, queue_offset = message.queue_offset(), %error,
                     "message can't be handed back: the listener gets it again");
                 false
             }
@@ -123,7 +123,7 @@ impl Core {
             message.set_reconsume_times(message.reconsume_times().saturating_add(1));
         }
         let (me, owned) = (self.me.clone(), owned.clone());
-        self.tracker.spawn(async move {
+        self.member.tracker.spawn(async move {
             tokio::select! {
                 () = owned.dropped.cancelled() => {}
                 () = sleep(limits::LOCAL_RETRY_PAUSE) => if let Some(core) = me.upgrade() {
@@ -143,10 +143,10 @@ impl Core {
     /// Counts a listener call.
     pub(super) fn note_consumed(&self, owned: &Owned, ok: usize, failed: usize, took: Duration) {
         owned.stats.consumed(ok, failed, took);
-        let (topic, group) = (owned.queue.topic.as_str(), &*self.calls.group);
+        let (topic, group) = (owned.queue.topic.as_str(), &*self.member.calls.group);
         for (messages, ok) in [(ok, true), (failed, false)] {
             if messages > 0 {
-                self.calls.client.metrics.event(Event::Consumed { topic, group, messages, took, ok });
+                self.member.calls.client.metrics.event(Event::Consumed { topic, group, messages, took, ok });
             }
         }
     }

@@ -17,11 +17,19 @@ pub(super) struct Deposed {
     table: Mutex<HashMap<String, Loss>>,
 }
 
+/// When an address ceased to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fall {
+    /// When a route told it first, of the broker name that it lost last.
+    pub(crate) since: Instant,
+    /// When one did last: requests by routes that were not refreshed yet went there until then.
+    pub(crate) last: Instant,
+}
+
 /// What an address has lost.
 #[derive(Clone, Debug)]
 pub(super) struct Loss {
-    /// When a route told it first.
-    pub(super) since: Instant,
+    pub(super) fall: Fall,
     /// The broker names that it led.
     pub(super) broker_names: BTreeSet<String>,
 }
@@ -51,12 +59,17 @@ impl Deposed {
             if before == now {
                 continue;
             }
-            table.retain(|_, loss| loss.since.elapsed() < MEMORY);
+            table.retain(|_, loss| loss.is_recent());
             if let Some(loss) = table.get_mut(now) {
                 loss.broker_names.remove(name);
             }
-            let fresh = || Loss { since: Instant::now(), broker_names: BTreeSet::new() };
-            if table.entry(before.to_owned()).or_insert_with(fresh).broker_names.insert(name.clone()) {
+            let told = Instant::now();
+            let fresh = || Loss { fall: Fall { since: told, last: told }, broker_names: BTreeSet::new() };
+            let loss = table.entry(before.to_owned()).or_insert_with(fresh);
+            loss.fall.last = told;
+            if loss.broker_names.insert(name.clone()) {
+                // What it had of this name has its own grace.
+                loss.fall.since = told;
                 news.push(before.to_owned());
             }
         }
@@ -66,11 +79,18 @@ impl Deposed {
 
     /// What an address has lost, if anything.
     pub(super) fn loss(&self, address: &str) -> Option<Loss> {
-        self.table.lock().get(address).filter(|loss| loss.since.elapsed() < MEMORY).cloned()
+        self.table.lock().get(address).filter(|loss| loss.is_recent()).cloned()
+    }
+}
+
+impl Loss {
+    fn is_recent(&self) -> bool {
+        self.fall.last.elapsed() < MEMORY
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use flotilla_remoting::bodies::{BrokerData, TopicRouteData};
 
@@ -98,6 +118,21 @@ mod tests {
         assert!(deposed.loss("x:1").is_none(), "it leads again");
         deposed.begin(&second);
         assert!(deposed.loss("y:1").is_none(), "and so does this one, as another topic's route knows");
+    }
+
+    #[tokio::test]
+    async fn a_fall_begins_again_with_each_name_and_lasts_until_no_route_names_the_address() {
+        let deposed = Deposed::default();
+        let first = route(&[("b", "x:1"), ("c", "x:1")]);
+        let (second, third) = (route(&[("b", "y:1"), ("c", "x:1")]), route(&[("b", "y:1"), ("c", "y:1")]));
+        let fall = || deposed.loss("x:1").map(|loss| loss.fall).unwrap();
+        assert_eq!(deposed.note(&first, &second), ["x:1"]);
+        let before = fall();
+        assert_eq!(deposed.note(&first, &second), [""; 0]);
+        assert_eq!(fall().since, before.since, "nothing new was lost");
+        assert!(fall().last > before.last, "but another topic's route named it until now");
+        assert_eq!(deposed.note(&second, &third), ["x:1"]);
+        assert!(fall().since > before.since, "another name, another fall");
     }
 
     #[tokio::test]

@@ -34,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use deposed::Deposed;
+pub(crate) use deposed::Fall;
 pub use topic_route::{LEADER, TopicRoute};
 
 use crate::error::{ClientError, Result};
@@ -64,6 +65,8 @@ struct Entry {
     route: watch::Sender<Option<Arc<TopicRoute>>>,
     /// Whether a task is looking for a new route.
     suspected: AtomicBool,
+    /// Since when the route is suspected of being out of date; the new one is told of once, whoever learns it.
+    doubted: Mutex<Option<Instant>>,
     /// Held over the first request, so that many callers make one.
     first: tokio::sync::Mutex<()>,
 }
@@ -158,10 +161,12 @@ impl Routes {
         Ok(self.keep(topic, data))
     }
 
-    fn keep(&self, topic: &str, data: TopicRouteData) -> Arc<TopicRoute> {
+    /// Takes a name server's answer for the route of a topic.
+    pub(crate) fn keep(&self, topic: &str, data: TopicRouteData) -> Arc<TopicRoute> {
         let route = Arc::new(TopicRoute::new(topic, data));
+        let entry = self.entry(topic);
         let mut old = None;
-        let changed = self.entry(topic).route.send_if_modified(|known| {
+        let changed = entry.route.send_if_modified(|known| {
             let differs = known.as_deref() != Some(&*route);
             if differs {
                 old = known.replace(route.clone());
@@ -175,6 +180,11 @@ impl Routes {
             self.inner.deposed.begin(&route);
         }
         if let Some(old) = old {
+            if let Some(since) = entry.trust() {
+                let took = since.elapsed();
+                info!(topic, ?took, "new route found");
+                self.inner.metrics.event(Event::RouteChanged { topic, took });
+            }
             for address in self.inner.deposed.note(&old, &route) {
                 info!(topic, address, "another leads by now");
                 self.refresh_led_by(&address);
@@ -203,6 +213,7 @@ impl Routes {
         };
         for (topic, entry) in suspects {
             info!(topic, address, %why, "route suspected of being out of date");
+            entry.doubt(Instant::now());
             let routes = self.clone();
             let stop = self.inner.stop.clone();
             self.inner.tracker.spawn(async move {
@@ -210,6 +221,7 @@ impl Routes {
                     () = stop.cancelled() => {}
                     () = routes.look_for_change(&topic, &entry) => {}
                 }
+                entry.trust();
                 entry.suspected.store(false, Ordering::Release);
             });
         }
@@ -224,12 +236,7 @@ impl Routes {
             let found = self.refresh(topic).await;
             drop(turn);
             match found {
-                Ok(new) if old.as_deref() != Some(&*new) => {
-                    let took = began.elapsed();
-                    info!(topic, ?took, "new route found");
-                    self.inner.metrics.event(Event::RouteChanged { topic, took });
-                    return;
-                }
+                Ok(new) if old.as_deref() != Some(&*new) => return,
                 Ok(_) => {}
                 Err(error) => debug!(topic, %error, "no route"),
             }
@@ -360,6 +367,7 @@ impl Default for Entry {
         Entry {
             route: watch::Sender::new(None),
             suspected: AtomicBool::new(false),
+            doubted: Mutex::default(),
             first: tokio::sync::Mutex::default(),
         }
     }
@@ -368,5 +376,18 @@ impl Default for Entry {
 impl Entry {
     fn known(&self) -> Option<Arc<TopicRoute>> {
         self.route.borrow().clone()
+    }
+
+    /// Notes that the route is suspected; claims that it was not before.
+    fn doubt(&self, since: Instant) -> bool {
+        let mut doubted = self.doubted.lock();
+        let is_new = doubted.is_none();
+        doubted.get_or_insert(since);
+        is_new
+    }
+
+    /// Ends a suspicion; tells since when it was.
+    fn trust(&self) -> Option<Instant> {
+        self.doubted.lock().take()
     }
 }

@@ -129,7 +129,7 @@ impl SimpleConsumer {
     pub async fn shutdown(&self) {
         let inner = &self.shared.client.inner;
         inner.members.remove_consumer(&self.shared.group);
-        inner.leave(None, Some(&self.shared.group)).await;
+        inner.leave(None, Some(&self.shared.group), ()).await;
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Desk {
     pub keeps_commits: bool,
     /// Members of the group besides the one that beats.
     pub others: Vec<String>,
+    /// Signs of life that it gave.
+    pub probed: usize,
     /// What it was asked and answered, in order; pulls not.
     pub log: Vec<String>,
     members: Vec<String>,
@@ -71,6 +73,7 @@ impl DeskBroker {
             refused: HashMap::new(),
             keeps_commits: false,
             others: Vec::new(),
+            probed: 0,
             log: Vec::new(),
             members: Vec::new(),
             connection: None,
@@ -245,6 +248,10 @@ impl Desk {
                 let field = |key| ext.get(key).unwrap_or_default();
                 let offset: i64 = field("offset").parse().expect("offset");
                 self.log.push(format!("back {} level {}", offset / 1_000, field("delayLevel")));
+                request.reply(ResponseCode::Success, None)
+            }
+            RequestCode::CheckClientConfig => {
+                self.probed += 1;
                 request.reply(ResponseCode::Success, None)
             }
             _ => request.reply(ResponseCode::Success, None),
