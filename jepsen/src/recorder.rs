@@ -66,7 +66,7 @@ pub struct Counts {
     pub acked: AtomicU64,
     /// Messages that listeners were given.
     pub consumed: AtomicU64,
-    /// Nanoseconds since the run began at the last acknowledged send.
+    /// Nanoseconds since the run began when something that a client wrote was acknowledged last.
     pub last_ack: AtomicU64,
 }
 
@@ -178,6 +178,14 @@ impl Recorder {
                 counts.ok.fetch_add(1, Ordering::Relaxed);
                 if matches!(act, Act::Send { .. }) {
                     counts.acked.fetch_add(1, Ordering::Relaxed);
+                }
+                if matches!(
+                    act,
+                    Act::Send { .. }
+                        | Act::CommitOffset { .. }
+                        | Act::SetTopic { .. }
+                        | Act::DeleteTopic { .. }
+                ) {
                     let now = u64::try_from(self.now().as_nanos()).unwrap_or(u64::MAX);
                     counts.last_ack.fetch_max(now, Ordering::Relaxed);
                 }

@@ -29,7 +29,7 @@ use crate::history::History;
 
 pub use acked_kept::AckedKept;
 pub(crate) use availability::counts_as_attempt;
-pub use availability::{Availability, Outage, outages};
+pub use availability::{ALL_HEALED, Availability, Outage, outages};
 pub use committed_reads::CommittedReads;
 pub use consumed::Consumed;
 pub use inspections::Inspections;

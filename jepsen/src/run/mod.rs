@@ -12,6 +12,7 @@ mod routes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -22,6 +23,7 @@ use tracing::{error, info, warn};
 
 pub use args::{NetworkKind, Product, RunArgs};
 
+use crate::checker::ALL_HEALED;
 use crate::cluster::dledger::DLedger;
 use crate::cluster::flotilla::Flotilla;
 use crate::cluster::{Ability, Cluster, Fabric, Layout, Server, eventually};
@@ -34,6 +36,8 @@ use crate::workload::{Env, Phases};
 const PREPARE: Duration = Duration::from_secs(120);
 /// Longest time for the last reads.
 const DRAIN: Duration = Duration::from_secs(300);
+/// Longest wait, from the end of the calm on, until something that a client writes is acknowledged.
+const RECOVERY: Duration = Duration::from_secs(60);
 /// Longest wait until all replicas hold the same.
 const SETTLE: Duration = Duration::from_secs(60);
 
@@ -186,14 +190,21 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
         ((), ()) = async { tokio::join!(nemesis, timer) } => {}
     }
     let failed = cluster.heal();
-    recorder.inspected(
-        "all faults healed",
-        if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) },
-    );
+    recorder
+        .inspected(ALL_HEALED, if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) });
+    let healed = recorder.now();
     cluster.ready().await.context("the cluster does not get well again")?;
     info!("faults are over, the cluster is well");
     let rest = if faults_are_counted { calm } else { calm.max(total.saturating_sub(began.elapsed())) };
     sleep(rest).await;
+    let served = eventually(RECOVERY, "clients are acknowledged again", || async {
+        let last = Duration::from_nanos(recorder.counts().last_ack.load(Ordering::Relaxed));
+        if last > healed { Ok(()) } else { Err(format!("last at {last:?}, healed at {healed:?}")) }
+    });
+    if let Err(error) = served.await {
+        // The checker of availability sees it too.
+        warn!(error = format!("{error:#}"), "clients are not served");
+    }
     phases.writes_end.cancel();
     info!("writes end, everything is read");
     timeout(DRAIN, &mut work).await.context("the last reads take too long")?.context("the workload")??;
