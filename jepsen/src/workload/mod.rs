@@ -60,7 +60,7 @@ impl fmt::Display for Workload {
 /// What a workload works with.
 #[derive(Clone, Debug)]
 pub struct Env {
-    /// The cluster: for addresses only, a workload breaks nothing.
+    /// The cluster: for addresses, and what its replicas say of themselves; a workload breaks nothing.
     pub cluster: Arc<Cluster>,
     /// Takes the history.
     pub recorder: Recorder,
