@@ -5,7 +5,7 @@ use crate::checker::{
 };
 use crate::history::{Act, Kind};
 
-use super::tape::{Tape, commit, fault, inspect, send};
+use super::tape::{Tape, commit, fault, inspect, offset_read, send};
 use super::{Case, run_table};
 use Outcome::{Absent, Invalid, Unknown, Valid};
 
@@ -134,6 +134,28 @@ fn availability() {
         ),
     ];
     let recovery: &[Case] = &[
+        (
+            "reads are answered and nothing can be written",
+            |tape| {
+                tape.call(commit(1), Kind::Ok);
+                heal(kill(tape.at(100)));
+                for second in 1..4 {
+                    tape.at(second * 1_000).call(commit(second + 1), Kind::Fail);
+                    tape.call(offset_read(Some(1)), Kind::Ok);
+                }
+            },
+            Invalid,
+            &["not-recovered", "outage"],
+        ),
+        (
+            "where nothing is written, reads count",
+            |tape| {
+                tape.call(offset_read(None), Kind::Ok);
+                heal(kill(tape.at(100))).at(1_000).call(offset_read(None), Kind::Ok);
+            },
+            Valid,
+            &[],
+        ),
         (
             "healed, and nothing is acknowledged ever after, within the limit",
             |tape| {
