@@ -78,6 +78,40 @@ fn consumed() {
             &[],
         ),
         (
+            "given up after as many repetitions as others had",
+            |tape| {
+                tape.acked(1, 0, 0).acked(2, 0, 1);
+                for (offset, id) in [(0, 1), (1, 2)] {
+                    tape.consumed(seen(0, offset, id), Kind::Fail);
+                    tape.consumed(again(seen(0, offset, id)), Kind::Info);
+                }
+                tape.drained();
+                tape.call(pull_of("%DLQ%g", 0, 0, 2, vec![seen(0, 0, 1), seen(0, 1, 2)]), Kind::Ok);
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "a dead letter that was never delivered",
+            |tape| {
+                tape.acked(1, 0, 0).acked(2, 0, 1).consumed(seen(0, 1, 2), Kind::Ok).drained();
+                tape.call(pull_of("%DLQ%g", 0, 0, 1, vec![seen(0, 0, 1)]), Kind::Ok);
+            },
+            Invalid,
+            &["never-delivered"],
+        ),
+        (
+            "given up at the first failure, while others had two repetitions",
+            |tape| {
+                tape.acked(1, 0, 0).acked(2, 0, 1).consumed(seen(0, 0, 1), Kind::Fail);
+                tape.consumed(seen(0, 1, 2), Kind::Fail).consumed(again(seen(0, 1, 2)), Kind::Fail);
+                tape.consumed(again(again(seen(0, 1, 2))), Kind::Ok).drained();
+                tape.call(pull_of("%DLQ%g", 0, 0, 1, vec![seen(0, 0, 1)]), Kind::Ok);
+            },
+            Invalid,
+            &["dead-too-early"],
+        ),
+        (
             "nobody knows whether it was done",
             |tape| _ = tape.acked(1, 0, 0).drained().delivered(3, seen(0, 0, 1)),
             Unknown,
@@ -91,7 +125,7 @@ fn consumed() {
         ),
         ("no group", |tape| _ = tape.acked(1, 0, 0).drained(), Absent, &[]),
     ];
-    run_table(&Consumed, &["never-delivered", "never-done"], cases);
+    run_table(&Consumed, &["dead-too-early", "never-delivered", "never-done"], cases);
 }
 
 #[test]
