@@ -52,7 +52,8 @@ pub fn judge(folder: &Path) -> anyhow::Result<Judged> {
     let file = File::open(&path).with_context(|| path.display().to_string())?;
     let history = History::read(BufReader::new(file)).with_context(|| path.display().to_string())?;
     let limits = Limits { by_kind: facts.limits.clone(), default: None };
-    let judgement = checker::judge(&history, &checker::all(limits.clone()), &facts.must_judge);
+    let judgement =
+        checker::judge(&history, &checker::all(limits.clone(), &facts.nemeses), &facts.must_judge);
     let mut findings = Vec::new();
     for finding in &judgement.findings {
         let verdict = &finding.verdict;

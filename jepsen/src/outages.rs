@@ -85,7 +85,8 @@ pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
     let folder = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("target/jepsen/outages-{seed}")));
     let able = run::abilities(args.server, &args.binary, args.rocketmq_home.as_deref())?;
     let kinds = if args.nemesis.is_empty() { &KINDS[..] } else { &args.nemesis };
-    let (mut rows, mut outcome) = (Vec::new(), Outcome::Valid);
+    // Without a row nothing was seen.
+    let (mut rows, mut outcome) = (Vec::new(), Outcome::Absent);
     eprintln!("seed {seed}, folder {}", folder.display());
     for kind in kinds {
         if kind.needs().is_some_and(|ability| !able.contains(&ability)) {
@@ -115,7 +116,7 @@ pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
         std::fs::write(folder.join("outages.json"), serde_json::to_string_pretty(&rows)? + "\n")?;
     }
     println!("{}", table(&rows));
-    Ok(outcome)
+    Ok(if outcome == Outcome::Absent { Outcome::Unknown } else { outcome })
 }
 
 /// A planned stop is measured as operators have it, with the drain that outlasts the clients' route refresh.

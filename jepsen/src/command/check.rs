@@ -54,11 +54,12 @@ impl CheckArgs {
         }
         let facts = self.load_facts()?;
         let must_judge = facts.as_ref().map_or(Vec::new(), |facts| facts.must_judge.clone());
+        let kinds = facts.as_ref().map_or(Vec::new(), |facts| facts.nemeses.clone());
         let limits = Limits {
             by_kind: facts.map(|facts| facts.limits).unwrap_or_default(),
             default: self.limit_ms.map(|outage_ms| Limit { outage_ms, from: CountFrom::Begin }),
         };
-        let judgement = checker::judge(&history, &checker::all(limits.clone()), &must_judge);
+        let judgement = checker::judge(&history, &checker::all(limits.clone(), &kinds), &must_judge);
         let text = if self.json {
             let answer = Answer { judgement: &judgement, outages: checker::outages(&history, &limits) };
             serde_json::to_string_pretty(&answer).context("a judgement can't be written as JSON")? + "\n"

@@ -35,6 +35,23 @@ pub(super) struct Fault {
     partition: Option<Partition>,
 }
 
+/// A fault that was brought about, or part of one.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// What ends it.
+    pub(super) undo: Undo,
+    /// For readers.
+    pub(super) detail: String,
+    /// Why it is not the fault that was wanted; what was done must be ended all the same.
+    pub(super) missed: Option<String>,
+}
+
+impl Begun {
+    fn whole(undo: Undo, detail: impl Into<String>) -> Begun {
+        Begun { undo, detail: detail.into(), missed: None }
+    }
+}
+
 /// What ends a fault.
 #[derive(Debug)]
 pub(super) enum Undo {
@@ -139,8 +156,7 @@ impl Fault {
         fault
     }
 
-    /// Begins it; gives what ends it and what readers want to know. Where it fails half-way, what was done is left to the
-    /// end of the run.
+    /// Begins it. Where it fails with an error, what was done is left to the end of the run.
     ///
     /// # Errors
     /// It can't be done: a victim does not run, a file can't be written.
@@ -149,24 +165,24 @@ impl Fault {
         number: u32,
         cluster: &Cluster,
         random: &mut SmallRng,
-    ) -> anyhow::Result<(Undo, String)> {
+    ) -> anyhow::Result<Begun> {
         let nodes = self.nodes;
         match self.kind {
             Nemesis::KillOne | Nemesis::KillLeader | Nemesis::KillMajority | Nemesis::KillAll => {
                 let victims = kill(cluster, &nodes)?;
                 let detail = format!("{} killed", names(&victims));
-                Ok((Undo::Start(victims), detail))
+                Ok(Begun::whole(Undo::Start(victims), detail))
             }
             Nemesis::StopLeader => {
                 let clean = cluster.terminate_node(nodes[0], STOP).await?;
                 let how = if clean { "stopped" } else { "did not stop cleanly" };
-                Ok((Undo::Start(nodes.clone()), format!("{} {how}", names(&nodes))))
+                Ok(Begun::whole(Undo::Start(nodes.clone()), format!("{} {how}", names(&nodes))))
             }
             Nemesis::PauseLeader | Nemesis::PauseOne | Nemesis::PauseMajority => {
                 for node in &nodes {
                     cluster.pause_node(*node)?;
                 }
-                Ok((Undo::Resume(nodes.clone()), format!("{} stands still", names(&nodes))))
+                Ok(Begun::whole(Undo::Resume(nodes.clone()), format!("{} stands still", names(&nodes))))
             }
             Nemesis::IsolateLeader
             | Nemesis::IsolateMinority
@@ -176,27 +192,27 @@ impl Fault {
             | Nemesis::OneWay => {
                 let partition = self.partition.context("a partition is chosen")?;
                 cluster.network().disturb(number, partition.disturbance)?;
-                Ok((Undo::Settle, partition.detail))
+                Ok(Begun::whole(Undo::Settle, partition.detail))
             }
             Nemesis::Slow => {
                 let (disturbance, detail) = slow(cluster.size(), random);
                 cluster.network().disturb(number, disturbance)?;
-                Ok((Undo::Settle, detail))
+                Ok(Begun::whole(Undo::Settle, detail))
             }
             Nemesis::Throttle => {
                 let (disturbance, detail) = throttle(nodes[0], cluster.size(), random);
                 cluster.network().disturb(number, disturbance)?;
-                Ok((Undo::Settle, detail))
+                Ok(Begun::whole(Undo::Settle, detail))
             }
             Nemesis::Resets => {
                 let (disturbance, detail) = resets(&nodes, cluster.size(), random);
                 cluster.network().disturb(number, disturbance)?;
-                Ok((Undo::Settle, detail))
+                Ok(Begun::whole(Undo::Settle, detail))
             }
             Nemesis::Transfer => {
                 let (from, to) = (nodes[0], nodes[1]);
                 let said = cluster.server().transfer(cluster.layout(), from, to).await?;
-                Ok((Undo::Nothing, format!("from n{from} to n{to}: {}", said.trim())))
+                Ok(Begun::whole(Undo::Nothing, format!("from n{from} to n{to}: {}", said.trim())))
             }
             Nemesis::LateRegistration => {
                 let (from, to) = (nodes[0], nodes[1]);
@@ -207,23 +223,18 @@ impl Fault {
                 cluster.network().disturb(number, Disturbance { slow, ..Disturbance::default() })?;
                 // Longer than a registration period, so that one is on its way when leadership goes.
                 sleep(REGISTRATION).await;
-                let said = cluster.server().transfer(cluster.layout(), from, to).await;
-                let said = said.unwrap_or_else(|error| format!("{error:#}"));
-                let detail = format!(
-                    "n{from} is heard by name servers {:?} late; to n{to}: {}",
-                    way.delay,
-                    said.trim()
-                );
-                Ok((Undo::Settle, detail))
+                let (said, missed) = told(cluster.server().transfer(cluster.layout(), from, to).await);
+                let late = format!("n{from} is heard by name servers {:?} late", way.delay);
+                Ok(Begun { undo: Undo::Settle, detail: format!("{late}; to n{to}: {}", said.trim()), missed })
             }
             Nemesis::NameServer | Nemesis::NameServers => {
                 for name_server in &self.name_servers {
                     cluster.kill_name_server(*name_server)?;
                 }
                 let detail = format!("name servers {:?} killed", self.name_servers);
-                Ok((Undo::StartNameServers(self.name_servers), detail))
+                Ok(Begun::whole(Undo::StartNameServers(self.name_servers), detail))
             }
-            Nemesis::RollingRestart => Ok((Undo::Nothing, roll(cluster, &nodes).await?)),
+            Nemesis::RollingRestart => Ok(Begun::whole(Undo::Nothing, roll(cluster, &nodes).await?)),
             Nemesis::TornTail | Nemesis::DamagedViews | Nemesis::DeletedViews => {
                 let node = nodes[0];
                 kill(cluster, &[node])?;
@@ -233,25 +244,27 @@ impl Fault {
                     Nemesis::DamagedViews => damage::damage_views(&data, random),
                     _ => damage::delete_views(&data, random),
                 };
+                let (said, missed) = told(detail);
                 // It is started again in any case.
-                let detail = detail.unwrap_or_else(|error| format!("not damaged: {error:#}"));
-                Ok((Undo::Start(vec![node]), format!("n{node} killed, {detail}")))
+                let undo = Undo::Start(vec![node]);
+                Ok(Begun { undo, detail: format!("n{node} killed, {said}"), missed })
             }
             Nemesis::Clock => {
                 let offsets = jumps(&nodes, random);
                 set_clocks(cluster, &offsets)?;
-                Ok((Undo::SetClocks(nodes), format!("offsets in ms by node: {offsets:?}")))
+                Ok(Begun::whole(Undo::SetClocks(nodes), format!("offsets in ms by node: {offsets:?}")))
             }
             Nemesis::PowerLoss | Nemesis::PowerLossAll => {
                 let victims = kill(cluster, &nodes)?;
-                let mut said = Vec::new();
+                let (mut said, mut missed) = (Vec::new(), None);
                 for node in &victims {
-                    let lost = lose_power(cluster, *node, random.random()).await;
-                    // It is started again in any case.
-                    said.push(lost.unwrap_or_else(|error| format!("n{node} lost nothing: {error:#}")));
+                    let (lost, why_not) = told(lose_power(cluster, *node, random.random()).await);
+                    said.push(lost);
+                    missed = missed.or(why_not.map(|why| format!("n{node} lost nothing: {why}")));
                 }
                 let detail = format!("{} without power: {}", names(&victims), said.join("; "));
-                Ok((Undo::Start(victims), detail))
+                // They are started again in any case.
+                Ok(Begun { undo: Undo::Start(victims), detail, missed })
             }
         }
     }
@@ -297,6 +310,14 @@ impl Undo {
                 Ok("clocks are right".to_owned())
             }
         }
+    }
+}
+
+/// What was said, and why it failed if it did.
+fn told(said: anyhow::Result<String>) -> (String, Option<String>) {
+    match said {
+        Ok(said) => (said, None),
+        Err(error) => (String::new(), Some(format!("{error:#}"))),
     }
 }
 

@@ -58,7 +58,8 @@ pub fn write_report(folder: &Path) -> anyhow::Result<Report> {
     let file = File::open(&history_path).with_context(|| format!("{name} can't be opened"))?;
     let history = History::read(BufReader::new(file)).with_context(|| name.to_string())?;
     let limits = Limits { by_kind: facts.limits.clone(), default: None };
-    let judgement = checker::judge(&history, &checker::all(limits.clone()), &facts.must_judge);
+    let judgement =
+        checker::judge(&history, &checker::all(limits.clone(), &facts.nemeses), &facts.must_judge);
     let outages = outages(&history, &limits);
     let excerpts = logs::excerpts(folder, &facts, &outages);
     let run = page::Run { facts: &facts, history: &history, judgement: &judgement, outages: &outages };

@@ -36,6 +36,8 @@ use crate::workload::{Env, Phases};
 const PREPARE: Duration = Duration::from_secs(120);
 /// Longest time for the last reads.
 const DRAIN: Duration = Duration::from_secs(300);
+/// Longest wait, when the time of faults is over, for kinds that did not have their turn.
+const OVERTIME: Duration = Duration::from_secs(60);
 /// Longest wait, from the end of the calm on, until something that a client writes is acknowledged.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// Longest wait until all replicas hold the same.
@@ -182,6 +184,7 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
     let timer = async {
         if !faults_are_counted {
             sleep(total.saturating_sub(calm)).await;
+            all_kinds(&args.nemesis, &tally).await;
             stop.cancel();
         }
     };
@@ -215,6 +218,20 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
     recorder.inspected("all replicas hold the same", settled);
     ensure!(!recorder.is_broken(), "the history can't be written");
     Ok(())
+}
+
+/// Waits, not too long, until every kind of fault was brought about once: a run that was too short for one of them, or too
+/// unlucky, has not shown what it was to show.
+async fn all_kinds(kinds: &[Nemesis], tally: &Tally) {
+    let all = || {
+        let begun = tally.kinds.lock();
+        let missing: Vec<String> =
+            kinds.iter().filter(|kind| !begun.contains(kind)).map(ToString::to_string).collect();
+        std::future::ready(if missing.is_empty() { Ok(()) } else { Err(missing.join(", ")) })
+    };
+    if let Err(error) = eventually(OVERTIME, "each kind of fault was brought about", all).await {
+        warn!(error = format!("{error:#}"), "faults that never came about");
+    }
 }
 
 /// How long one fault may go on, so that several have their turn.

@@ -11,6 +11,7 @@ mod summary;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use tracing::{info, warn};
 
@@ -92,6 +93,10 @@ pub async fn suite(args: &SuiteArgs) -> anyhow::Result<Outcome> {
     if !left_out.is_empty() {
         warn!(?left_out, "faults that this product, or this build of it, can't be made to suffer");
     }
+    ensure!(
+        !kinds.is_empty(),
+        "this product, or this build of it, can be made to suffer none of these faults"
+    );
     let minutes = if args.short { SHORT } else { args.minutes };
     let runs = plan(minutes, seed, &kinds, args.server == Product::Flotilla);
     eprintln!("seed {seed}, {} runs, folder {}", runs.len(), folder.display());

@@ -86,7 +86,11 @@ fn short(seconds: u64, workloads: &[Workload], kinds: &[Nemesis], random: &mut S
         .map(|number| {
             let at = usize::try_from(number).unwrap_or(0);
             let step = usize::try_from(count).unwrap_or(1);
-            let own: Vec<Nemesis> = kinds.iter().copied().skip(at).step_by(step).collect();
+            let mut own: Vec<Nemesis> = kinds.iter().copied().skip(at).step_by(step).collect();
+            if own.is_empty() {
+                // Fewer kinds than runs: a run without a fault would show nothing.
+                own.extend(kinds.get(at % kinds.len().max(1)));
+            }
             Planned { seconds: each, ..single(workloads[at % workloads.len()], own, random) }
         })
         .collect()
@@ -130,6 +134,15 @@ mod tests {
             assert!(run.nemeses.iter().all(|kind| !LOSE_UNSYNCED.contains(kind)), "{run:?}");
         }
         assert_eq!(runs, plan(60, 1, kinds, true));
+    }
+
+    #[test]
+    fn no_run_is_without_a_fault() {
+        for minutes in [1, 2, 5, 60] {
+            let runs = plan(minutes, 7, &[Nemesis::KillLeader, Nemesis::Ring], true);
+            assert!(!runs.is_empty());
+            assert!(runs.iter().all(|run| !run.nemeses.is_empty()), "{runs:?}");
+        }
     }
 
     #[test]

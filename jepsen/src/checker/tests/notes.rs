@@ -1,7 +1,8 @@
 //! Faults and inspections.
 
 use crate::checker::{
-    ALL_HEALED, Availability, Checker, CountFrom, Inspections, Limit, Limits, Outage, Outcome, outages,
+    ALL_HEALED, Availability, Checker, CountFrom, Faults, Inspections, Limit, Limits, Outage, Outcome,
+    outages,
 };
 use crate::history::{Act, Kind};
 
@@ -257,6 +258,35 @@ fn recovery_is_asked_for_without_any_limit_and_after_faults_that_failed_half_way
     assert_eq!(verdict(&healed), Invalid);
     // One that nobody ended is in force: nothing is promised.
     assert_eq!(verdict(&|tape| _ = kill(heal(kill(tape))).call(send(2), Kind::Info)), Absent);
+}
+
+#[test]
+fn a_kind_of_fault_that_was_never_in_force_is_not_known() {
+    let judged = |wanted: &[&str], build: fn(&mut Tape)| {
+        let mut tape = Tape::default();
+        build(tape.acked(1, 0, 0));
+        let wanted = wanted.iter().map(|kind| (*kind).to_owned()).collect();
+        let verdict = Faults { wanted }.check(&tape.history());
+        (verdict.outcome, verdict.unknown.into_keys().collect::<Vec<_>>())
+    };
+    let refused: fn(&mut Tape) = |tape| {
+        tape.note(fault(7, true), Kind::Invoke).note(fault(7, true), Kind::Fail);
+        // What was done half-way is ended all the same.
+        tape.note(fault(7, false), Kind::Invoke).note(fault(7, false), Kind::Info);
+    };
+    let in_force: fn(&mut Tape) = |tape| _ = heal(kill(tape));
+    let both: fn(&mut Tape) = |tape| {
+        tape.note(fault(7, true), Kind::Invoke).note(fault(7, true), Kind::Fail);
+        heal(kill(tape));
+    };
+    let never = |kind: &str| vec![format!("{kind} was never in force")];
+    assert_eq!(judged(&["kill-leader"], in_force), (Valid, vec![]));
+    assert_eq!(judged(&["kill-leader"], both), (Valid, vec![]));
+    assert_eq!(judged(&["kill-leader"], refused), (Unknown, never("kill-leader")));
+    assert_eq!(judged(&["kill-leader", "ring"], in_force), (Unknown, never("ring")));
+    assert_eq!(judged(&["ring"], |_| ()), (Unknown, never("ring")));
+    assert_eq!(judged(&[], in_force), (Valid, vec![]));
+    assert_eq!(judged(&[], |_| ()), (Absent, vec![]));
 }
 
 fn majority_killed() -> Tape {
