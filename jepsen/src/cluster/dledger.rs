@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, bail, ensure};
 use futures::future::BoxFuture;
@@ -174,6 +174,11 @@ impl Server for DLedger {
 
     fn power_loss(&self, _: &Layout, _: usize, _: u64) -> Option<Command> {
         None
+    }
+
+    /// A JVM that ran its shutdown hooks after a signal ends with 128 and the signal's number.
+    fn is_clean(&self, status: ExitStatus) -> bool {
+        matches!(status.code(), Some(0 | 143))
     }
 
     fn can(&self, ability: Ability) -> bool {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -242,6 +242,10 @@ impl Server for Flotilla {
             _ => command.args(["--seed", &seed.to_string()]),
         };
         self.power_loss.then_some(command)
+    }
+
+    fn is_clean(&self, status: ExitStatus) -> bool {
+        status.success()
     }
 
     fn can(&self, ability: Ability) -> bool {

@@ -1,7 +1,7 @@
 //! What differs between the products under test.
 
 use std::fmt::Debug;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use futures::future::BoxFuture;
 
@@ -64,6 +64,9 @@ pub trait Server: Debug + Send + Sync {
     /// Before a killed node starts again: what a power failure would have left of its data. `None` where the product
     /// has no such mode.
     fn power_loss(&self, layout: &Layout, node: usize, seed: u64) -> Option<Command>;
+
+    /// Claims that a broker that was asked to stop by SIGTERM ends like this.
+    fn is_clean(&self, status: ExitStatus) -> bool;
 
     /// Claims that these things can be done to it.
     fn can(&self, ability: Ability) -> bool;

@@ -13,9 +13,10 @@ use tokio::time::sleep;
 use super::Nemesis;
 use super::damage;
 use super::partition::{self, Partition, Size, names};
-use crate::cluster::Cluster;
 use crate::cluster::flotilla::Flotilla;
+use crate::cluster::{Cluster, Stop};
 use crate::proxy::{Disturbance, End, Way};
+use crate::recorder::Recorder;
 
 /// Longest wait for a broker that was started again. One that can't be ready because another fault goes on is left to the
 /// end of the run, when all must be.
@@ -164,6 +165,7 @@ impl Fault {
         self,
         number: u32,
         cluster: &Cluster,
+        recorder: &Recorder,
         random: &mut SmallRng,
     ) -> anyhow::Result<Begun> {
         let nodes = self.nodes;
@@ -174,8 +176,7 @@ impl Fault {
                 Ok(Begun::whole(Undo::Start(victims), detail))
             }
             Nemesis::StopLeader => {
-                let clean = cluster.terminate_node(nodes[0], STOP).await?;
-                let how = if clean { "stopped" } else { "did not stop cleanly" };
+                let how = stop(cluster, recorder, nodes[0]).await?;
                 Ok(Begun::whole(Undo::Start(nodes.clone()), format!("{} {how}", names(&nodes))))
             }
             Nemesis::PauseLeader | Nemesis::PauseOne | Nemesis::PauseMajority => {
@@ -234,7 +235,9 @@ impl Fault {
                 let detail = format!("name servers {:?} killed", self.name_servers);
                 Ok(Begun::whole(Undo::StartNameServers(self.name_servers), detail))
             }
-            Nemesis::RollingRestart => Ok(Begun::whole(Undo::Nothing, roll(cluster, &nodes).await?)),
+            Nemesis::RollingRestart => {
+                Ok(Begun::whole(Undo::Nothing, roll(cluster, recorder, &nodes).await?))
+            }
             Nemesis::TornTail | Nemesis::DamagedViews | Nemesis::DeletedViews => {
                 let node = nodes[0];
                 kill(cluster, &[node])?;
@@ -330,15 +333,26 @@ fn kill(cluster: &Cluster, nodes: &[usize]) -> anyhow::Result<Vec<usize>> {
     Ok(victims)
 }
 
+/// Asks a broker to stop; gives how it did. One that does not stop as it should is something that a product must not do.
+async fn stop(cluster: &Cluster, recorder: &Recorder, node: usize) -> anyhow::Result<String> {
+    let wrong = match cluster.terminate_node(node, STOP).await? {
+        Stop::Clean => return Ok("stopped".to_owned()),
+        Stop::Before => return Ok("had ended by itself before".to_owned()),
+        Stop::Wrong(status) => format!("ended with {status}"),
+        Stop::TooSlow => format!("did not end within {STOP:?}"),
+    };
+    recorder.inspected(&format!("n{node} stops when it is asked to"), Err(wrong.clone()));
+    Ok(wrong)
+}
+
 /// Each in turn is asked to stop, and is started again before the next one.
-async fn roll(cluster: &Cluster, nodes: &[usize]) -> anyhow::Result<String> {
+async fn roll(cluster: &Cluster, recorder: &Recorder, nodes: &[usize]) -> anyhow::Result<String> {
     let mut said = Vec::new();
     for node in nodes {
-        let clean = cluster.terminate_node(*node, STOP).await?;
+        let how = stop(cluster, recorder, *node).await?;
         cluster.start_node(*node)?;
         let ready =
             tokio::time::timeout(REJOIN, cluster.node_ready(*node)).await.is_ok_and(|ready| ready.is_ok());
-        let how = if clean { "stopped" } else { "did not stop cleanly" };
         said.push(format!("n{node} {how}, {}", if ready { "ready again" } else { "not ready yet" }));
         // As an operator would: the next one when this one has its clients again.
         sleep(Duration::from_millis(500)).await;

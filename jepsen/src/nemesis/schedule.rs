@@ -143,7 +143,7 @@ impl Stage {
         };
         let number = line.number;
         self.recorder.fault(Kind::Invoke, line.clone(), None);
-        let undo = match fault.begin(number, &self.cluster, random).await {
+        let undo = match fault.begin(number, &self.cluster, &self.recorder, random).await {
             Ok(Begun { undo, detail, missed }) => {
                 line.detail = detail;
                 match missed {

@@ -67,6 +67,7 @@ pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
     if let Err(error) = &outcome {
         recorder.inspected("the run came to its end", Err(format!("{error:#}")));
     }
+    note_ended(&cluster, &recorder);
     cluster.stop();
     if outcome.is_ok() {
         look(&cluster, &recorder).await?;
