@@ -127,6 +127,13 @@ impl Recorder {
         }
     }
 
+    /// Something that the harness wanted to look at and could not.
+    pub fn not_inspected(&self, what: &str, why: impl std::fmt::Display) {
+        let act = || Act::Inspect { what: what.to_owned(), found: String::new() };
+        self.record(Process::NEMESIS, Kind::Invoke, act(), None);
+        self.record(Process::NEMESIS, Kind::Info, act(), Some(why.to_string()));
+    }
+
     /// The end of a workload's writes to a topic.
     pub fn drained(&self, topic: &str) {
         let act = || Act::Drained { topic: topic.to_owned() };

@@ -163,9 +163,9 @@ impl Server for DLedger {
         Box::pin(async { bail!("DLedger has no request for it that mqadmin or a client could send") })
     }
 
-    /// What its replicas hold can't be asked from outside.
     fn settled<'a>(&'a self, _: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(std::future::ready(Ok(())))
+        let why = "what its replicas hold can't be asked from outside".to_owned();
+        Box::pin(std::future::ready(Err(why)))
     }
 
     fn inspect(&self, _: &Layout) -> Vec<Inspection> {
@@ -189,7 +189,8 @@ impl Server for DLedger {
             | Ability::Log
             | Ability::Clock
             | Ability::PowerLoss
-            | Ability::ReplicaReads => false,
+            | Ability::ReplicaReads
+            | Ability::ReplicaState => false,
         }
     }
 }

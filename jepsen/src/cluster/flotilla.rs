@@ -250,7 +250,11 @@ impl Server for Flotilla {
 
     fn can(&self, ability: Ability) -> bool {
         match ability {
-            Ability::Transfer | Ability::Views | Ability::Log | Ability::ReplicaReads => true,
+            Ability::Transfer
+            | Ability::Views
+            | Ability::Log
+            | Ability::ReplicaReads
+            | Ability::ReplicaState => true,
             Ability::Clock => self.has_clock,
             Ability::PowerLoss => self.has_faults && self.power_loss,
         }

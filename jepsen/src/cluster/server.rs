@@ -55,7 +55,8 @@ pub trait Server: Debug + Send + Sync {
         to: usize,
     ) -> BoxFuture<'a, anyhow::Result<String>>;
 
-    /// Claims that all nodes hold the same, or says what differs; asked when nobody writes any more.
+    /// Claims that all nodes hold the same, or says what differs; asked when nobody writes any more, of a product that
+    /// can say it.
     fn settled<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>>;
 
     /// Looks at the data of a stopped cluster.
@@ -87,4 +88,6 @@ pub enum Ability {
     PowerLoss,
     /// Be read at each replica.
     ReplicaReads,
+    /// Say what each replica holds.
+    ReplicaState,
 }
