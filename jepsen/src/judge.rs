@@ -1,9 +1,10 @@
-//! From a run's folder to its verdict and its report.
+//! A run, and from its folder to its verdict and its report.
 
 use std::path::Path;
 
 use crate::checker::{Outage, Outcome};
 use crate::report::{Report, write_report};
+use crate::run::{self, RunArgs};
 
 /// What a run came to.
 #[derive(Debug)]
@@ -34,6 +35,21 @@ impl Judged {
         lines.extend(self.findings.iter().map(|finding| format!("  {finding}")));
         lines.join("\n")
     }
+}
+
+/// Does a run and judges it. One that broke off is not known at best. Dropped, all processes end.
+///
+/// # Errors
+/// There is no history of this run to judge, or it can't be judged.
+pub async fn run_and_judge(args: &RunArgs) -> anyhow::Result<Judged> {
+    let folder = args.folder();
+    let broke_off = run::run(args, &folder).await?;
+    let mut judged = judge(&folder)?;
+    if let Some(why) = broke_off {
+        judged.outcome = judged.outcome.max(Outcome::Unknown);
+        judged.findings.push(format!("not done to its end: {why}"));
+    }
+    Ok(judged)
 }
 
 /// Judges the history of a run's folder, and writes its report.

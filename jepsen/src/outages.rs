@@ -79,7 +79,7 @@ struct Row {
 /// Measures and prints the table; gives the worst outcome of the checkers on the way. Dropped, all processes end.
 ///
 /// # Errors
-/// A run could not be done or judged; the table can't be written.
+/// The product can't be found; the table can't be written.
 pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
     let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000_000));
     let folder = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("target/jepsen/outages-{seed}")));
@@ -108,8 +108,14 @@ pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
             settings: settings(args.server),
             ..RunArgs::default()
         };
-        run::run(&run, &run.folder()).await?;
-        let judged = judge::judge(&run.folder())?;
+        let judged = match judge::run_and_judge(&run).await {
+            Ok(judged) => judged,
+            Err(error) => {
+                eprintln!("{kind}: not done, or not judged: {error:#}");
+                outcome = outcome.max(Outcome::Unknown);
+                continue;
+            }
+        };
         eprintln!("{kind}: {}", judged.text());
         outcome = outcome.max(judged.outcome);
         rows.push(Row::new(*kind, &judged.outages, run.command()));

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
+use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -43,12 +44,14 @@ const RECOVERY: Duration = Duration::from_secs(60);
 /// Longest wait until all replicas hold the same.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// Does a run in a folder that is made for it; the history is complete when this returns. Dropped, all processes end.
+/// Does a run in a folder that is made for it; the history is complete when this returns. Gives why it did not come to its
+/// end if so: what the product did wrong is in the history as that, and what only the harness could not do as something that
+/// is not known. Dropped, all processes end.
 ///
 /// # Errors
-/// The arguments contradict each other or the product can't do what they ask for; the cluster could not be started, healed
-/// or read; a file could not be written.
-pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
+/// There is no history to judge: the arguments contradict each other or the product can't do what they ask for, its
+/// processes could not be started, a file could not be written.
+pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<Option<String>> {
     let server = server(args)?;
     for nemesis in &args.nemesis {
         if let Some(ability) = nemesis.needs().filter(|ability| !server.can(*ability)) {
@@ -63,17 +66,20 @@ pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
     facts::facts(args, &*server, &layout, started).save(&folder)?;
     let cluster = Arc::new(Cluster::start(server, layout, network)?);
     let _ends = Ends(cluster.clone());
-    let outcome = act(args, &cluster, &recorder).await;
-    if let Err(error) = &outcome {
-        recorder.inspected("the run came to its end", Err(format!("{error:#}")));
-    }
+    let mut outcome = act(args, &cluster, &recorder).await;
     note_ended(&cluster, &recorder);
     cluster.stop();
     if outcome.is_ok() {
-        look(&cluster, &recorder).await?;
+        outcome = look(&cluster, &recorder).await;
+    }
+    let broke_off = outcome.err().map(|error| format!("{error:#}"));
+    if let Some(why) = &broke_off {
+        error!(why, "the run did not come to its end");
+        recorder.not_inspected("the run came to its end", why);
     }
     recorder.finish()?;
-    outcome
+    ensure!(!recorder.is_broken(), "the history can't be written");
+    Ok(broke_off)
 }
 
 /// Ends a cluster when a run is over or dropped, whoever else still holds the cluster then.
@@ -197,7 +203,9 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
     recorder
         .inspected(ALL_HEALED, if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) });
     let healed = recorder.now();
-    cluster.ready().await.context("the cluster does not get well again")?;
+    let well = cluster.ready().await;
+    recorder.inspected("the cluster gets well again", as_found(&well));
+    well.context("the cluster does not get well again")?;
     info!("faults are over, the cluster is well");
     let rest = if faults_are_counted { calm } else { calm.max(total.saturating_sub(began.elapsed())) };
     sleep(rest).await;
@@ -211,7 +219,15 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
     }
     phases.writes_end.cancel();
     info!("writes end, everything is read");
-    timeout(DRAIN, &mut work).await.context("the last reads take too long")?.context("the workload")??;
+    let read = match timeout(DRAIN, &mut work).await {
+        Err(_) => Err(anyhow!("the last reads take too long")),
+        Ok(ended) => ended.context("the workload")?,
+    };
+    if !read.as_ref().is_err_and(|error| error.is::<JoinError>()) {
+        // A worker of ours that panicked says nothing of the product.
+        recorder.inspected("everything can be read at last", as_found(&read));
+    }
+    read.context("the last reads")?;
     routes.end(recorder);
     let (server, same) = (cluster.server(), "all replicas hold the same");
     // Nothing is claimed of a product that can't tell.
@@ -219,8 +235,12 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
         let settled = eventually(SETTLE, same, || server.settled(cluster.layout())).await;
         recorder.inspected(same, settled.map(|()| String::new()).map_err(|error| format!("{error:#}")));
     }
-    ensure!(!recorder.is_broken(), "the history can't be written");
     Ok(())
+}
+
+/// What came of something that a cluster that is well must be able to do.
+fn as_found(outcome: &anyhow::Result<()>) -> Result<String, String> {
+    outcome.as_ref().map(|()| String::new()).map_err(|error| format!("{error:#}"))
 }
 
 /// Waits, not too long, until every kind of fault was brought about once: a run that was too short for one of them, or too

@@ -113,9 +113,8 @@ pub async fn suite(args: &SuiteArgs) -> anyhow::Result<Outcome> {
         let run = run_args(args, planned, folder.join(&name));
         eprintln!("run {} of {}: {name}, seed {}", number + 1, runs.len(), planned.seed);
         let began = Instant::now();
-        let done = run::run(&run, &run.folder()).await;
-        let judged = judge::judge(&run.folder());
-        let row = Row::new(&name, planned, run.command(), done, judged, began.elapsed());
+        let judged = judge::run_and_judge(&run).await;
+        let row = Row::new(&name, planned, run.command(), judged, began.elapsed());
         info!(run = name, outcome = ?row.outcome, "judged");
         summary.rows.push(row);
         // After each run, so that an interrupted suite has told what it saw.

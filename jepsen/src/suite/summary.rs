@@ -52,7 +52,6 @@ impl Row {
         run: &str,
         planned: &Planned,
         command: Vec<String>,
-        done: anyhow::Result<()>,
         judged: anyhow::Result<Judged>,
         took: Duration,
     ) -> Row {
@@ -80,11 +79,7 @@ impl Row {
                 (row.acked, row.faults, row.outage_ms_max) =
                     (judged.acked, judged.faults, judged.outage_ms_max);
             }
-            Err(error) => row.findings.push(format!("not judged: {error:#}")),
-        }
-        if let Err(error) = done {
-            row.outcome = row.outcome.max(Outcome::Unknown);
-            row.findings.push(format!("not done to its end: {error:#}"));
+            Err(error) => row.findings.push(format!("not done, or not judged: {error:#}")),
         }
         row
     }
