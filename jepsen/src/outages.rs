@@ -66,11 +66,16 @@ struct Row {
     fault: String,
     trials: usize,
     median_ms: Option<f64>,
+    /// The median may be longer: gaps of trials that nobody recovered from are among those up to it.
+    median_at_least: bool,
     worst_ms: Option<f64>,
+    /// The worst may be longer: there is a gap that no answer ended.
+    worst_at_least: bool,
     /// Sends that failed, and those of unknown outcome, over all trials.
     failed: u64,
     unknown: u64,
-    /// Trials after which nothing was acknowledged any more.
+    /// Trials whose longest gap no acknowledgement ended, but the next fault or the end of the sends, and those during which
+    /// nobody tried anything.
     not_recovered: usize,
     outages_ms: Vec<f64>,
     command: String,
@@ -135,13 +140,18 @@ fn settings(server: Product) -> Vec<(String, String)> {
 
 impl Row {
     fn new(kind: Nemesis, outages: &[Outage], command: Vec<String>) -> Row {
-        let mut lasted: Vec<f64> = outages.iter().filter_map(|outage| outage.outage_ms).collect();
-        lasted.sort_by(f64::total_cmp);
+        let mut gaps: Vec<(f64, bool)> =
+            outages.iter().filter_map(|outage| Some((outage.outage_ms?, outage.recovered))).collect();
+        gaps.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let lasted: Vec<f64> = gaps.iter().map(|(lasted, _)| *lasted).collect();
+        let open = |gaps: &[(f64, bool)]| gaps.iter().any(|(_, recovered)| !recovered);
         Row {
             fault: kind.to_string(),
             trials: outages.len(),
             median_ms: median(&lasted),
+            median_at_least: open(&gaps[..gaps.len().min(gaps.len() / 2 + 1)]),
             worst_ms: lasted.last().copied(),
+            worst_at_least: open(&gaps),
             failed: outages.iter().map(|outage| outage.failed_count).sum(),
             unknown: outages.iter().map(|outage| outage.unknown_count).sum(),
             not_recovered: outages.iter().filter(|outage| !outage.recovered).count(),
@@ -160,16 +170,21 @@ fn median(sorted: &[f64]) -> Option<f64> {
 
 fn table(rows: &[Row]) -> String {
     let mut text =
-        "| fault | trials | median, ms | worst, ms | sends failed | sends of unknown outcome |\n".to_owned();
-    text.push_str("|---|---:|---:|---:|---:|---:|\n");
-    let number = |number: Option<f64>| number.map_or("–".to_owned(), |number| format!("{number:.0}"));
+        "| fault | trials | not ended by an answer | median, ms | worst, ms | sends failed | sends of unknown outcome |\n"
+            .to_owned();
+    text.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
+    let number = |number: Option<f64>, at_least: bool| {
+        let mark = if at_least { "≥ " } else { "" };
+        number.map_or("–".to_owned(), |number| format!("{mark}{number:.0}"))
+    };
     for row in rows {
-        let (median, worst) = (number(row.median_ms), number(row.worst_ms));
+        let median = number(row.median_ms, row.median_at_least);
+        let worst = number(row.worst_ms, row.worst_at_least);
         // Writing to a String does not fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {median} | {worst} | {} | {} |",
-            row.fault, row.trials, row.failed, row.unknown
+            "| {} | {} | {} | {median} | {worst} | {} | {} |",
+            row.fault, row.trials, row.not_recovered, row.failed, row.unknown
         );
     }
     text
@@ -177,7 +192,46 @@ fn table(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::checker::CountFrom;
+
     use super::*;
+
+    fn trial(outage_ms: Option<f64>, recovered: bool) -> Outage {
+        Outage {
+            kind: "kill-leader".into(),
+            number: 0,
+            nodes: vec![0],
+            detail: String::new(),
+            began: 0,
+            healed: Some(1),
+            outage_ms,
+            counted_from: CountFrom::Begin,
+            since_begin_ms: outage_ms,
+            recovered,
+            failed_count: 1,
+            unknown_count: 2,
+            limit_ms: None,
+            lines: vec![],
+        }
+    }
+
+    fn line(trials: &[Outage]) -> String {
+        let text = table(&[Row::new(Nemesis::KillLeader, trials, vec![])]);
+        text.lines().last().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn a_trial_that_never_recovered_is_told() {
+        let ended = [trial(Some(10.0), true), trial(Some(30.0), true), trial(Some(20.0), true)];
+        assert_eq!(line(&ended), "| kill-leader | 3 | 0 | 20 | 30 | 3 | 6 |");
+        let worst = [trial(Some(10.0), true), trial(Some(30.0), false), trial(Some(20.0), true)];
+        assert_eq!(line(&worst), "| kill-leader | 3 | 1 | 20 | ≥ 30 | 3 | 6 |");
+        // A short gap that nothing ended may have been the longest.
+        let short = [trial(Some(10.0), false), trial(Some(30.0), true), trial(Some(20.0), true)];
+        assert_eq!(line(&short), "| kill-leader | 3 | 1 | ≥ 20 | ≥ 30 | 3 | 6 |");
+        assert_eq!(line(&[trial(None, false)]), "| kill-leader | 1 | 1 | – | – | 1 | 2 |");
+        assert_eq!(line(&[]), "| kill-leader | 0 | 0 | – | – | 0 | 0 |");
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {
