@@ -9,6 +9,7 @@ use flotilla_client::{AdminClient, Client, ConsumeFrom, OrderlyOutcome, Producer
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::Env;
 use super::common::{
@@ -26,6 +27,9 @@ const KEYS: u32 = 3;
 const CONSUMERS: usize = 3;
 /// Chance that a listener wants a message once more.
 const SUSPEND: f64 = 0.01;
+/// Chance that a listener takes its time, so that who gets the next message too early is caught at it; and how long.
+const SLOW: f64 = 0.05;
+const SLOW_MS: std::ops::Range<u64> = 1..10;
 
 pub(super) async fn run(env: Env) -> anyhow::Result<()> {
     let reader = client(&env, "reader")?;
@@ -90,7 +94,16 @@ async fn listen(env: &Env, client: &Client, number: u64) -> anyhow::Result<PushC
                 for message in &messages {
                     let session = listeners.begin();
                     session.invoke(consume(GROUP, TOPIC, message));
-                    let again = random.lock().random_bool(SUSPEND);
+                    let (again, held) = {
+                        let mut random = random.lock();
+                        (
+                            random.random_bool(SUSPEND),
+                            random.random_bool(SLOW).then(|| random.random_range(SLOW_MS)),
+                        )
+                    };
+                    if let Some(ms) = held {
+                        sleep(Duration::from_millis(ms)).await;
+                    }
                     if again {
                         session.fail(consume(GROUP, TOPIC, message), "wanted again");
                     } else {
