@@ -32,6 +32,7 @@ use crate::history::{Act, Kind};
 
 pub use crate::checker::{CountFrom, Limit};
 pub use facts::{Machine, NodeFacts, RunFacts, ServerFacts};
+pub(crate) use html::escaped;
 pub use judged::{Asked, JudgedHistory, judge_history};
 pub use text::verdict_text;
 

@@ -1,8 +1,8 @@
 //! Which runs a suite is made of. Pure: the seed and the time decide.
 //!
-//! Every workload and every kind of fault that the product can suffer takes part. With enough time each kind comes alone
+//! Every kind of fault that the product can suffer takes part. With enough time each kind comes alone
 //! first, and what is left goes to runs in which several come together; with little time the kinds are dealt out to fewer
-//! runs, one for each workload at least.
+//! runs: one for each workload from four minutes on, and with less time as many as there is time for.
 
 use clap::ValueEnum;
 use rand::rngs::SmallRng;
@@ -134,6 +134,17 @@ mod tests {
             assert!(run.nemeses.iter().all(|kind| !LOSE_UNSYNCED.contains(kind)), "{run:?}");
         }
         assert_eq!(runs, plan(60, 1, kinds, true));
+    }
+
+    #[test]
+    fn four_minutes_have_every_workload_and_less_time_fewer() {
+        let workloads = |minutes| {
+            let runs = plan(minutes, 3, Nemesis::value_variants(), true);
+            let seen: BTreeSet<_> = runs.iter().flat_map(|run| run.nemeses.clone()).collect();
+            assert_eq!(seen.len(), Nemesis::value_variants().len());
+            runs.iter().map(|run| run.workload).collect::<BTreeSet<_>>().len()
+        };
+        assert_eq!([4, 3, 1].map(workloads), [Workload::value_variants().len(), 4, 1]);
     }
 
     #[test]
