@@ -9,6 +9,7 @@
 //! | `offsets.rs` | committed offsets as registers                                      |
 //! | `topics.rs`  | topics set, deleted and read                                        |
 //! | `retry.rs`   | messages that fail: retried, and in the end dead letters            |
+//! | `party.rs`   | a group that consumes what many send: the frame of three of them      |
 //! | `replica.rs` | reads from one replica that is named                                |
 //! | `common.rs`  | clients, bodies, outcomes, sending and reading                      |
 //!
@@ -19,6 +20,7 @@ mod common;
 mod log;
 mod offsets;
 mod order;
+mod party;
 mod queue;
 mod replica;
 mod retry;
