@@ -89,6 +89,9 @@ pub(super) struct FinalReads<'a> {
     witnesses: BTreeMap<Option<u32>, Witness<'a>>,
 }
 
+/// Who told something of a queue, and what.
+pub(super) type Told<'w> = (Option<u32>, &'w FinalRead);
+
 /// What one replica told at last, by topic and queue.
 #[derive(Default)]
 pub(super) struct Witness<'a> {
@@ -133,7 +136,7 @@ impl<'a> FinalReads<'a> {
     }
 
     /// By topic and queue: what each witness told, the lowest node first.
-    pub(super) fn by_queue(&self) -> BTreeMap<(&'a str, u32), Vec<(Option<u32>, &FinalRead)>> {
+    pub(super) fn by_queue(&self) -> BTreeMap<(&'a str, u32), Vec<Told<'_>>> {
         let mut queues: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (node, witness) in &self.witnesses {
             for (queue, read) in &witness.queues {
