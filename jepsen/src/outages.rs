@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::checker::{Outage, Outcome};
 use crate::judge;
 use crate::nemesis::Nemesis;
-use crate::run::{self, Product, RunArgs};
+use crate::run::{self, Product, RunArgs, Target};
 
 /// What is measured unless told otherwise.
 const KINDS: [Nemesis; 8] = [
@@ -39,21 +39,12 @@ pub struct OutagesArgs {
     #[arg(long)]
     pub seed: Option<u64>,
 
-    /// What is measured
-    #[arg(long, value_enum, default_value = "flotilla")]
-    pub server: Product,
+    #[command(flatten)]
+    pub target: Target,
 
     /// Folder of all [default: target/jepsen/outages-SEED]
     #[arg(long)]
     pub out: Option<PathBuf>,
-
-    /// Binary of Flotilla
-    #[arg(long, default_value = "target/release/flotilla")]
-    pub binary: PathBuf,
-
-    /// RocketMQ's folder: its jars are there or in lib/ [default: fetched by mvn into target/jepsen-rocketmq]
-    #[arg(long)]
-    pub rocketmq_home: Option<PathBuf>,
 
     /// Sends a second of all clients together: an outage is known to some thousandths of a second divided by this
     #[arg(long, default_value_t = 400)]
@@ -88,7 +79,7 @@ struct Row {
 pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
     let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000_000));
     let folder = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("target/jepsen/outages-{seed}")));
-    let able = run::abilities(args.server, &args.binary, args.rocketmq_home.as_deref())?;
+    let able = run::abilities(&args.target)?;
     let kinds = if args.nemesis.is_empty() { &KINDS[..] } else { &args.nemesis };
     // Without a row nothing was seen.
     let (mut rows, mut outcome) = (Vec::new(), Outcome::Absent);
@@ -105,12 +96,10 @@ pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
             limit_ms: Some(0),
             seconds: 15,
             seed: Some(seed),
-            server: args.server,
+            target: args.target.clone(),
             out: Some(folder.join(kind.to_string())),
-            binary: args.binary.clone(),
-            rocketmq_home: args.rocketmq_home.clone(),
             rate: args.rate,
-            settings: settings(args.server),
+            settings: settings(args.target.server),
             ..RunArgs::default()
         };
         let judged = match judge::run_and_judge(&run).await {

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-pub use args::{NetworkKind, Product, RunArgs};
+pub use args::{NetworkKind, Product, RunArgs, Target};
 
 use crate::checker::ALL_HEALED;
 use crate::cluster::dledger::DLedger;
@@ -119,20 +119,15 @@ fn server(args: &RunArgs) -> anyhow::Result<Box<dyn Server>> {
     let loses_power = |kind: &Nemesis| kind.needs() == Some(Ability::PowerLoss);
     let power_loss = args.nemesis.iter().any(loses_power);
     let mutant = args.mutant.clone();
-    product(args.server, &args.binary, args.rocketmq_home.as_deref(), power_loss, mutant)
+    product(&args.target, power_loss, mutant)
 }
 
-fn product(
-    product: Product,
-    binary: &Path,
-    rocketmq_home: Option<&Path>,
-    power_loss: bool,
-    mutant: Option<String>,
-) -> anyhow::Result<Box<dyn Server>> {
-    match product {
-        Product::Flotilla => Ok(Box::new(Flotilla::new(binary, power_loss, mutant)?)),
+fn product(target: &Target, power_loss: bool, mutant: Option<String>) -> anyhow::Result<Box<dyn Server>> {
+    match target.server {
+        Product::Flotilla => Ok(Box::new(Flotilla::new(&target.binary, power_loss, mutant)?)),
         Product::RocketmqDledger => {
-            Ok(Box::new(DLedger::new(rocketmq_home, Path::new("target/jepsen-rocketmq"))?))
+            let home = target.rocketmq_home.as_deref();
+            Ok(Box::new(DLedger::new(home, Path::new("target/jepsen-rocketmq"))?))
         }
     }
 }
@@ -141,15 +136,11 @@ fn product(
 ///
 /// # Errors
 /// It can't be found.
-pub fn abilities(
-    server: Product,
-    binary: &Path,
-    rocketmq_home: Option<&Path>,
-) -> anyhow::Result<Vec<Ability>> {
-    let server = match product(server, binary, rocketmq_home, true, None) {
+pub fn abilities(target: &Target) -> anyhow::Result<Vec<Ability>> {
+    let server = match product(target, true, None) {
         Ok(server) => server,
         // A build without that mode; what else is wrong is told then.
-        Err(_) => product(server, binary, rocketmq_home, false, None)?,
+        Err(_) => product(target, false, None)?,
     };
     let all = [Ability::Transfer, Ability::Views, Ability::Log, Ability::Clock, Ability::PowerLoss];
     Ok(all.into_iter().filter(|ability| server.can(*ability)).collect())
