@@ -41,7 +41,7 @@ pub struct Plan {
 /// How often faults began, and those that could not.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Kinds that were brought about.
+    /// Kinds that were brought about and went on for as long as they were meant to, or until the end.
     pub kinds: Mutex<BTreeSet<Nemesis>>,
     /// Faults so far.
     pub begun: AtomicU32,
@@ -143,24 +143,27 @@ impl Stage {
         };
         let number = line.number;
         self.recorder.fault(Kind::Invoke, line.clone(), None);
-        let undo = match fault.begin(number, &self.cluster, &self.recorder, random).await {
+        let (undo, whole) = match fault.begin(number, &self.cluster, &self.recorder, random).await {
             Ok(Begun { undo, detail, missed }) => {
                 line.detail = detail;
+                let whole = missed.is_none();
                 match missed {
                     None => {
                         info!(fault = %kind, number, detail = line.detail, "fault begins");
                         self.tally.begun.fetch_add(1, Ordering::Relaxed);
-                        self.tally.kinds.lock().insert(kind);
                         self.recorder.fault(Kind::Info, line.clone(), None);
                     }
                     Some(why) => self.refused(line.clone(), why),
                 }
-                undo
+                (undo, whole)
             }
             Err(error) => return self.refused(line, format!("{error:#}")),
         };
         self.tally.active.fetch_add(1, Ordering::Relaxed);
         self.pause(hold).await;
+        if whole {
+            self.tally.kinds.lock().insert(kind);
+        }
         (line.begins, line.detail) = (false, String::new());
         self.recorder.fault(Kind::Invoke, line.clone(), None);
         match undo.end(number, &self.cluster).await {
