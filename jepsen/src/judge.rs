@@ -1,14 +1,10 @@
-//! From a run's folder to its verdict and its report.
+//! A run, and from its folder to its verdict and its report.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
-use anyhow::Context;
-
-use crate::checker::{self, Limits, Outage, Outcome};
-use crate::history::{Act, History, Kind};
-use crate::report::{HISTORY_FILE, RunFacts, write_report};
+use crate::checker::{Outage, Outcome};
+use crate::report::{Report, write_report};
+use crate::run::{self, RunArgs};
 
 /// What a run came to.
 #[derive(Debug)]
@@ -41,18 +37,27 @@ impl Judged {
     }
 }
 
+/// Does a run and judges it. One that broke off is not known at best. Dropped, all processes end.
+///
+/// # Errors
+/// There is no history of this run to judge, or it can't be judged.
+pub async fn run_and_judge(args: &RunArgs) -> anyhow::Result<Judged> {
+    let folder = args.folder();
+    let broke_off = run::run(args, &folder).await?;
+    let mut judged = judge(&folder)?;
+    if let Some(why) = broke_off {
+        judged.outcome = judged.outcome.max(Outcome::Unknown);
+        judged.findings.push(format!("not done to its end: {why}"));
+    }
+    Ok(judged)
+}
+
 /// Judges the history of a run's folder, and writes its report.
 ///
 /// # Errors
 /// History or facts can't be read, or are none; the report can't be written.
 pub fn judge(folder: &Path) -> anyhow::Result<Judged> {
-    write_report(folder)?;
-    let facts = RunFacts::load(&folder.join(RunFacts::FILE))?;
-    let path = folder.join(HISTORY_FILE);
-    let file = File::open(&path).with_context(|| path.display().to_string())?;
-    let history = History::read(BufReader::new(file)).with_context(|| path.display().to_string())?;
-    let limits = Limits { by_kind: facts.limits.clone(), default: None };
-    let judgement = checker::judge(&history, &checker::all(limits.clone()), &facts.must_judge);
+    let Report { judgement, outages, acked, .. } = write_report(folder)?;
     let mut findings = Vec::new();
     for finding in &judgement.findings {
         let verdict = &finding.verdict;
@@ -65,12 +70,10 @@ pub fn judge(folder: &Path) -> anyhow::Result<Judged> {
             findings.push(format!("{}: not known, {count} times: {reason}", finding.checker));
         }
     }
-    let outages = checker::outages(&history, &limits);
-    let acked = history.ops().iter().filter(|op| op.kind == Kind::Ok && matches!(op.act, Act::Send { .. }));
     Ok(Judged {
         outcome: judgement.outcome,
         findings,
-        acked: acked.count() as u64,
+        acked,
         faults: outages.len() as u64,
         outage_ms_max: outages.iter().filter_map(|outage| outage.outage_ms).reduce(f64::max),
         outages,

@@ -8,7 +8,7 @@ use flotilla_jepsen::checker::Outcome;
 use flotilla_jepsen::command::{CheckArgs, ReportArgs, exit_code};
 use flotilla_jepsen::judge;
 use flotilla_jepsen::outages::{self, OutagesArgs};
-use flotilla_jepsen::run::{self, RunArgs};
+use flotilla_jepsen::run::RunArgs;
 use flotilla_jepsen::suite::{self, SuiteArgs};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -43,10 +43,8 @@ fn main() -> ExitCode {
         Command::Report(args) => args.run(),
         Command::Run(args) => in_runtime(async {
             let args = args.seeded();
-            let folder = args.folder();
-            eprintln!("seed {}, folder {}", args.seed(), folder.display());
-            run::run(&args, &folder).await?;
-            let judged = judge::judge(&folder)?;
+            eprintln!("seed {}, folder {}", args.seed(), args.folder().display());
+            let judged = judge::run_and_judge(&args).await?;
             println!("{}", judged.text());
             Ok(judged.outcome)
         }),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::checker::{Outage, Outcome};
 use crate::judge;
 use crate::nemesis::Nemesis;
-use crate::run::{self, Product, RunArgs};
+use crate::run::{self, Product, RunArgs, Target};
 
 /// What is measured unless told otherwise.
 const KINDS: [Nemesis; 8] = [
@@ -39,21 +39,12 @@ pub struct OutagesArgs {
     #[arg(long)]
     pub seed: Option<u64>,
 
-    /// What is measured
-    #[arg(long, value_enum, default_value = "flotilla")]
-    pub server: Product,
+    #[command(flatten)]
+    pub target: Target,
 
     /// Folder of all [default: target/jepsen/outages-SEED]
     #[arg(long)]
     pub out: Option<PathBuf>,
-
-    /// Binary of Flotilla
-    #[arg(long, default_value = "target/release/flotilla")]
-    pub binary: PathBuf,
-
-    /// RocketMQ's folder: its jars are there or in lib/ [default: fetched by mvn into target/jepsen-rocketmq]
-    #[arg(long)]
-    pub rocketmq_home: Option<PathBuf>,
 
     /// Sends a second of all clients together: an outage is known to some thousandths of a second divided by this
     #[arg(long, default_value_t = 400)]
@@ -66,11 +57,16 @@ struct Row {
     fault: String,
     trials: usize,
     median_ms: Option<f64>,
+    /// The median may be longer: gaps of trials that nobody recovered from are among those up to it.
+    median_at_least: bool,
     worst_ms: Option<f64>,
+    /// The worst may be longer: there is a gap that no answer ended.
+    worst_at_least: bool,
     /// Sends that failed, and those of unknown outcome, over all trials.
     failed: u64,
     unknown: u64,
-    /// Trials after which nothing was acknowledged any more.
+    /// Trials whose longest gap no acknowledgement ended, but the next fault or the end of the sends, and those during which
+    /// nobody tried anything.
     not_recovered: usize,
     outages_ms: Vec<f64>,
     command: String,
@@ -79,13 +75,14 @@ struct Row {
 /// Measures and prints the table; gives the worst outcome of the checkers on the way. Dropped, all processes end.
 ///
 /// # Errors
-/// A run could not be done or judged; the table can't be written.
+/// The product can't be found; the table can't be written.
 pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
     let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000_000));
     let folder = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("target/jepsen/outages-{seed}")));
-    let able = run::abilities(args.server, &args.binary, args.rocketmq_home.as_deref())?;
+    let able = run::abilities(&args.target)?;
     let kinds = if args.nemesis.is_empty() { &KINDS[..] } else { &args.nemesis };
-    let (mut rows, mut outcome) = (Vec::new(), Outcome::Valid);
+    // Without a row nothing was seen.
+    let (mut rows, mut outcome) = (Vec::new(), Outcome::Absent);
     eprintln!("seed {seed}, folder {}", folder.display());
     for kind in kinds {
         if kind.needs().is_some_and(|ability| !able.contains(&ability)) {
@@ -99,23 +96,27 @@ pub async fn outages(args: &OutagesArgs) -> anyhow::Result<Outcome> {
             limit_ms: Some(0),
             seconds: 15,
             seed: Some(seed),
-            server: args.server,
+            target: args.target.clone(),
             out: Some(folder.join(kind.to_string())),
-            binary: args.binary.clone(),
-            rocketmq_home: args.rocketmq_home.clone(),
             rate: args.rate,
-            settings: settings(args.server),
+            settings: settings(args.target.server),
             ..RunArgs::default()
         };
-        run::run(&run, &run.folder()).await?;
-        let judged = judge::judge(&run.folder())?;
+        let judged = match judge::run_and_judge(&run).await {
+            Ok(judged) => judged,
+            Err(error) => {
+                eprintln!("{kind}: not done, or not judged: {error:#}");
+                outcome = outcome.max(Outcome::Unknown);
+                continue;
+            }
+        };
         eprintln!("{kind}: {}", judged.text());
         outcome = outcome.max(judged.outcome);
         rows.push(Row::new(*kind, &judged.outages, run.command()));
         std::fs::write(folder.join("outages.json"), serde_json::to_string_pretty(&rows)? + "\n")?;
     }
     println!("{}", table(&rows));
-    Ok(outcome)
+    Ok(if outcome == Outcome::Absent { Outcome::Unknown } else { outcome })
 }
 
 /// A planned stop is measured as operators have it, with the drain that outlasts the clients' route refresh.
@@ -128,13 +129,18 @@ fn settings(server: Product) -> Vec<(String, String)> {
 
 impl Row {
     fn new(kind: Nemesis, outages: &[Outage], command: Vec<String>) -> Row {
-        let mut lasted: Vec<f64> = outages.iter().filter_map(|outage| outage.outage_ms).collect();
-        lasted.sort_by(f64::total_cmp);
+        let mut gaps: Vec<(f64, bool)> =
+            outages.iter().filter_map(|outage| Some((outage.outage_ms?, outage.recovered))).collect();
+        gaps.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let lasted: Vec<f64> = gaps.iter().map(|(lasted, _)| *lasted).collect();
+        let open = |gaps: &[(f64, bool)]| gaps.iter().any(|(_, recovered)| !recovered);
         Row {
             fault: kind.to_string(),
             trials: outages.len(),
             median_ms: median(&lasted),
+            median_at_least: open(&gaps[..gaps.len().min(gaps.len() / 2 + 1)]),
             worst_ms: lasted.last().copied(),
+            worst_at_least: open(&gaps),
             failed: outages.iter().map(|outage| outage.failed_count).sum(),
             unknown: outages.iter().map(|outage| outage.unknown_count).sum(),
             not_recovered: outages.iter().filter(|outage| !outage.recovered).count(),
@@ -153,16 +159,21 @@ fn median(sorted: &[f64]) -> Option<f64> {
 
 fn table(rows: &[Row]) -> String {
     let mut text =
-        "| fault | trials | median, ms | worst, ms | sends failed | sends of unknown outcome |\n".to_owned();
-    text.push_str("|---|---:|---:|---:|---:|---:|\n");
-    let number = |number: Option<f64>| number.map_or("–".to_owned(), |number| format!("{number:.0}"));
+        "| fault | trials | not ended by an answer | median, ms | worst, ms | sends failed | sends of unknown outcome |\n"
+            .to_owned();
+    text.push_str("|---|---:|---:|---:|---:|---:|---:|\n");
+    let number = |number: Option<f64>, at_least: bool| {
+        let mark = if at_least { "≥ " } else { "" };
+        number.map_or("–".to_owned(), |number| format!("{mark}{number:.0}"))
+    };
     for row in rows {
-        let (median, worst) = (number(row.median_ms), number(row.worst_ms));
+        let median = number(row.median_ms, row.median_at_least);
+        let worst = number(row.worst_ms, row.worst_at_least);
         // Writing to a String does not fail.
         let _ = writeln!(
             text,
-            "| {} | {} | {median} | {worst} | {} | {} |",
-            row.fault, row.trials, row.failed, row.unknown
+            "| {} | {} | {} | {median} | {worst} | {} | {} |",
+            row.fault, row.trials, row.not_recovered, row.failed, row.unknown
         );
     }
     text
@@ -170,7 +181,46 @@ fn table(rows: &[Row]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::checker::CountFrom;
+
     use super::*;
+
+    fn trial(outage_ms: Option<f64>, recovered: bool) -> Outage {
+        Outage {
+            kind: "kill-leader".into(),
+            number: 0,
+            nodes: vec![0],
+            detail: String::new(),
+            began: 0,
+            healed: Some(1),
+            outage_ms,
+            counted_from: CountFrom::Begin,
+            since_begin_ms: outage_ms,
+            recovered,
+            failed_count: 1,
+            unknown_count: 2,
+            limit_ms: None,
+            lines: vec![],
+        }
+    }
+
+    fn line(trials: &[Outage]) -> String {
+        let text = table(&[Row::new(Nemesis::KillLeader, trials, vec![])]);
+        text.lines().last().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn a_trial_that_never_recovered_is_told() {
+        let ended = [trial(Some(10.0), true), trial(Some(30.0), true), trial(Some(20.0), true)];
+        assert_eq!(line(&ended), "| kill-leader | 3 | 0 | 20 | 30 | 3 | 6 |");
+        let worst = [trial(Some(10.0), true), trial(Some(30.0), false), trial(Some(20.0), true)];
+        assert_eq!(line(&worst), "| kill-leader | 3 | 1 | 20 | ≥ 30 | 3 | 6 |");
+        // A short gap that nothing ended may have been the longest.
+        let short = [trial(Some(10.0), false), trial(Some(30.0), true), trial(Some(20.0), true)];
+        assert_eq!(line(&short), "| kill-leader | 3 | 1 | ≥ 20 | ≥ 30 | 3 | 6 |");
+        assert_eq!(line(&[trial(None, false)]), "| kill-leader | 1 | 1 | – | – | 1 | 2 |");
+        assert_eq!(line(&[]), "| kill-leader | 0 | 0 | – | – | 0 | 0 |");
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {

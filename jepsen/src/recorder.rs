@@ -66,7 +66,7 @@ pub struct Counts {
     pub acked: AtomicU64,
     /// Messages that listeners were given.
     pub consumed: AtomicU64,
-    /// Nanoseconds since the run began at the last acknowledged send.
+    /// Nanoseconds since the run began when something that a client wrote was acknowledged last.
     pub last_ack: AtomicU64,
 }
 
@@ -127,6 +127,13 @@ impl Recorder {
         }
     }
 
+    /// Something that the harness wanted to look at and could not.
+    pub fn not_inspected(&self, what: &str, why: impl std::fmt::Display) {
+        let act = || Act::Inspect { what: what.to_owned(), found: String::new() };
+        self.record(Process::NEMESIS, Kind::Invoke, act(), None);
+        self.record(Process::NEMESIS, Kind::Info, act(), Some(why.to_string()));
+    }
+
     /// The end of a workload's writes to a topic.
     pub fn drained(&self, topic: &str) {
         let act = || Act::Drained { topic: topic.to_owned() };
@@ -178,6 +185,14 @@ impl Recorder {
                 counts.ok.fetch_add(1, Ordering::Relaxed);
                 if matches!(act, Act::Send { .. }) {
                     counts.acked.fetch_add(1, Ordering::Relaxed);
+                }
+                if matches!(
+                    act,
+                    Act::Send { .. }
+                        | Act::CommitOffset { .. }
+                        | Act::SetTopic { .. }
+                        | Act::DeleteTopic { .. }
+                ) {
                     let now = u64::try_from(self.now().as_nanos()).unwrap_or(u64::MAX);
                     counts.last_ack.fetch_max(now, Ordering::Relaxed);
                 }

@@ -121,3 +121,16 @@ fn what_the_run_had_to_show_is_taken_from_run_json() {
     assert_eq!(status, Some(2));
     assert!(stdout.contains("holds nothing of what this run was to show"), "{stdout}");
 }
+
+#[test]
+fn a_history_that_lies_there_is_not_the_verdict_of_a_run_that_did_not_begin() {
+    let folder = folder_with(&history(true, true));
+    let facts = r#"{"seed":42,"command":[],"workload":"queue","nemeses":[],
+        "server":{"kind":"flotilla","version":"1"},"nodes":[],"started_at_ms":0,"seconds":1,
+        "machine":{"cores":1,"memory_mib":1,"processor":"","kernel":""}}"#;
+    std::fs::write(folder.path().join("run.json"), facts).expect("written");
+    assert_eq!(run(&["report", "."], folder.path()).0, Some(0));
+    let (status, stdout, stderr) = run(&["run", "--binary", "/bin/true", "--out", "."], folder.path());
+    assert_eq!((status, stdout.as_str()), (Some(2), ""), "{stderr}");
+    assert!(stderr.contains("history.jsonl"), "{stderr}");
+}

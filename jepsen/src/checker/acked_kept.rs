@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::history::{Act, History};
 
 use super::evidence::named;
-use super::final_reads::FinalReads;
+use super::final_reads::{FinalRead, FinalReads, Witness, told_by};
 use super::scope::Scope;
 use super::{Checker, Verdict};
 
@@ -61,20 +61,14 @@ impl Checker for AckedKept {
     }
 }
 
+/// Each witness by itself: what one of them has not is lost, whatever another one has.
 fn check_topic<'a>(topic: &'a str, acked: &[Acked], finals: &FinalReads<'a>, verdict: &mut Verdict) {
-    let of_topic = || finals.all().filter(|((of, _), _)| *of == topic);
-    let found: HashSet<u64> =
-        of_topic().flat_map(|(_, read)| read.held.values().filter_map(|held| held.id)).collect();
-    let queues = acked.iter().filter_map(|acked| acked.queue);
-    let queues_whole = of_topic().all(|(_, read)| read.is_whole())
-        && queues.into_iter().all(|queue| finals.queue(topic, queue).is_some())
-        && of_topic().next().is_some();
+    let told: Vec<Told<'_, '_>> =
+        finals.witnesses(topic).map(|(node, witness)| Told::of(topic, acked, node, witness)).collect();
     for one in acked {
-        if found.contains(&one.id) {
-            verdict.judged("finally read");
-            continue;
-        }
-        match whereabouts(topic, one, finals, queues_whole) {
+        let places = told.iter().map(|told| told.whereabouts(topic, one));
+        match places.max_by_key(Whereabouts::badness).unwrap_or(Whereabouts::NotRead(NOWHERE)) {
+            Whereabouts::Found => verdict.judged("finally read"),
             Whereabouts::Lost(why, line) => {
                 verdict.judged("lost");
                 let lines: Vec<u64> = one.lines.iter().copied().chain(line).collect();
@@ -86,14 +80,59 @@ fn check_topic<'a>(topic: &'a str, acked: &[Acked], finals: &FinalReads<'a>, ver
     }
 }
 
+const NOWHERE: &str = "acked in a queue that was not read after it was drained";
+
+/// What one witness told of a topic.
+struct Told<'w, 'a> {
+    node: Option<u32>,
+    witness: &'w Witness<'a>,
+    found: HashSet<u64>,
+    /// All queues that something was acknowledged in were read to their ends.
+    whole: bool,
+}
+
+impl<'w, 'a> Told<'w, 'a> {
+    fn of(topic: &'a str, acked: &[Acked], node: Option<u32>, witness: &'w Witness<'a>) -> Self {
+        let found =
+            witness.topic(topic).flat_map(|read| read.held.values().filter_map(|held| held.id)).collect();
+        let mut queues = acked.iter().filter_map(|acked| acked.queue);
+        let whole = witness.topic(topic).all(FinalRead::is_whole)
+            && queues.all(|queue| witness.queue(topic, queue).is_some());
+        Told { node, witness, found, whole }
+    }
+
+    fn whereabouts(&self, topic: &'a str, acked: &Acked) -> Whereabouts {
+        if self.found.contains(&acked.id) {
+            return Whereabouts::Found;
+        }
+        match whereabouts(topic, acked, self.witness, self.whole) {
+            Whereabouts::Lost(why, line) if self.node.is_some() => {
+                Whereabouts::Lost(format!("{why}, as {} tells", told_by(self.node)), line)
+            }
+            other => other,
+        }
+    }
+}
+
 enum Whereabouts {
+    Found,
     /// Why it is known, and the line that shows it.
     Lost(String, Option<u64>),
     NotRead(&'static str),
 }
 
-/// Where an acknowledged message that nobody read is.
-fn whereabouts<'a>(topic: &'a str, acked: &Acked, finals: &FinalReads<'a>, whole: bool) -> Whereabouts {
+impl Whereabouts {
+    fn badness(&self) -> u8 {
+        match self {
+            Whereabouts::Found => 0,
+            Whereabouts::NotRead(_) => 1,
+            Whereabouts::Lost(..) => 2,
+        }
+    }
+}
+
+/// Where an acknowledged message is that this witness does not show.
+fn whereabouts<'a>(topic: &'a str, acked: &Acked, witness: &Witness<'a>, whole: bool) -> Whereabouts {
     let Some(queue) = acked.queue else {
         return if whole {
             Whereabouts::Lost(format!("no queue of {topic} holds it"), None)
@@ -101,8 +140,8 @@ fn whereabouts<'a>(topic: &'a str, acked: &Acked, finals: &FinalReads<'a>, whole
             Whereabouts::NotRead("acked at an unknown place, and not all queues were read to their ends")
         };
     };
-    let Some(read) = finals.queue(topic, queue) else {
-        return Whereabouts::NotRead("acked in a queue that was not read after it was drained");
+    let Some(read) = witness.queue(topic, queue) else {
+        return Whereabouts::NotRead(NOWHERE);
     };
     let Some(offset) = acked.offset else {
         return if read.is_whole() {

@@ -1,6 +1,6 @@
 //! How long each fault kept clients from being acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -9,13 +9,18 @@ use crate::history::{Act, Fault, History, Kind};
 use super::limits::{CountFrom, Limits};
 use super::{Checker, Verdict};
 
-/// Anomaly: `outage` (longer than the limit). Unknown: a fault with a limit during which nobody tried anything.
+/// Anomalies: `outage` (longer than the limit), `not-recovered` (all faults were healed, and nothing that was tried from
+/// then on was acknowledged). Unknown: a fault with a limit during which nobody tried anything, and the end of all faults
+/// after which nobody did.
 pub struct Availability {
     pub limits: Limits,
 }
 
-/// How long after it was healed a fault answers for an outage, unless another one begins: an old leader that comes back
-/// may disturb too. Nanoseconds.
+/// An inspection of this name that was right says that no fault is in force any more, also none that failed half-way.
+pub const ALL_HEALED: &str = "all faults healed";
+
+/// How long after it was healed a fault answers for an outage that begins then, unless another one begins: an old leader
+/// that comes back may disturb too. The outage itself may be longer. Nanoseconds.
 const AFTERMATH: u64 = 10_000_000_000;
 
 const NANOS_PER_MS: f64 = 1e6;
@@ -58,7 +63,8 @@ impl Checker for Availability {
     }
 
     fn proves(&self) -> &'static str {
-        "No fault kept all clients from being acknowledged for longer than its kind's limit."
+        "No fault kept all clients from being acknowledged for longer than its kind's limit, and they are acknowledged \
+         again when all faults are healed."
     }
 
     fn check(&self, history: &History) -> Verdict {
@@ -81,8 +87,51 @@ impl Checker for Availability {
                 });
             }
         }
+        check_recovery(history, &mut verdict);
         verdict
     }
+}
+
+/// Whatever the faults were, clients are served again in the end.
+fn check_recovery(history: &History, verdict: &mut Verdict) {
+    let Some(healed) = all_healed(history) else { return };
+    let counts = counts_as_attempt(history);
+    let mut tried = None;
+    for op in history.ops()[healed as usize + 1..].iter().filter(|op| counts(&op.act)) {
+        if op.kind == Kind::Ok {
+            return verdict.count("recoveries", 1);
+        }
+        tried = Some(op.index);
+    }
+    let Some(tried) = tried else {
+        return verdict.unknown("nobody tried anything after all faults were healed");
+    };
+    verdict.anomaly("not-recovered", &[healed, tried], || {
+        format!("all faults were healed (line #{healed}) and nothing was acknowledged from then on (until line #{tried})")
+    });
+}
+
+/// The line from which on no fault is in force; `None` where there was none, or one that nobody ended is in force.
+fn all_healed(history: &History) -> Option<u64> {
+    let mut in_force = BTreeSet::new();
+    let mut healed = None;
+    for op in history.ops() {
+        match &op.act {
+            Act::Fault(fault) if fault.begins && op.kind != Kind::Fail => _ = in_force.insert(fault.number),
+            // One that was refused, or could not be ended, may have been begun half-way: it says nothing.
+            Act::Fault(fault) if op.kind == Kind::Fail && fault.begins => _ = in_force.remove(&fault.number),
+            Act::Fault(fault) if matches!(op.kind, Kind::Ok | Kind::Info) => {
+                in_force.remove(&fault.number);
+                healed = Some(op.index);
+            }
+            Act::Inspect { what, .. } if what == ALL_HEALED && op.kind == Kind::Ok => {
+                in_force.clear();
+                healed = Some(op.index);
+            }
+            _ => {}
+        }
+    }
+    healed.filter(|_| in_force.is_empty())
 }
 
 /// One for each fault that was not refused, in the order of the beginnings.
@@ -136,7 +185,7 @@ fn faults(history: &History) -> Vec<Occurrence<'_>> {
     faults
 }
 
-/// What clients tried, where it counts: sends, or where the history has none, everything that is acknowledged.
+/// What clients tried, where it counts.
 struct Attempts {
     acked: Vec<u64>,
     failed: Vec<u64>,
@@ -165,21 +214,24 @@ impl Attempts {
     }
 }
 
-/// Whether an operation of this history is one by which it is told if clients are served.
+/// Whether an operation of this history is one by which it is told if clients are served: a send; without sends, another
+/// write, since reads may be answered by a group that takes nothing; without writes, a read.
 pub(crate) fn counts_as_attempt(history: &History) -> impl Fn(&Act) -> bool + use<> {
-    let sends = history.ops().iter().any(|op| matches!(op.act, Act::Send { .. }));
-    move |act| match act {
-        Act::Send { .. } => sends,
-        Act::CommitOffset { .. }
-        | Act::ReadOffset { .. }
-        | Act::SetTopic { .. }
-        | Act::DeleteTopic { .. }
-        | Act::ReadTopic { .. } => !sends,
+    let best = history.ops().iter().filter_map(|op| weight(&op.act)).min();
+    move |act| best.is_some() && weight(act) == best
+}
+
+/// How well an operation tells whether clients are served, the best 0.
+fn weight(act: &Act) -> Option<u8> {
+    match act {
+        Act::Send { .. } => Some(0),
+        Act::CommitOffset { .. } | Act::SetTopic { .. } | Act::DeleteTopic { .. } => Some(1),
+        Act::ReadOffset { .. } | Act::ReadTopic { .. } => Some(2),
         Act::Pull { .. }
         | Act::Consume { .. }
         | Act::Drained { .. }
         | Act::Fault(_)
-        | Act::Inspect { .. } => false,
+        | Act::Inspect { .. } => None,
     }
 }
 
@@ -192,9 +244,16 @@ fn measure(occurrence: &Occurrence<'_>, next: u64, attempts: &Attempts, limits: 
         CountFrom::Heal => occurrence.healed,
     };
     // A fault that is in force answers for what happens, whatever begins meanwhile.
-    let end = occurrence.healed.map_or(next, |healed| healed.max(next.min(healed.saturating_add(AFTERMATH))));
-    let longest = start.and_then(|start| longest_gap(start, end, attempts));
-    let since_begin = longest_gap(occurrence.began, end, attempts);
+    let blame = Blame {
+        recovers_from: occurrence.healed.unwrap_or(occurrence.began),
+        begins_until: occurrence.healed.map_or(next, |healed| healed.saturating_add(AFTERMATH)),
+        cut_at: occurrence.healed.map_or(next, |healed| healed.max(next)),
+        // What takes the majority away again is forgiven anew.
+        carried_on: counted_from == CountFrom::Begin,
+    };
+    let longest = start.and_then(|start| longest_gap(start, blame, attempts));
+    let since_begin = longest_gap(occurrence.began, blame, attempts);
+    let end = blame.begins_until.min(blame.cut_at);
     let within =
         |times: &[u64]| times.iter().filter(|time| (occurrence.began..end).contains(time)).count() as u64;
     let in_ms = |gap: (u64, bool)| gap.0 as f64 / NANOS_PER_MS;
@@ -216,19 +275,47 @@ fn measure(occurrence: &Occurrence<'_>, next: u64, attempts: &Attempts, limits: 
     }
 }
 
-/// The longest time without an acknowledgement within `[start, end)`, and whether one ended it. `None` where the attempts
-/// were over before.
-fn longest_gap(start: u64, end: u64, attempts: &Attempts) -> Option<(u64, bool)> {
+/// For which gaps between acknowledgements a fault answers. Times in nanoseconds of the history.
+#[derive(Clone, Copy)]
+struct Blame {
+    /// Its end: without an acknowledgement from then on nobody has recovered from it.
+    recovers_from: u64,
+    /// For gaps that begin before, to their ends.
+    begins_until: u64,
+    /// Another fault begins, which answers for the rest of a gap.
+    cut_at: u64,
+    /// It goes on answering for a gap from which nobody had recovered when another fault began.
+    carried_on: bool,
+}
+
+impl Blame {
+    /// How much of the gap counts.
+    fn part(self, since: u64, until: u64) -> u64 {
+        let carried = self.carried_on && since <= self.recovers_from;
+        let end = if carried { until } else { until.min(self.cut_at) };
+        end.saturating_sub(since)
+    }
+}
+
+/// The longest time without an acknowledgement from `start` on, and whether one ended it. `None` where the attempts were
+/// over before.
+fn longest_gap(start: u64, blame: Blame, attempts: &Attempts) -> Option<(u64, bool)> {
     let (first, last) = attempts.span?;
-    let (mut since, end) = (start.max(first), end.min(last));
-    if since >= end {
+    let mut since = start.max(first);
+    let begins_until = blame.begins_until.min(blame.cut_at);
+    if since >= begins_until.min(last) {
         return None;
     }
     let mut longest = (0, true);
     let after = attempts.acked.partition_point(|time| *time < since);
-    for time in attempts.acked[after..].iter().copied().take_while(|time| *time <= end) {
-        longest = longest.max((time - since, true));
-        since = time;
+    let ends = attempts.acked[after..].iter().map(|time| (*time, true)).chain([(last, false)]);
+    for (until, acked) in ends {
+        if since >= begins_until {
+            break;
+        }
+        let part = blame.part(since, until);
+        longest = longest.max((part, acked && since + part == until));
+        since = until;
     }
-    Some(longest.max((end - since, false)))
+    Some(longest)
 }

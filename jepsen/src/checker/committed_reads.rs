@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::history::{Act, History, Seen};
 
 use super::evidence::{Evidence, Source, evidence, named};
-use super::final_reads::FinalReads;
+use super::final_reads::{FinalRead, FinalReads};
 use super::scope::Scope;
 use super::{Checker, Verdict};
 
@@ -110,8 +110,9 @@ fn check_ends(history: &History, scope: &Scope<'_>, finals: &FinalReads<'_>, ver
         let so_far = largest.entry((topic, *queue)).or_default();
         verdict.count("stale answers", u64::from(max < so_far));
         *so_far = (*so_far).max(*max);
-        let Some(last) = finals.queue(topic, *queue) else { continue };
-        if let Some(last_max) = last.max.filter(|last| last < max)
+        let went_back = |last: &&FinalRead| last.max.is_some_and(|last| last < *max);
+        if let Some(last) = finals.queue(topic, *queue).find(went_back)
+            && let Some(last_max) = last.max
             && blamed.insert((topic, queue))
         {
             verdict.anomaly("end-went-back", &[end.index, last.line], || {
@@ -149,16 +150,17 @@ fn check_stays(history: &History, scope: &Scope<'_>, finals: &FinalReads<'_>, ve
             verdict.unknown("a queue that was read is in a topic that was never drained");
             continue;
         }
-        let Some(last) = finals.queue(topic, *queue) else {
+        let lasts: Vec<&FinalRead> = finals.queue(topic, *queue).collect();
+        if lasts.is_empty() {
             verdict.unknown("a queue that was read was not read after it was drained");
             continue;
-        };
+        }
         for (offset, first) in seen {
-            if last.held.contains_key(offset) {
-                continue;
-            }
-            let ended = last.max.is_some_and(|max| max <= *offset);
-            if ended || last.covers(*offset) {
+            let has_not = |last: &&&FinalRead| {
+                let ended = last.max.is_some_and(|max| max <= *offset);
+                !last.held.contains_key(offset) && (ended || last.covers(*offset))
+            };
+            if let Some(last) = lasts.iter().find(has_not) {
                 verdict.anomaly("gone", &[first.line, last.line], || {
                     format!(
                         "{} was {} by {} and is gone at last (line #{})",
@@ -168,7 +170,7 @@ fn check_stays(history: &History, scope: &Scope<'_>, finals: &FinalReads<'_>, ve
                         last.line
                     )
                 });
-            } else {
+            } else if lasts.iter().any(|last| !last.held.contains_key(offset)) {
                 verdict.unknown("a message that was seen lies where nothing was read after it was drained");
             }
         }

@@ -1,18 +1,18 @@
 //! Messages of a key are worked through in their order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::history::{Act, History, Kind};
 
 use super::scope::Scope;
 use super::{Checker, Verdict};
 
-/// Anomalies: `delivered-early` (before one of the key with a smaller offset was delivered), `done-early` (before that was
-/// done), `redelivered-first` (said to be a repetition, and is none). A repetition of what was delivered before is no
-/// anomaly.
+/// Anomalies: `delivered-early` (before one of the key with a smaller offset was delivered), `delivered-while-open` (after
+/// that was delivered, and before it was done), `done-early` (before that was done), `redelivered-first` (said to be a
+/// repetition, and is none), `key-in-two-queues`. A repetition of what was delivered before is no anomaly.
 ///
-/// Only messages with a key are looked at; order is judged within a queue, since a key changes its queue when the number
-/// of queues changes.
+/// Only messages with a key are looked at; order is judged within a queue. A key may change its queue when the number of
+/// queues is changed: it may lie in two queues of a topic that somebody sets.
 pub struct KeyOrder;
 
 /// What a group did with one message.
@@ -38,12 +38,44 @@ impl Checker for KeyOrder {
 
     fn check(&self, history: &History) -> Verdict {
         let mut verdict = Verdict::default();
+        check_queues(history, &mut verdict);
         for ((group, topic, queue, key), mut stories) in stories(history, &mut verdict) {
             stories.sort_unstable_by_key(|story| story.offset);
             let name = format!("group {group}, {topic}/{queue}, key {key}");
             check_key(&name, &stories, &mut verdict);
         }
         verdict
+    }
+}
+
+/// Each key has one queue, where the number of queues stays.
+fn check_queues(history: &History, verdict: &mut Verdict) {
+    let mut set: HashSet<&str> = HashSet::new();
+    for op in history.ops() {
+        if let Act::SetTopic { topic, .. } = &op.act {
+            set.insert(topic);
+        }
+    }
+    let scope = Scope::of(history);
+    let mut queues: HashMap<(&str, &str), (u32, u64)> = HashMap::new();
+    let mut blamed = HashSet::new();
+    for call in history.calls() {
+        let Act::Consume { topic, seen, .. } = &call.begin.act else { continue };
+        let Some(key) = seen.key.as_deref().filter(|_| scope.keeps(topic) && !set.contains(topic.as_str()))
+        else {
+            continue;
+        };
+        // What came back through a retry topic names a queue of that.
+        if seen.redelivered > 0 {
+            continue;
+        }
+        let line = call.begin.index;
+        let (queue, first) = *queues.entry((topic, key)).or_insert((seen.queue, line));
+        if queue != seen.queue && blamed.insert((topic, key)) {
+            verdict.anomaly("key-in-two-queues", &[first, line], || {
+                format!("messages of the key {key} lie in {topic}/{queue} (line #{first}) and {topic}/{} (line #{line})", seen.queue)
+            });
+        }
     }
 }
 
@@ -112,12 +144,27 @@ fn check_key(name: &str, stories: &[Story], verdict: &mut Verdict) {
                 format!("{name}: id {} at {at} was delivered before id {} at {first}", story.id, before.id)
             });
         }
+        let early = delivered.is_some_and(|before| before.first_delivery > story.first_delivery);
         if let (Some(before), Some(end)) =
             (done.filter(|before| done_line(before) > story.done.unwrap_or(u64::MAX)), story.done)
         {
             verdict.anomaly("done-early", &[before.first_delivery, end], || {
                 let (at, first) = (story.offset, before.offset);
                 format!("{name}: id {} at {at} was done before id {} at {first}", story.id, before.id)
+            });
+        } else if let (false, Some(before), Some(end)) = (
+            early,
+            // One that was never done has its place above.
+            done.filter(|before| before.done.is_some() && done_line(before) > story.first_delivery),
+            story.done,
+        ) {
+            let lines = [before.first_delivery, story.first_delivery, end];
+            verdict.anomaly("delivered-while-open", &lines, || {
+                let (at, first) = (story.offset, before.offset);
+                format!(
+                    "{name}: id {} at {at} was delivered before id {} at {first} was done",
+                    story.id, before.id
+                )
             });
         }
         if delivered.is_none_or(|before| before.first_delivery < story.first_delivery) {

@@ -9,6 +9,7 @@ mod availability;
 mod committed_reads;
 mod consumed;
 mod evidence;
+mod faults;
 mod final_reads;
 mod inspections;
 mod key_order;
@@ -29,9 +30,10 @@ use crate::history::History;
 
 pub use acked_kept::AckedKept;
 pub(crate) use availability::counts_as_attempt;
-pub use availability::{Availability, Outage, outages};
+pub use availability::{ALL_HEALED, Availability, Outage, outages};
 pub use committed_reads::CommittedReads;
 pub use consumed::Consumed;
+pub use faults::Faults;
 pub use inspections::Inspections;
 pub use key_order::KeyOrder;
 pub use limits::{CountFrom, Limit, Limits};
@@ -50,8 +52,8 @@ pub trait Checker {
     fn check(&self, history: &History) -> Verdict;
 }
 
-/// All checkers, in the order in which a reader wants them.
-pub fn all(limits: Limits) -> Vec<Box<dyn Checker>> {
+/// All checkers, in the order in which a reader wants them. `kinds` of faults must have been in force.
+pub fn all(limits: Limits, kinds: &[String]) -> Vec<Box<dyn Checker>> {
     vec![
         Box::new(AckedKept),
         Box::new(StoredOnce),
@@ -63,6 +65,7 @@ pub fn all(limits: Limits) -> Vec<Box<dyn Checker>> {
         Box::new(OffsetRegisters::default()),
         Box::new(TopicRegisters::default()),
         Box::new(Availability { limits }),
+        Box::new(Faults { wanted: kinds.to_vec() }),
         Box::new(Inspections),
     ]
 }

@@ -5,10 +5,12 @@ use std::collections::{HashMap, HashSet};
 use crate::history::{Act, History};
 
 use super::evidence::{Evidence, evidence, named};
+use super::final_reads::{FinalReads, told_by};
 use super::scope::Scope;
 use super::{Checker, Verdict};
 
-/// Anomalies: `two-messages`, `hole`, `disorder`, `wrong-queue`.
+/// Anomalies: `two-messages`, `hole` (in an answer, or in what was read of a queue at last), `disorder`, `wrong-queue`,
+/// `ends-differ` (replicas tell different ends of a queue at last).
 ///
 /// LIMIT: topics that were deleted, and the broker's own, are left out; a queue whose beginning was cleaned away by age
 /// would be taken for one with a hole.
@@ -21,7 +23,7 @@ impl Checker for OffsetsFinal {
 
     fn proves(&self) -> &'static str {
         "All acknowledgements, reads and first deliveries, of all nodes at all times, agree on which message an offset \
-         names, and no answer skips an offset (RAFT.md 5 and 6; as Redpanda's and Jepsen's Kafka checkers)."
+         names, and no answer skips an offset; at last each replica that is asked has the whole queue (RAFT.md 5 and 6; as Redpanda's and Jepsen's Kafka checkers)."
     }
 
     fn check(&self, history: &History) -> Verdict {
@@ -43,6 +45,7 @@ impl Checker for OffsetsFinal {
         }
         verdict.count("offsets", queues.values().map(|queue| queue.len() as u64).sum());
         check_answers(history, &scope, &mut verdict);
+        check_last(history, &scope, &mut verdict);
         verdict
     }
 }
@@ -70,6 +73,40 @@ fn check_answers(history: &History, scope: &Scope<'_>, verdict: &mut Verdict) {
                 });
                 break;
             }
+        }
+    }
+}
+
+/// At last each witness reads each queue from its beginning to its end, and all tell the same end.
+fn check_last(history: &History, scope: &Scope<'_>, verdict: &mut Verdict) {
+    let finals = FinalReads::of(history, scope);
+    for ((topic, queue), told) in finals.by_queue() {
+        if !scope.keeps(topic) {
+            continue;
+        }
+        for (node, read) in &told {
+            verdict.judged("queues read at last");
+            if read.is_whole() {
+                continue;
+            }
+            let Some(max) = read.passed_over() else {
+                verdict.unknown("a queue that was not read to its end");
+                continue;
+            };
+            verdict.anomaly("hole", &[read.line], || {
+                let (by, at) = (told_by(*node), read.first_uncovered());
+                format!("{topic}/{queue} was read to its end {max} at {by} and nothing was told of {at}")
+            });
+        }
+        let ends = || told.iter().filter_map(|(node, read)| Some((*node, read.max?, read.line)));
+        let (lowest, highest) = (ends().min_by_key(|end| end.1), ends().max_by_key(|end| end.1));
+        if let (Some((one, low, low_line)), Some((other, high, high_line))) = (lowest, highest)
+            && low < high
+        {
+            verdict.anomaly("ends-differ", &[low_line, high_line], || {
+                let (one, other) = (told_by(one), told_by(other));
+                format!("{topic}/{queue} ends at {low} by {one} and at {high} by {other}")
+            });
         }
     }
 }

@@ -11,9 +11,11 @@ use super::{Checker, Verdict};
 /// Configurations looked at for one register. The usual history needs about one an operation.
 const WORK_MAX: u64 = 5_000_000;
 
+const NOTHING_WRITTEN: &str = "registers were read, and no write to any of them was acknowledged";
+
 const UNDECIDED: &str = "a register whose history was too much to decide within the bound on work";
 
-/// Anomaly: `not-linearizable`. Unknown: too much work.
+/// Anomaly: `not-linearizable`. Unknown: too much work, or nothing that was certainly written.
 ///
 /// A register begins without a value: groups and topics have names that are new in the run. Topics that were deleted are
 /// left out, as their groups' offsets went with them.
@@ -110,7 +112,12 @@ fn add(registers: &mut Registers, name: impl FnOnce() -> String, call: Call<'_>,
     registers.entry(name()).or_default().push((operation, call.lines()));
 }
 
+/// Reads prove something only where something was certainly written: a server that refuses all writes answers each read
+/// alike.
 fn judge(registers: Registers, work_max: u64, mut verdict: Verdict) -> Verdict {
+    let mut operations = registers.values().flatten().map(|(operation, _)| operation);
+    let written = operations.any(|one| matches!(one.step, Step::Write(_)) && one.ended.is_some());
+    let mut reads = 0u64;
     for (name, listed) in registers {
         let operations: Vec<Operation> = listed.iter().map(|(operation, _)| *operation).collect();
         verdict.count("registers", 1);
@@ -124,11 +131,16 @@ fn judge(registers: Registers, work_max: u64, mut verdict: Verdict) -> Verdict {
         }
         for operation in &operations {
             match operation.step {
-                Step::Read(_) => verdict.judged("reads"),
+                Step::Read(_) if written => verdict.judged("reads"),
+                Step::Read(_) => reads += 1,
                 Step::Write(_) if operation.ended.is_some() => verdict.count("writes", 1),
                 Step::Write(_) => verdict.count("writes of unknown outcome", 1),
             }
         }
+    }
+    if reads > 0 {
+        verdict.count("reads", reads);
+        verdict.unknown(NOTHING_WRITTEN);
     }
     verdict
 }

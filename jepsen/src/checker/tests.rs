@@ -50,7 +50,7 @@ fn run_table_without_unknown(checker: &dyn Checker, kinds: &[&str], cases: &[Cas
 fn a_whole_run_without_fault_is_valid_for_all() {
     let mut tape = Tape::default();
     tape.whole_run();
-    let judgement = super::judge(&tape.history(), &super::all(notes::limits()), &[]);
+    let judgement = super::judge(&tape.history(), &super::all(notes::limits(), &[]), &[]);
     for finding in &judgement.findings {
         assert_eq!(finding.verdict.outcome, Outcome::Valid, "{finding:#?}");
     }
@@ -60,7 +60,7 @@ fn a_whole_run_without_fault_is_valid_for_all() {
 #[test]
 fn a_history_of_nothing_is_unknown() {
     let history = Tape::default().history();
-    let judgement = super::judge(&history, &super::all(notes::limits()), &[]);
+    let judgement = super::judge(&history, &super::all(notes::limits(), &[]), &[]);
     assert_eq!(judgement.outcome, Outcome::Unknown);
     assert!(judgement.findings.iter().all(|finding| finding.verdict.outcome == Outcome::Absent));
 }
@@ -70,7 +70,7 @@ fn what_must_be_judged_and_is_absent_is_unknown() {
     let mut tape = Tape::default();
     tape.note(tape::inspect("log"), crate::history::Kind::Ok);
     let history = tape.history();
-    let checkers = super::all(notes::limits());
+    let checkers = super::all(notes::limits(), &[]);
     let judge = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         super::judge(&history, &checkers, &names).outcome

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use anyhow::{Context, bail, ensure};
 use futures::future::BoxFuture;
@@ -163,9 +163,9 @@ impl Server for DLedger {
         Box::pin(async { bail!("DLedger has no request for it that mqadmin or a client could send") })
     }
 
-    /// What its replicas hold can't be asked from outside.
     fn settled<'a>(&'a self, _: &'a Layout) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(std::future::ready(Ok(())))
+        let why = "what its replicas hold can't be asked from outside".to_owned();
+        Box::pin(std::future::ready(Err(why)))
     }
 
     fn inspect(&self, _: &Layout) -> Vec<Inspection> {
@@ -176,6 +176,11 @@ impl Server for DLedger {
         None
     }
 
+    /// A JVM that ran its shutdown hooks after a signal ends with 128 and the signal's number.
+    fn is_clean(&self, status: ExitStatus) -> bool {
+        matches!(status.code(), Some(0 | 143))
+    }
+
     fn can(&self, ability: Ability) -> bool {
         match ability {
             // A broker that does not lead refuses pulls unless it is told to serve them as a slave.
@@ -184,7 +189,8 @@ impl Server for DLedger {
             | Ability::Log
             | Ability::Clock
             | Ability::PowerLoss
-            | Ability::ReplicaReads => false,
+            | Ability::ReplicaReads
+            | Ability::ReplicaState => false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -244,9 +244,17 @@ impl Server for Flotilla {
         self.power_loss.then_some(command)
     }
 
+    fn is_clean(&self, status: ExitStatus) -> bool {
+        status.success()
+    }
+
     fn can(&self, ability: Ability) -> bool {
         match ability {
-            Ability::Transfer | Ability::Views | Ability::Log | Ability::ReplicaReads => true,
+            Ability::Transfer
+            | Ability::Views
+            | Ability::Log
+            | Ability::ReplicaReads
+            | Ability::ReplicaState => true,
             Ability::Clock => self.has_clock,
             Ability::PowerLoss => self.has_faults && self.power_loss,
         }

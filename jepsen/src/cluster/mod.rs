@@ -22,6 +22,8 @@ mod namespaces;
 mod process;
 pub mod records;
 mod server;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::process::ExitStatus;
@@ -50,6 +52,21 @@ pub struct Cluster {
     network: Box<dyn Fabric>,
     nodes: Vec<Mutex<Option<Process>>>,
     name_servers: Vec<Mutex<Option<Process>>>,
+    /// Those that had ended by themselves when they were to be killed or stopped.
+    too_late: Mutex<Vec<(End, ExitStatus)>>,
+}
+
+/// How a broker ended that was asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// As it should.
+    Clean,
+    /// By itself, and not as it should.
+    Wrong(ExitStatus),
+    /// Not in time: it was killed.
+    TooSlow,
+    /// Before it was asked: [`Cluster::ended_by_themselves`] tells of it.
+    Before,
 }
 
 impl Cluster {
@@ -67,7 +84,8 @@ impl Cluster {
         }
         let slots = |count| (0..count).map(|_| Mutex::new(None)).collect();
         let (nodes, name_servers) = (slots(layout.nodes.len()), slots(layout.name_servers.len()));
-        let cluster = Cluster { server, layout, network, nodes, name_servers };
+        let too_late = Mutex::new(Vec::new());
+        let cluster = Cluster { server, layout, network, nodes, name_servers, too_late };
         for number in 0..cluster.name_servers.len() {
             cluster.start_name_server(number)?;
         }
@@ -128,27 +146,46 @@ impl Cluster {
         Ok(())
     }
 
-    /// Kill -9 of a broker.
+    /// Kill -9 of a broker. One that has just ended by itself is told of by [`Cluster::ended_by_themselves`].
     ///
     /// # Errors
     /// It does not run.
     pub fn kill_node(&self, node: usize) -> anyhow::Result<()> {
         let process = self.nodes[node].lock().take();
-        process.with_context(|| format!("n{node} does not run"))?.kill()?;
+        let mut process = process.with_context(|| format!("n{node} does not run"))?;
+        if !self.is_too_late(End::Node(node), &mut process)? {
+            process.kill()?;
+        }
         self.network.ended(End::Node(node));
         Ok(())
     }
 
-    /// SIGTERM to a broker; kills it when the time is up. Claims that it ended by itself with code 0. Dropped half-way, it
-    /// is killed.
+    /// SIGTERM to a broker, which goes on first if it is paused; kills it when the time is up, or when this is dropped
+    /// half-way.
     ///
     /// # Errors
     /// It does not run.
-    pub async fn terminate_node(&self, node: usize, limit: Duration) -> anyhow::Result<bool> {
+    pub async fn terminate_node(&self, node: usize, limit: Duration) -> anyhow::Result<Stop> {
         let process = self.nodes[node].lock().take();
-        let clean = process.with_context(|| format!("n{node} does not run"))?.terminate(limit).await?;
+        let mut process = process.with_context(|| format!("n{node} does not run"))?;
+        let stop = if self.is_too_late(End::Node(node), &mut process)? {
+            Stop::Before
+        } else {
+            match process.terminate(limit).await? {
+                Some(status) if self.server.is_clean(status) => Stop::Clean,
+                Some(status) => Stop::Wrong(status),
+                None => Stop::TooSlow,
+            }
+        };
         self.network.ended(End::Node(node));
-        Ok(clean)
+        Ok(stop)
+    }
+
+    /// Claims that a process had ended before anybody did anything to it, and keeps that.
+    fn is_too_late(&self, end: End, process: &mut Process) -> anyhow::Result<bool> {
+        let status = process.ended()?;
+        self.too_late.lock().extend(status.map(|status| (end, status)));
+        Ok(status.is_some())
     }
 
     /// SIGSTOP to a broker.
@@ -188,7 +225,10 @@ impl Cluster {
     /// It does not run.
     pub fn kill_name_server(&self, number: usize) -> anyhow::Result<()> {
         let process = self.name_servers[number].lock().take();
-        process.with_context(|| format!("name server {number} does not run"))?.kill()?;
+        let mut process = process.with_context(|| format!("name server {number} does not run"))?;
+        if !self.is_too_late(End::NameServer(number), &mut process)? {
+            process.kill()?;
+        }
         self.network.ended(End::NameServer(number));
         Ok(())
     }
@@ -199,7 +239,7 @@ impl Cluster {
         let nodes = self.nodes.iter().enumerate().map(|(number, slot)| (End::Node(number), slot));
         let name_servers = self.name_servers.iter().enumerate();
         let all = nodes.chain(name_servers.map(|(number, slot)| (End::NameServer(number), slot)));
-        let mut ended = Vec::new();
+        let mut ended = std::mem::take(&mut *self.too_late.lock());
         for (end, slot) in all {
             let mut slot = slot.lock();
             if let Some(Ok(Some(status))) = slot.as_mut().map(Process::ended) {

@@ -73,16 +73,19 @@ impl Process {
         self.paused
     }
 
-    /// SIGTERM, then waits; kills it when the time is up. Claims that it ended by itself with code 0.
+    /// SIGTERM, then waits; kills it when the time is up. Gives how it ended, if it did so in time.
     ///
     /// # Errors
     /// The system refuses.
-    pub async fn terminate(mut self, limit: Duration) -> anyhow::Result<bool> {
+    pub async fn terminate(mut self, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
+        if self.paused {
+            // One that stands still would not hear of it.
+            self.resume()?;
+        }
         self.signal(Signal::TERM)?;
         let what = format!("{} ends", self.name);
         let look = || std::future::ready(self.child.try_wait().ok().flatten().ok_or("it runs"));
-        let ended = eventually(limit, &what, look).await;
-        Ok(ended.is_ok_and(|status| status.success()))
+        Ok(eventually(limit, &what, look).await.ok())
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {

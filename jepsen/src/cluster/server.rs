@@ -1,7 +1,7 @@
 //! What differs between the products under test.
 
 use std::fmt::Debug;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use futures::future::BoxFuture;
 
@@ -55,7 +55,8 @@ pub trait Server: Debug + Send + Sync {
         to: usize,
     ) -> BoxFuture<'a, anyhow::Result<String>>;
 
-    /// Claims that all nodes hold the same, or says what differs; asked when nobody writes any more.
+    /// Claims that all nodes hold the same, or says what differs; asked when nobody writes any more, of a product that
+    /// can say it.
     fn settled<'a>(&'a self, layout: &'a Layout) -> BoxFuture<'a, Result<(), String>>;
 
     /// Looks at the data of a stopped cluster.
@@ -64,6 +65,9 @@ pub trait Server: Debug + Send + Sync {
     /// Before a killed node starts again: what a power failure would have left of its data. `None` where the product
     /// has no such mode.
     fn power_loss(&self, layout: &Layout, node: usize, seed: u64) -> Option<Command>;
+
+    /// Claims that a broker that was asked to stop by SIGTERM ends like this.
+    fn is_clean(&self, status: ExitStatus) -> bool;
 
     /// Claims that these things can be done to it.
     fn can(&self, ability: Ability) -> bool;
@@ -84,4 +88,6 @@ pub enum Ability {
     PowerLoss,
     /// Be read at each replica.
     ReplicaReads,
+    /// Say what each replica holds.
+    ReplicaState,
 }

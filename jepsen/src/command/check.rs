@@ -1,15 +1,15 @@
 //! `check HISTORY`: judges a history and says so on standard output.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::checker::{self, CountFrom, Judgement, Limit, Limits, Outage, Outcome};
-use crate::history::{History, write_edn};
-use crate::report::{RunFacts, verdict_text};
+use crate::checker::{CountFrom, Judgement, Limit, Outage, Outcome};
+use crate::history::write_edn;
+use crate::report::{Asked, JudgedHistory, RunFacts, judge_history, verdict_text};
 
 /// Judges a history.
 ///
@@ -45,22 +45,15 @@ impl CheckArgs {
     /// # Errors
     /// A file can't be read or written, or the history does not hold together; the message names the line.
     pub fn run(&self) -> anyhow::Result<Outcome> {
-        let name = self.history.display();
-        let file = File::open(&self.history).with_context(|| format!("{name} can't be opened"))?;
-        let history = History::read(BufReader::new(file)).with_context(|| name.to_string())?;
+        let mut asked = self.load_facts()?.as_ref().map_or_else(Asked::default, Asked::of);
+        asked.limits.default = self.limit_ms.map(|outage_ms| Limit { outage_ms, from: CountFrom::Begin });
+        let JudgedHistory { history, judgement, outages } = judge_history(&self.history, &asked)?;
         if let Some(path) = &self.edn {
             let file = File::create(path).with_context(|| format!("{} can't be created", path.display()))?;
             write_edn(history.ops().iter().cloned().map(Ok), &mut BufWriter::new(file))?;
         }
-        let facts = self.load_facts()?;
-        let must_judge = facts.as_ref().map_or(Vec::new(), |facts| facts.must_judge.clone());
-        let limits = Limits {
-            by_kind: facts.map(|facts| facts.limits).unwrap_or_default(),
-            default: self.limit_ms.map(|outage_ms| Limit { outage_ms, from: CountFrom::Begin }),
-        };
-        let judgement = checker::judge(&history, &checker::all(limits.clone()), &must_judge);
         let text = if self.json {
-            let answer = Answer { judgement: &judgement, outages: checker::outages(&history, &limits) };
+            let answer = Answer { judgement: &judgement, outages };
             serde_json::to_string_pretty(&answer).context("a judgement can't be written as JSON")? + "\n"
         } else {
             verdict_text(&judgement)

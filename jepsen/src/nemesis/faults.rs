@@ -12,10 +12,12 @@ use tokio::time::sleep;
 
 use super::Nemesis;
 use super::damage;
+use super::links::{resets, slow, throttle};
 use super::partition::{self, Partition, Size, names};
-use crate::cluster::Cluster;
 use crate::cluster::flotilla::Flotilla;
+use crate::cluster::{Cluster, Stop};
 use crate::proxy::{Disturbance, End, Way};
+use crate::recorder::Recorder;
 
 /// Longest wait for a broker that was started again. One that can't be ready because another fault goes on is left to the
 /// end of the run, when all must be.
@@ -33,6 +35,23 @@ pub(super) struct Fault {
     /// Which name servers.
     name_servers: Vec<usize>,
     partition: Option<Partition>,
+}
+
+/// A fault that was brought about, or part of one.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// What ends it.
+    pub(super) undo: Undo,
+    /// For readers.
+    pub(super) detail: String,
+    /// Why it is not the fault that was wanted; what was done must be ended all the same.
+    pub(super) missed: Option<String>,
+}
+
+impl Begun {
+    fn whole(undo: Undo, detail: impl Into<String>) -> Begun {
+        Begun { undo, detail: detail.into(), missed: None }
+    }
 }
 
 /// What ends a fault.
@@ -139,8 +158,7 @@ impl Fault {
         fault
     }
 
-    /// Begins it; gives what ends it and what readers want to know. Where it fails half-way, what was done is left to the
-    /// end of the run.
+    /// Begins it. Where it fails with an error, what was done is left to the end of the run.
     ///
     /// # Errors
     /// It can't be done: a victim does not run, a file can't be written.
@@ -148,25 +166,25 @@ impl Fault {
         self,
         number: u32,
         cluster: &Cluster,
+        recorder: &Recorder,
         random: &mut SmallRng,
-    ) -> anyhow::Result<(Undo, String)> {
+    ) -> anyhow::Result<Begun> {
         let nodes = self.nodes;
         match self.kind {
             Nemesis::KillOne | Nemesis::KillLeader | Nemesis::KillMajority | Nemesis::KillAll => {
                 let victims = kill(cluster, &nodes)?;
                 let detail = format!("{} killed", names(&victims));
-                Ok((Undo::Start(victims), detail))
+                Ok(Begun::whole(Undo::Start(victims), detail))
             }
             Nemesis::StopLeader => {
-                let clean = cluster.terminate_node(nodes[0], STOP).await?;
-                let how = if clean { "stopped" } else { "did not stop cleanly" };
-                Ok((Undo::Start(nodes.clone()), format!("{} {how}", names(&nodes))))
+                let how = stop(cluster, recorder, nodes[0]).await?;
+                Ok(Begun::whole(Undo::Start(nodes.clone()), format!("{} {how}", names(&nodes))))
             }
             Nemesis::PauseLeader | Nemesis::PauseOne | Nemesis::PauseMajority => {
                 for node in &nodes {
                     cluster.pause_node(*node)?;
                 }
-                Ok((Undo::Resume(nodes.clone()), format!("{} stands still", names(&nodes))))
+                Ok(Begun::whole(Undo::Resume(nodes.clone()), format!("{} stands still", names(&nodes))))
             }
             Nemesis::IsolateLeader
             | Nemesis::IsolateMinority
@@ -176,27 +194,27 @@ impl Fault {
             | Nemesis::OneWay => {
                 let partition = self.partition.context("a partition is chosen")?;
                 cluster.network().disturb(number, partition.disturbance)?;
-                Ok((Undo::Settle, partition.detail))
+                Ok(Begun::whole(Undo::Settle, partition.detail))
             }
             Nemesis::Slow => {
                 let (disturbance, detail) = slow(cluster.size(), random);
                 cluster.network().disturb(number, disturbance)?;
-                Ok((Undo::Settle, detail))
+                Ok(Begun::whole(Undo::Settle, detail))
             }
             Nemesis::Throttle => {
                 let (disturbance, detail) = throttle(nodes[0], cluster.size(), random);
                 cluster.network().disturb(number, disturbance)?;
-                Ok((Undo::Settle, detail))
+                Ok(Begun::whole(Undo::Settle, detail))
             }
             Nemesis::Resets => {
                 let (disturbance, detail) = resets(&nodes, cluster.size(), random);
                 cluster.network().disturb(number, disturbance)?;
-                Ok((Undo::Settle, detail))
+                Ok(Begun::whole(Undo::Settle, detail))
             }
             Nemesis::Transfer => {
                 let (from, to) = (nodes[0], nodes[1]);
                 let said = cluster.server().transfer(cluster.layout(), from, to).await?;
-                Ok((Undo::Nothing, format!("from n{from} to n{to}: {}", said.trim())))
+                Ok(Begun::whole(Undo::Nothing, format!("from n{from} to n{to}: {}", said.trim())))
             }
             Nemesis::LateRegistration => {
                 let (from, to) = (nodes[0], nodes[1]);
@@ -207,23 +225,20 @@ impl Fault {
                 cluster.network().disturb(number, Disturbance { slow, ..Disturbance::default() })?;
                 // Longer than a registration period, so that one is on its way when leadership goes.
                 sleep(REGISTRATION).await;
-                let said = cluster.server().transfer(cluster.layout(), from, to).await;
-                let said = said.unwrap_or_else(|error| format!("{error:#}"));
-                let detail = format!(
-                    "n{from} is heard by name servers {:?} late; to n{to}: {}",
-                    way.delay,
-                    said.trim()
-                );
-                Ok((Undo::Settle, detail))
+                let (said, missed) = told(cluster.server().transfer(cluster.layout(), from, to).await);
+                let late = format!("n{from} is heard by name servers {:?} late", way.delay);
+                Ok(Begun { undo: Undo::Settle, detail: format!("{late}; to n{to}: {}", said.trim()), missed })
             }
             Nemesis::NameServer | Nemesis::NameServers => {
                 for name_server in &self.name_servers {
                     cluster.kill_name_server(*name_server)?;
                 }
                 let detail = format!("name servers {:?} killed", self.name_servers);
-                Ok((Undo::StartNameServers(self.name_servers), detail))
+                Ok(Begun::whole(Undo::StartNameServers(self.name_servers), detail))
             }
-            Nemesis::RollingRestart => Ok((Undo::Nothing, roll(cluster, &nodes).await?)),
+            Nemesis::RollingRestart => {
+                Ok(Begun::whole(Undo::Nothing, roll(cluster, recorder, &nodes).await?))
+            }
             Nemesis::TornTail | Nemesis::DamagedViews | Nemesis::DeletedViews => {
                 let node = nodes[0];
                 kill(cluster, &[node])?;
@@ -233,25 +248,27 @@ impl Fault {
                     Nemesis::DamagedViews => damage::damage_views(&data, random),
                     _ => damage::delete_views(&data, random),
                 };
+                let (said, missed) = told(detail);
                 // It is started again in any case.
-                let detail = detail.unwrap_or_else(|error| format!("not damaged: {error:#}"));
-                Ok((Undo::Start(vec![node]), format!("n{node} killed, {detail}")))
+                let undo = Undo::Start(vec![node]);
+                Ok(Begun { undo, detail: format!("n{node} killed, {said}"), missed })
             }
             Nemesis::Clock => {
                 let offsets = jumps(&nodes, random);
                 set_clocks(cluster, &offsets)?;
-                Ok((Undo::SetClocks(nodes), format!("offsets in ms by node: {offsets:?}")))
+                Ok(Begun::whole(Undo::SetClocks(nodes), format!("offsets in ms by node: {offsets:?}")))
             }
             Nemesis::PowerLoss | Nemesis::PowerLossAll => {
                 let victims = kill(cluster, &nodes)?;
-                let mut said = Vec::new();
+                let (mut said, mut missed) = (Vec::new(), None);
                 for node in &victims {
-                    let lost = lose_power(cluster, *node, random.random()).await;
-                    // It is started again in any case.
-                    said.push(lost.unwrap_or_else(|error| format!("n{node} lost nothing: {error:#}")));
+                    let (lost, why_not) = told(lose_power(cluster, *node, random.random()).await);
+                    said.push(lost);
+                    missed = missed.or(why_not.map(|why| format!("n{node} lost nothing: {why}")));
                 }
                 let detail = format!("{} without power: {}", names(&victims), said.join("; "));
-                Ok((Undo::Start(victims), detail))
+                // They are started again in any case.
+                Ok(Begun { undo: Undo::Start(victims), detail, missed })
             }
         }
     }
@@ -300,6 +317,14 @@ impl Undo {
     }
 }
 
+/// What was said, and why it failed if it did.
+fn told(said: anyhow::Result<String>) -> (String, Option<String>) {
+    match said {
+        Ok(said) => (said, None),
+        Err(error) => (String::new(), Some(format!("{error:#}"))),
+    }
+}
+
 /// Kills those of the victims that run; gives them.
 fn kill(cluster: &Cluster, nodes: &[usize]) -> anyhow::Result<Vec<usize>> {
     let running = cluster.running();
@@ -309,15 +334,26 @@ fn kill(cluster: &Cluster, nodes: &[usize]) -> anyhow::Result<Vec<usize>> {
     Ok(victims)
 }
 
+/// Asks a broker to stop; gives how it did. One that does not stop as it should is something that a product must not do.
+async fn stop(cluster: &Cluster, recorder: &Recorder, node: usize) -> anyhow::Result<String> {
+    let wrong = match cluster.terminate_node(node, STOP).await? {
+        Stop::Clean => return Ok("stopped".to_owned()),
+        Stop::Before => return Ok("had ended by itself before".to_owned()),
+        Stop::Wrong(status) => format!("ended with {status}"),
+        Stop::TooSlow => format!("did not end within {STOP:?}"),
+    };
+    recorder.inspected(&format!("n{node} stops when it is asked to"), Err(wrong.clone()));
+    Ok(wrong)
+}
+
 /// Each in turn is asked to stop, and is started again before the next one.
-async fn roll(cluster: &Cluster, nodes: &[usize]) -> anyhow::Result<String> {
+async fn roll(cluster: &Cluster, recorder: &Recorder, nodes: &[usize]) -> anyhow::Result<String> {
     let mut said = Vec::new();
     for node in nodes {
-        let clean = cluster.terminate_node(*node, STOP).await?;
+        let how = stop(cluster, recorder, *node).await?;
         cluster.start_node(*node)?;
         let ready =
             tokio::time::timeout(REJOIN, cluster.node_ready(*node)).await.is_ok_and(|ready| ready.is_ok());
-        let how = if clean { "stopped" } else { "did not stop cleanly" };
         said.push(format!("n{node} {how}, {}", if ready { "ready again" } else { "not ready yet" }));
         // As an operator would: the next one when this one has its clients again.
         sleep(Duration::from_millis(500)).await;
@@ -333,54 +369,6 @@ async fn lose_power(cluster: &Cluster, node: usize, seed: u64) -> anyhow::Result
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "power-loss restore: {}: {}", output.status, said.trim());
     Ok(format!("n{node} seed {seed} {}", said.trim()))
-}
-
-fn slow(nodes: usize, random: &mut SmallRng) -> (Disturbance, String) {
-    let way = Way {
-        delay: Duration::from_millis(random.random_range(5..150)),
-        jitter: Duration::from_millis(random.random_range(0..150)),
-        ..Way::default()
-    };
-    let mut disturbance = Disturbance::default();
-    for from in 0..nodes {
-        for to in (0..nodes).filter(|to| *to != from) {
-            disturbance.slow.push(((End::Node(from), End::Node(to)), way));
-        }
-    }
-    let clients = random.random_bool(0.5);
-    if clients {
-        for node in 0..nodes {
-            let (one, other) = (End::Node(node), End::Clients);
-            disturbance.slow.extend([((one, other), way), ((other, one), way)]);
-        }
-    }
-    let reach = if clients { "between all" } else { "between brokers" };
-    (disturbance, format!("{reach}: {:?} and up to {:?} more, each way", way.delay, way.jitter))
-}
-
-fn throttle(node: usize, nodes: usize, random: &mut SmallRng) -> (Disturbance, String) {
-    let rate = random.random_range(8..200) * 1024;
-    let way = Way { rate: Some(rate), ..Way::default() };
-    let own = End::Node(node);
-    let slow = (0..nodes)
-        .filter(|peer| *peer != node)
-        .flat_map(|peer| [((own, End::Node(peer)), way), ((End::Node(peer), own), way)])
-        .collect();
-    let detail = format!("links of n{node} to its peers carry {rate} bytes a second each");
-    (Disturbance { slow, ..Disturbance::default() }, detail)
-}
-
-fn resets(victims: &[usize], nodes: usize, random: &mut SmallRng) -> (Disturbance, String) {
-    let age = Duration::from_millis(random.random_range(100..2_000));
-    let mut disturbance = Disturbance::default();
-    for victim in victims {
-        for peer in (0..nodes).filter(|peer| peer != victim) {
-            disturbance.resets.push(((End::Node(*victim), End::Node(peer)), age));
-        }
-        disturbance.resets.push(((End::Clients, End::Node(*victim)), age));
-    }
-    let detail = format!("connections of {} are reset within {age:?}", names(victims));
-    (disturbance, detail)
 }
 
 /// Offsets in ms: from parts of an election time-out up to hours, forwards and back.

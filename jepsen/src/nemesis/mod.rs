@@ -5,6 +5,7 @@
 //! | `schedule.rs`  | when which fault begins and ends                                  |
 //! | `faults.rs`    | beginning and ending one fault                                    |
 //! | `partition.rs` | who hears whom                                                    |
+//! | `links.rs`     | links that are slow, narrow or short-lived                        |
 //! | `damage.rs`    | what may happen to files of a node that was killed                |
 //!
 //! The seed decides the order of faults, their times, and every choice among nodes. What the cluster does with its own
@@ -15,6 +16,7 @@
 
 mod damage;
 mod faults;
+mod links;
 mod partition;
 mod schedule;
 

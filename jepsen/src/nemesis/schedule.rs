@@ -3,10 +3,12 @@
 //! Calm, a fault or two, calm again. With several kinds each comes about equally often: they are drawn like cards from a
 //! shuffled deck. Where two are drawn at once, the second one begins while the first one goes on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Nemesis;
-use super::faults::{Fault, hold};
+use super::faults::{Begun, Fault, hold};
 use crate::cluster::Cluster;
 use crate::history::{self, Kind};
 use crate::recorder::Recorder;
@@ -39,6 +41,8 @@ pub struct Plan {
 /// How often faults began, and those that could not.
 #[derive(Debug, Default)]
 pub struct Tally {
+    /// Kinds that were brought about and went on for as long as they were meant to, or until the end.
+    pub kinds: Mutex<BTreeSet<Nemesis>>,
     /// Faults so far.
     pub begun: AtomicU32,
     /// Faults that could not be brought about.
@@ -71,12 +75,12 @@ impl Plan {
             if stage.stop.is_cancelled() {
                 return;
             }
-            let first = draw(&mut deck, &self.kinds, &mut random);
+            let first = draw(&mut deck, &self.kinds, &stage.tally, &mut random);
             let together = self.kinds.len() > 1 && random.random_bool(TOGETHER);
             let (one, other) = (random.random(), random.random());
             let later = Duration::from_secs_f64(random.random_range(0.0..3.0));
             if together {
-                let second = draw(&mut deck, &self.kinds, &mut random);
+                let second = draw(&mut deck, &self.kinds, &stage.tally, &mut random);
                 let delayed = async {
                     stage.pause(later).await;
                     stage.occur(second, other).await;
@@ -89,10 +93,15 @@ impl Plan {
     }
 }
 
-fn draw(deck: &mut Vec<Nemesis>, kinds: &[Nemesis], random: &mut SmallRng) -> Nemesis {
+fn draw(deck: &mut Vec<Nemesis>, kinds: &[Nemesis], tally: &Tally, random: &mut SmallRng) -> Nemesis {
     if deck.is_empty() {
         deck.extend_from_slice(kinds);
         deck.shuffle(random);
+        // What was refused until now has its turn before the others have their next one.
+        let begun = tally.kinds.lock();
+        if !begun.is_empty() {
+            deck.extend(kinds.iter().filter(|kind| !begun.contains(kind)));
+        }
     }
     // Never empty here: there is at least one kind.
     deck.pop().unwrap_or(kinds[0])
@@ -134,24 +143,27 @@ impl Stage {
         };
         let number = line.number;
         self.recorder.fault(Kind::Invoke, line.clone(), None);
-        let undo = match fault.begin(number, &self.cluster, random).await {
-            Ok((undo, detail)) => {
-                info!(fault = %kind, number, detail, "fault begins");
-                self.tally.begun.fetch_add(1, Ordering::Relaxed);
+        let (undo, whole) = match fault.begin(number, &self.cluster, &self.recorder, random).await {
+            Ok(Begun { undo, detail, missed }) => {
                 line.detail = detail;
-                self.recorder.fault(Kind::Info, line.clone(), None);
-                undo
+                let whole = missed.is_none();
+                match missed {
+                    None => {
+                        info!(fault = %kind, number, detail = line.detail, "fault begins");
+                        self.tally.begun.fetch_add(1, Ordering::Relaxed);
+                        self.recorder.fault(Kind::Info, line.clone(), None);
+                    }
+                    Some(why) => self.refused(line.clone(), why),
+                }
+                (undo, whole)
             }
-            Err(error) => {
-                let error = format!("{error:#}");
-                warn!(fault = %kind, number, error, "fault could not be brought about");
-                self.tally.failed.fetch_add(1, Ordering::Relaxed);
-                self.recorder.fault(Kind::Fail, line, Some(error));
-                return;
-            }
+            Err(error) => return self.refused(line, format!("{error:#}")),
         };
         self.tally.active.fetch_add(1, Ordering::Relaxed);
         self.pause(hold).await;
+        if whole {
+            self.tally.kinds.lock().insert(kind);
+        }
         (line.begins, line.detail) = (false, String::new());
         self.recorder.fault(Kind::Invoke, line.clone(), None);
         match undo.end(number, &self.cluster).await {
@@ -167,5 +179,12 @@ impl Stage {
             }
         }
         self.tally.active.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// It is not in force, or not as it was wanted.
+    fn refused(&self, line: history::Fault, why: String) {
+        warn!(fault = line.fault, number = line.number, why, "fault could not be brought about");
+        self.tally.failed.fetch_add(1, Ordering::Relaxed);
+        self.recorder.fault(Kind::Fail, line, Some(why));
     }
 }

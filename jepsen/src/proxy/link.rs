@@ -8,7 +8,7 @@ use anyhow::Context;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, warn};
@@ -39,6 +39,15 @@ impl Link {
     /// # Errors
     /// The port can't be opened.
     pub async fn open(listen: SocketAddr, target: SocketAddr, seed: u64) -> anyhow::Result<Link> {
+        Link::with_room(listen, target, seed, CONNECTIONS_MAX).await
+    }
+
+    async fn with_room(
+        listen: SocketAddr,
+        target: SocketAddr,
+        seed: u64,
+        connections_max: usize,
+    ) -> anyhow::Result<Link> {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("proxy at {listen}"))?;
         let listen = listener.local_addr()?;
         let stop = CancellationToken::new();
@@ -54,7 +63,7 @@ impl Link {
             rules: link.rules.subscribe(),
             down: link.down.subscribe(),
             random: SmallRng::seed_from_u64(seed),
-            room: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            room: Arc::new(Semaphore::new(connections_max)),
         };
         tokio::spawn(async move {
             tokio::select! {
@@ -144,11 +153,18 @@ impl Runner {
     /// Takes connections until the link is to be closed.
     async fn accept(&mut self, listener: &TcpListener, connections: &CancellationToken) {
         while self.is_open() {
+            let room = self.room.clone();
+            let next = async {
+                // Before the connection: one for which there is no room waits where the system keeps it.
+                let room = room.acquire_owned().await;
+                (room, listener.accept().await)
+            };
             tokio::select! {
                 changed = self.rules.changed() => if changed.is_err() { return },
                 changed = self.down.changed() => if changed.is_err() { return },
-                accepted = listener.accept() => match accepted {
-                    Ok((caller, _)) => self.serve(caller, connections),
+                (room, accepted) = next => match accepted {
+                    // Nobody closes the semaphore.
+                    Ok((caller, _)) => if let Ok(room) = room { self.serve(caller, room, connections) },
                     Err(error) => {
                         warn!(listen = %self.listen, %error, "proxy can't take a connection");
                         sleep(LOOK).await;
@@ -158,11 +174,7 @@ impl Runner {
         }
     }
 
-    fn serve(&mut self, caller: TcpStream, connections: &CancellationToken) {
-        let Ok(room) = self.room.clone().try_acquire_owned() else {
-            warn!(listen = %self.listen, "proxy has no room for more connections");
-            return;
-        };
+    fn serve(&mut self, caller: TcpStream, room: OwnedSemaphorePermit, connections: &CancellationToken) {
         let connection =
             Connection { target: self.target, rules: self.rules.clone(), seed: self.random.random() };
         let stop = connections.clone();
@@ -247,4 +259,54 @@ async fn reset_by_age(mut rules: watch::Receiver<Rules>, seed: u64) {
 fn abort(stream: &TcpStream) {
     // It then ends with FIN instead.
     let _ = stream.set_zero_linger();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Says a byte and gives the answer.
+    async fn echoed(caller: &mut TcpStream, byte: u8) -> u8 {
+        caller.write_all(&[byte]).await.expect("written");
+        tokio::time::timeout(PATIENCE, caller.read_u8()).await.expect("in time").expect("an answer")
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_room_waits_until_another_one_ends() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = TcpListener::bind(any).await.expect("a port");
+        let target = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            while let Ok((mut called, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut read, mut write) = called.split();
+                    tokio::io::copy(&mut read, &mut write).await
+                });
+            }
+        });
+        let link = Link::with_room(any, target, 1, 1).await.expect("a link");
+        link.target_starts();
+        let connect = async || loop {
+            if let Ok(caller) = TcpStream::connect(link.address()).await {
+                return caller;
+            }
+            tokio::task::yield_now().await;
+        };
+        let mut first = connect().await;
+        assert_eq!(echoed(&mut first, 1).await, 1);
+        let mut second = connect().await;
+        second.write_all(&[2]).await.expect("the system keeps it");
+        assert_eq!(echoed(&mut first, 3).await, 3);
+        drop(first);
+        assert_eq!(
+            tokio::time::timeout(PATIENCE, second.read_u8()).await.expect("in time").expect("an answer"),
+            2
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! Text into HTML.
 
 /// Makes text harmless in HTML and in attributes.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -12,6 +12,7 @@
 mod charts;
 mod facts;
 mod html;
+mod judged;
 mod logs;
 mod operations;
 mod outages;
@@ -22,17 +23,17 @@ mod text;
 mod timeline;
 mod verdicts;
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::checker::{self, Judgement, Limits, outages};
-use crate::history::History;
+use crate::checker::{Judgement, Outage};
+use crate::history::{Act, Kind};
 
 pub use crate::checker::{CountFrom, Limit};
 pub use facts::{Machine, NodeFacts, RunFacts, ServerFacts};
+pub(crate) use html::escaped;
+pub use judged::{Asked, JudgedHistory, judge_history};
 pub use text::verdict_text;
 
 /// Name of the history in a run folder.
@@ -41,10 +42,15 @@ pub const HISTORY_FILE: &str = "history.jsonl";
 /// Name of the page in a run folder.
 pub const REPORT_FILE: &str = "report.html";
 
-/// A page that was written.
+/// A page that was written, and what it tells.
+#[derive(Debug)]
 pub struct Report {
     pub path: PathBuf,
     pub judgement: Judgement,
+    /// What each fault did to clients.
+    pub outages: Vec<Outage>,
+    /// Sends that were acknowledged.
+    pub acked: u64,
 }
 
 /// Judges the run in `folder` and writes its page there.
@@ -53,17 +59,14 @@ pub struct Report {
 /// `history.jsonl` or `run.json` can't be read, or the page can't be written. A log that can't be read is said in the page.
 pub fn write_report(folder: &Path) -> anyhow::Result<Report> {
     let facts = RunFacts::load(&folder.join(RunFacts::FILE))?;
-    let history_path = folder.join(HISTORY_FILE);
-    let name = history_path.display();
-    let file = File::open(&history_path).with_context(|| format!("{name} can't be opened"))?;
-    let history = History::read(BufReader::new(file)).with_context(|| name.to_string())?;
-    let limits = Limits { by_kind: facts.limits.clone(), default: None };
-    let judgement = checker::judge(&history, &checker::all(limits.clone()), &facts.must_judge);
-    let outages = outages(&history, &limits);
+    let judged = judge_history(&folder.join(HISTORY_FILE), &Asked::of(&facts))?;
+    let JudgedHistory { history, judgement, outages } = judged;
     let excerpts = logs::excerpts(folder, &facts, &outages);
     let run = page::Run { facts: &facts, history: &history, judgement: &judgement, outages: &outages };
     let path = folder.join(REPORT_FILE);
     std::fs::write(&path, page::page(&run, &excerpts))
         .with_context(|| format!("{} can't be written", path.display()))?;
-    Ok(Report { path, judgement })
+    let acked = history.ops().iter().filter(|op| op.kind == Kind::Ok && matches!(op.act, Act::Send { .. }));
+    let acked = acked.count() as u64;
+    Ok(Report { path, judgement, outages, acked })
 }

@@ -196,7 +196,7 @@ mod tests {
     fn page_of(tape: &Tape, facts: &RunFacts) -> String {
         let history = tape.history();
         let limits = Limits { by_kind: facts.limits.clone(), default: None };
-        let judgement = checker::judge(&history, &checker::all(limits.clone()), &[]);
+        let judgement = checker::judge(&history, &checker::all(limits.clone(), &[]), &[]);
         let outages = checker::outages(&history, &limits);
         page(&Run { facts, history: &history, judgement: &judgement, outages: &outages }, &[])
     }

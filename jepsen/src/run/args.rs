@@ -27,6 +27,33 @@ pub enum NetworkKind {
     Namespaces,
 }
 
+/// What is tested, and where it is.
+#[derive(Args, Clone, Debug)]
+pub struct Target {
+    /// What is tested
+    #[arg(long, value_enum, default_value = "flotilla")]
+    pub server: Product,
+
+    /// Binary of Flotilla
+    #[arg(long, default_value = "target/release/flotilla")]
+    pub binary: PathBuf,
+
+    /// RocketMQ's folder: its jars are there or in lib/ [default: fetched by mvn into target/jepsen-rocketmq]
+    #[arg(long)]
+    pub rocketmq_home: Option<PathBuf>,
+}
+
+impl Default for Target {
+    /// What the command line means when it says nothing.
+    fn default() -> Self {
+        Target {
+            server: Product::Flotilla,
+            binary: PathBuf::from("target/release/flotilla"),
+            rocketmq_home: None,
+        }
+    }
+}
+
 /// Arguments of a run.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
@@ -58,9 +85,8 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "sync")]
     pub flush: Flush,
 
-    /// What is tested
-    #[arg(long, value_enum, default_value = "flotilla")]
-    pub server: Product,
+    #[command(flatten)]
+    pub target: Target,
 
     /// What the network between all parties is made of
     #[arg(long, value_enum, default_value = "proxies")]
@@ -69,14 +95,6 @@ pub struct RunArgs {
     /// Folder of the run; must not hold a history yet [default: target/jepsen/WORKLOAD-SEED]
     #[arg(long)]
     pub out: Option<PathBuf>,
-
-    /// Binary of Flotilla
-    #[arg(long, default_value = "target/release/flotilla")]
-    pub binary: PathBuf,
-
-    /// RocketMQ's folder: its jars are there or in lib/ [default: fetched by mvn into target/jepsen-rocketmq]
-    #[arg(long)]
-    pub rocketmq_home: Option<PathBuf>,
 
     /// Operations a second of all clients together
     #[arg(long, default_value_t = 200)]
@@ -116,11 +134,9 @@ impl Default for RunArgs {
             name_servers: 1,
             seed: None,
             flush: Flush::Sync,
-            server: Product::Flotilla,
+            target: Target::default(),
             network: NetworkKind::Proxies,
             out: None,
-            binary: PathBuf::from("target/release/flotilla"),
-            rocketmq_home: None,
             rate: 200,
             limit_ms: None,
             faults: None,
@@ -146,7 +162,7 @@ impl RunArgs {
 
     /// Time between the first work and the first fault.
     pub fn settle(&self) -> Duration {
-        let known = match self.server {
+        let known = match self.target.server {
             Product::Flotilla => 0,
             Product::RocketmqDledger => 15,
         };
@@ -177,7 +193,7 @@ impl RunArgs {
         push("--name-servers", value(&self.name_servers));
         push("--seed", value(&self.seed()));
         push("--flush", name(self.flush.to_possible_value()));
-        push("--server", name(self.server.to_possible_value()));
+        push("--server", name(self.target.server.to_possible_value()));
         push("--network", name(self.network.to_possible_value()));
         push("--rate", value(&self.rate));
         if let Some(limit) = self.limit_ms {
@@ -195,10 +211,10 @@ impl RunArgs {
         for (key, setting) in &self.settings {
             push("--set", format!("{key}={setting}"));
         }
-        match self.server {
-            Product::Flotilla => push("--binary", self.binary.display().to_string()),
+        match self.target.server {
+            Product::Flotilla => push("--binary", self.target.binary.display().to_string()),
             Product::RocketmqDledger => {
-                if let Some(home) = &self.rocketmq_home {
+                if let Some(home) = &self.target.rocketmq_home {
                     push("--rocketmq-home", home.display().to_string());
                 }
             }

@@ -47,9 +47,9 @@ pub(super) fn facts(args: &RunArgs, server: &dyn Server, layout: &Layout, starte
 }
 
 /// Outages that are forgiven. Where faults of several kinds come together there is no saying which of them is at fault, and
-/// they are measured only; that the cluster gets well in the end is asked of every run.
+/// they are measured only; that clients are served in the end is asked of every run.
 fn limits(args: &RunArgs) -> BTreeMap<String, Limit> {
-    let known = match args.server {
+    let known = match args.target.server {
         Product::Flotilla => LIMIT_MS,
         Product::RocketmqDledger => 0,
     };

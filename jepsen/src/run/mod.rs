@@ -12,16 +12,19 @@ mod routes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
+use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-pub use args::{NetworkKind, Product, RunArgs};
+pub use args::{NetworkKind, Product, RunArgs, Target};
 
+use crate::checker::ALL_HEALED;
 use crate::cluster::dledger::DLedger;
 use crate::cluster::flotilla::Flotilla;
 use crate::cluster::{Ability, Cluster, Fabric, Layout, Server, eventually};
@@ -34,15 +37,21 @@ use crate::workload::{Env, Phases};
 const PREPARE: Duration = Duration::from_secs(120);
 /// Longest time for the last reads.
 const DRAIN: Duration = Duration::from_secs(300);
+/// Longest wait, when the time of faults is over, for kinds that did not have their turn.
+const OVERTIME: Duration = Duration::from_secs(60);
+/// Longest wait, from the end of the calm on, until something that a client writes is acknowledged.
+const RECOVERY: Duration = Duration::from_secs(60);
 /// Longest wait until all replicas hold the same.
 const SETTLE: Duration = Duration::from_secs(60);
 
-/// Does a run in a folder that is made for it; the history is complete when this returns. Dropped, all processes end.
+/// Does a run in a folder that is made for it; the history is complete when this returns. Gives why it did not come to its
+/// end if so: what the product did wrong is in the history as that, and what only the harness could not do as something that
+/// is not known. Dropped, all processes end.
 ///
 /// # Errors
-/// The arguments contradict each other or the product can't do what they ask for; the cluster could not be started, healed
-/// or read; a file could not be written.
-pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
+/// There is no history to judge: the arguments contradict each other or the product can't do what they ask for, its
+/// processes could not be started, a file could not be written.
+pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<Option<String>> {
     let server = server(args)?;
     for nemesis in &args.nemesis {
         if let Some(ability) = nemesis.needs().filter(|ability| !server.can(*ability)) {
@@ -57,16 +66,20 @@ pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<()> {
     facts::facts(args, &*server, &layout, started).save(&folder)?;
     let cluster = Arc::new(Cluster::start(server, layout, network)?);
     let _ends = Ends(cluster.clone());
-    let outcome = act(args, &cluster, &recorder).await;
-    if let Err(error) = &outcome {
-        recorder.inspected("the run came to its end", Err(format!("{error:#}")));
-    }
+    let mut outcome = act(args, &cluster, &recorder).await;
+    note_ended(&cluster, &recorder);
     cluster.stop();
     if outcome.is_ok() {
-        look(&cluster, &recorder).await?;
+        outcome = look(&cluster, &recorder).await;
+    }
+    let broke_off = outcome.err().map(|error| format!("{error:#}"));
+    if let Some(why) = &broke_off {
+        error!(why, "the run did not come to its end");
+        recorder.not_inspected("the run came to its end", why);
     }
     recorder.finish()?;
-    outcome
+    ensure!(!recorder.is_broken(), "the history can't be written");
+    Ok(broke_off)
 }
 
 /// Ends a cluster when a run is over or dropped, whoever else still holds the cluster then.
@@ -106,20 +119,15 @@ fn server(args: &RunArgs) -> anyhow::Result<Box<dyn Server>> {
     let loses_power = |kind: &Nemesis| kind.needs() == Some(Ability::PowerLoss);
     let power_loss = args.nemesis.iter().any(loses_power);
     let mutant = args.mutant.clone();
-    product(args.server, &args.binary, args.rocketmq_home.as_deref(), power_loss, mutant)
+    product(&args.target, power_loss, mutant)
 }
 
-fn product(
-    product: Product,
-    binary: &Path,
-    rocketmq_home: Option<&Path>,
-    power_loss: bool,
-    mutant: Option<String>,
-) -> anyhow::Result<Box<dyn Server>> {
-    match product {
-        Product::Flotilla => Ok(Box::new(Flotilla::new(binary, power_loss, mutant)?)),
+fn product(target: &Target, power_loss: bool, mutant: Option<String>) -> anyhow::Result<Box<dyn Server>> {
+    match target.server {
+        Product::Flotilla => Ok(Box::new(Flotilla::new(&target.binary, power_loss, mutant)?)),
         Product::RocketmqDledger => {
-            Ok(Box::new(DLedger::new(rocketmq_home, Path::new("target/jepsen-rocketmq"))?))
+            let home = target.rocketmq_home.as_deref();
+            Ok(Box::new(DLedger::new(home, Path::new("target/jepsen-rocketmq"))?))
         }
     }
 }
@@ -128,15 +136,11 @@ fn product(
 ///
 /// # Errors
 /// It can't be found.
-pub fn abilities(
-    server: Product,
-    binary: &Path,
-    rocketmq_home: Option<&Path>,
-) -> anyhow::Result<Vec<Ability>> {
-    let server = match product(server, binary, rocketmq_home, true, None) {
+pub fn abilities(target: &Target) -> anyhow::Result<Vec<Ability>> {
+    let server = match product(target, true, None) {
         Ok(server) => server,
         // A build without that mode; what else is wrong is told then.
-        Err(_) => product(server, binary, rocketmq_home, false, None)?,
+        Err(_) => product(target, false, None)?,
     };
     let all = [Ability::Transfer, Ability::Views, Ability::Log, Ability::Clock, Ability::PowerLoss];
     Ok(all.into_iter().filter(|ability| server.can(*ability)).collect())
@@ -178,6 +182,7 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
     let timer = async {
         if !faults_are_counted {
             sleep(total.saturating_sub(calm)).await;
+            all_kinds(&args.nemesis, &tally).await;
             stop.cancel();
         }
     };
@@ -186,24 +191,61 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
         ((), ()) = async { tokio::join!(nemesis, timer) } => {}
     }
     let failed = cluster.heal();
-    recorder.inspected(
-        "all faults healed",
-        if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) },
-    );
-    cluster.ready().await.context("the cluster does not get well again")?;
+    recorder
+        .inspected(ALL_HEALED, if failed.is_empty() { Ok(String::new()) } else { Err(failed.join("; ")) });
+    let healed = recorder.now();
+    let well = cluster.ready().await;
+    recorder.inspected("the cluster gets well again", as_found(&well));
+    well.context("the cluster does not get well again")?;
     info!("faults are over, the cluster is well");
     let rest = if faults_are_counted { calm } else { calm.max(total.saturating_sub(began.elapsed())) };
     sleep(rest).await;
+    let served = eventually(RECOVERY, "clients are acknowledged again", || async {
+        let last = Duration::from_nanos(recorder.counts().last_ack.load(Ordering::Relaxed));
+        if last > healed { Ok(()) } else { Err(format!("last at {last:?}, healed at {healed:?}")) }
+    });
+    if let Err(error) = served.await {
+        // The checker of availability sees it too.
+        warn!(error = format!("{error:#}"), "clients are not served");
+    }
     phases.writes_end.cancel();
     info!("writes end, everything is read");
-    timeout(DRAIN, &mut work).await.context("the last reads take too long")?.context("the workload")??;
-    recorder.inspected("routes never go back to a deposed leader", routes.end());
-    let settled =
-        eventually(SETTLE, "all replicas hold the same", || cluster.server().settled(cluster.layout()));
-    let settled = settled.await.map(|()| String::new()).map_err(|error| format!("{error:#}"));
-    recorder.inspected("all replicas hold the same", settled);
-    ensure!(!recorder.is_broken(), "the history can't be written");
+    let read = match timeout(DRAIN, &mut work).await {
+        Err(_) => Err(anyhow!("the last reads take too long")),
+        Ok(ended) => ended.context("the workload")?,
+    };
+    if !read.as_ref().is_err_and(|error| error.is::<JoinError>()) {
+        // A worker of ours that panicked says nothing of the product.
+        recorder.inspected("everything can be read at last", as_found(&read));
+    }
+    read.context("the last reads")?;
+    routes.end(recorder);
+    let (server, same) = (cluster.server(), "all replicas hold the same");
+    // Nothing is claimed of a product that can't tell.
+    if server.can(Ability::ReplicaState) {
+        let settled = eventually(SETTLE, same, || server.settled(cluster.layout())).await;
+        recorder.inspected(same, settled.map(|()| String::new()).map_err(|error| format!("{error:#}")));
+    }
     Ok(())
+}
+
+/// What came of something that a cluster that is well must be able to do.
+fn as_found(outcome: &anyhow::Result<()>) -> Result<String, String> {
+    outcome.as_ref().map(|()| String::new()).map_err(|error| format!("{error:#}"))
+}
+
+/// Waits, not too long, until every kind of fault was brought about once: a run that was too short for one of them, or too
+/// unlucky, has not shown what it was to show.
+async fn all_kinds(kinds: &[Nemesis], tally: &Tally) {
+    let all = || {
+        let begun = tally.kinds.lock();
+        let missing: Vec<String> =
+            kinds.iter().filter(|kind| !begun.contains(kind)).map(ToString::to_string).collect();
+        std::future::ready(if missing.is_empty() { Ok(()) } else { Err(missing.join(", ")) })
+    };
+    if let Err(error) = eventually(OVERTIME, "each kind of fault was brought about", all).await {
+        warn!(error = format!("{error:#}"), "faults that never came about");
+    }
 }
 
 /// How long one fault may go on, so that several have their turn.

@@ -34,10 +34,11 @@ pub(super) fn show(
                 recorder.now().saturating_sub(Duration::from_nanos(counts.last_ack.load(Ordering::Relaxed)));
             let leader = cluster.leader().await.map_or("none".to_owned(), |node| format!("n{node}"));
             let faults = tally.begun.load(Ordering::Relaxed);
+            let refused = tally.failed.load(Ordering::Relaxed);
             let active = tally.active.load(Ordering::Relaxed);
             let line = format!(
                 "{:>4}/{seconds} s  ok {ok} (+{})  fail {fail}  unknown {info}  acked {acked}  consumed {consumed}  \
-                 leader {leader}  faults {faults} ({active} now)  last ack {:.1} s ago",
+                 leader {leader}  faults {faults} ({active} now, {refused} refused)  last ack {:.1} s ago",
                 began.elapsed().as_secs(),
                 ok - before,
                 silent.as_secs_f64(),

@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::{Cluster, Role};
+use crate::recorder::Recorder;
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(150);
@@ -31,6 +32,7 @@ pub(super) struct Watch {
 
 #[derive(Debug, Default)]
 struct Found {
+    /// Answers that told a leader of a known term: others prove nothing.
     looks: u64,
     wrong: Vec<String>,
 }
@@ -48,16 +50,21 @@ impl Watch {
         Ok(Watch { found, _task: AbortOnDropHandle::new(task) })
     }
 
-    /// What was seen.
-    ///
-    /// # Errors
-    /// Routes that went back.
-    pub(super) fn end(self) -> Result<String, String> {
-        let found = self.found.lock();
-        if found.wrong.is_empty() {
-            Ok(format!("{} looks", found.looks))
+    /// Records what was seen.
+    pub(super) fn end(self, recorder: &Recorder) {
+        self.found.lock().record(recorder);
+    }
+}
+
+impl Found {
+    fn record(&self, recorder: &Recorder) {
+        let what = "routes never go back to a deposed leader";
+        if !self.wrong.is_empty() {
+            recorder.inspected(what, Err(self.wrong.join("; ")));
+        } else if self.looks == 0 {
+            recorder.not_inspected(what, "no name server told of a leader whose term is known");
         } else {
-            Err(found.wrong.join("; "))
+            recorder.inspected(what, Ok(format!("{} looks", self.looks)));
         }
     }
 }
@@ -87,7 +94,7 @@ async fn watch(cluster: Arc<Cluster>, asked: Vec<AdminClient>, found: Arc<Mutex<
             };
             let wrong = seen[number].told(told, &terms, &roles, Instant::now());
             let mut found = found.lock();
-            found.looks += 1;
+            found.looks += u64::from(told.is_some_and(|node| terms.contains_key(&node)));
             if let Some(wrong) = wrong {
                 let at = began.elapsed().as_secs_f64();
                 found.wrong.push(format!("{at:.1} s after the run began: name server {number} {wrong}"));
@@ -155,6 +162,25 @@ impl Seen {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::checker::{Checker, Inspections, Outcome};
+    use crate::history::History;
+
+    #[test]
+    fn what_nobody_looked_at_is_not_known() {
+        let recorded = |found: Found| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("history.jsonl");
+            let recorder = Recorder::create(&path).unwrap();
+            found.record(&recorder);
+            recorder.finish().unwrap();
+            let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+            Inspections.check(&History::read(file).unwrap()).outcome
+        };
+        let wrong = || vec!["told n0".to_owned()];
+        assert_eq!(recorded(Found::default()), Outcome::Unknown);
+        assert_eq!(recorded(Found { looks: 3, wrong: vec![] }), Outcome::Valid);
+        assert_eq!(recorded(Found { looks: 3, wrong: wrong() }), Outcome::Invalid);
+    }
 
     fn follower(node: usize) -> Role {
         Role { node, term: 9, leads: false }

@@ -11,6 +11,7 @@ mod summary;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use tracing::{info, warn};
 
@@ -19,7 +20,7 @@ pub use plan::{Planned, plan};
 use crate::checker::Outcome;
 use crate::judge;
 use crate::nemesis::Nemesis;
-use crate::run::{self, Product, RunArgs};
+use crate::run::{self, Product, RunArgs, Target};
 use summary::{Row, Summary};
 
 /// Minutes of a short suite.
@@ -44,21 +45,12 @@ pub struct SuiteArgs {
     #[arg(long, short, value_enum, value_delimiter = ',')]
     pub nemesis: Vec<Nemesis>,
 
-    /// What is tested
-    #[arg(long, value_enum, default_value = "flotilla")]
-    pub server: Product,
+    #[command(flatten)]
+    pub target: Target,
 
     /// Folder of the suite [default: target/jepsen/suite-SEED]
     #[arg(long)]
     pub out: Option<PathBuf>,
-
-    /// Binary of Flotilla
-    #[arg(long, default_value = "target/release/flotilla")]
-    pub binary: PathBuf,
-
-    /// RocketMQ's folder: its jars are there or in lib/ [default: fetched by mvn into target/jepsen-rocketmq]
-    #[arg(long)]
-    pub rocketmq_home: Option<PathBuf>,
 
     /// Operations a second of all clients together
     #[arg(long, default_value_t = 200)]
@@ -85,15 +77,19 @@ pub struct SuiteArgs {
 pub async fn suite(args: &SuiteArgs) -> anyhow::Result<Outcome> {
     let seed = args.seed.unwrap_or_else(|| rand::random_range(0..1_000_000_000));
     let folder = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("target/jepsen/suite-{seed}")));
-    let able = run::abilities(args.server, &args.binary, args.rocketmq_home.as_deref())?;
+    let able = run::abilities(&args.target)?;
     let wanted = if args.nemesis.is_empty() { Nemesis::value_variants() } else { &args.nemesis };
     let (kinds, left_out): (Vec<Nemesis>, Vec<Nemesis>) =
         wanted.iter().partition(|kind| kind.needs().is_none_or(|ability| able.contains(&ability)));
     if !left_out.is_empty() {
         warn!(?left_out, "faults that this product, or this build of it, can't be made to suffer");
     }
+    ensure!(
+        !kinds.is_empty(),
+        "this product, or this build of it, can be made to suffer none of these faults"
+    );
     let minutes = if args.short { SHORT } else { args.minutes };
-    let runs = plan(minutes, seed, &kinds, args.server == Product::Flotilla);
+    let runs = plan(minutes, seed, &kinds, args.target.server == Product::Flotilla);
     eprintln!("seed {seed}, {} runs, folder {}", runs.len(), folder.display());
     if args.plan {
         for (number, planned) in runs.iter().enumerate() {
@@ -102,15 +98,14 @@ pub async fn suite(args: &SuiteArgs) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Valid);
     }
     std::fs::create_dir_all(&folder)?;
-    let mut summary = Summary::new(seed, minutes, &args.server, &left_out);
+    let mut summary = Summary::new(seed, minutes, &args.target.server, &left_out);
     for (number, planned) in runs.iter().enumerate() {
         let name = name(number, planned);
         let run = run_args(args, planned, folder.join(&name));
         eprintln!("run {} of {}: {name}, seed {}", number + 1, runs.len(), planned.seed);
         let began = Instant::now();
-        let done = run::run(&run, &run.folder()).await;
-        let judged = judge::judge(&run.folder());
-        let row = Row::new(&name, planned, run.command(), done, judged, began.elapsed());
+        let judged = judge::run_and_judge(&run).await;
+        let row = Row::new(&name, planned, run.command(), judged, began.elapsed());
         info!(run = name, outcome = ?row.outcome, "judged");
         summary.rows.push(row);
         // After each run, so that an interrupted suite has told what it saw.
@@ -138,10 +133,8 @@ fn run_args(args: &SuiteArgs, planned: &Planned, folder: PathBuf) -> RunArgs {
         name_servers: planned.name_servers,
         seed: Some(planned.seed),
         flush: planned.flush,
-        server: args.server,
+        target: args.target.clone(),
         out: Some(folder),
-        binary: args.binary.clone(),
-        rocketmq_home: args.rocketmq_home.clone(),
         rate: args.rate,
         limit_ms: args.limit_ms,
         mutant: args.mutant.clone(),

@@ -1,8 +1,8 @@
 //! Which runs a suite is made of. Pure: the seed and the time decide.
 //!
-//! Every workload and every kind of fault that the product can suffer takes part. With enough time each kind comes alone
+//! Every kind of fault that the product can suffer takes part. With enough time each kind comes alone
 //! first, and what is left goes to runs in which several come together; with little time the kinds are dealt out to fewer
-//! runs, one for each workload at least.
+//! runs: one for each workload from four minutes on, and with less time as many as there is time for.
 
 use clap::ValueEnum;
 use rand::rngs::SmallRng;
@@ -86,7 +86,11 @@ fn short(seconds: u64, workloads: &[Workload], kinds: &[Nemesis], random: &mut S
         .map(|number| {
             let at = usize::try_from(number).unwrap_or(0);
             let step = usize::try_from(count).unwrap_or(1);
-            let own: Vec<Nemesis> = kinds.iter().copied().skip(at).step_by(step).collect();
+            let mut own: Vec<Nemesis> = kinds.iter().copied().skip(at).step_by(step).collect();
+            if own.is_empty() {
+                // Fewer kinds than runs: a run without a fault would show nothing.
+                own.extend(kinds.get(at % kinds.len().max(1)));
+            }
             Planned { seconds: each, ..single(workloads[at % workloads.len()], own, random) }
         })
         .collect()
@@ -130,6 +134,26 @@ mod tests {
             assert!(run.nemeses.iter().all(|kind| !LOSE_UNSYNCED.contains(kind)), "{run:?}");
         }
         assert_eq!(runs, plan(60, 1, kinds, true));
+    }
+
+    #[test]
+    fn four_minutes_have_every_workload_and_less_time_fewer() {
+        let workloads = |minutes| {
+            let runs = plan(minutes, 3, Nemesis::value_variants(), true);
+            let seen: BTreeSet<_> = runs.iter().flat_map(|run| run.nemeses.clone()).collect();
+            assert_eq!(seen.len(), Nemesis::value_variants().len());
+            runs.iter().map(|run| run.workload).collect::<BTreeSet<_>>().len()
+        };
+        assert_eq!([4, 3, 1].map(workloads), [Workload::value_variants().len(), 4, 1]);
+    }
+
+    #[test]
+    fn no_run_is_without_a_fault() {
+        for minutes in [1, 2, 5, 60] {
+            let runs = plan(minutes, 7, &[Nemesis::KillLeader, Nemesis::Ring], true);
+            assert!(!runs.is_empty());
+            assert!(runs.iter().all(|run| !run.nemeses.is_empty()), "{runs:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::plan::Planned;
 use crate::checker::Outcome;
 use crate::judge::Judged;
 use crate::nemesis::Nemesis;
+use crate::report::escaped;
 use crate::run::Product;
 
 /// A suite.
@@ -52,7 +53,6 @@ impl Row {
         run: &str,
         planned: &Planned,
         command: Vec<String>,
-        done: anyhow::Result<()>,
         judged: anyhow::Result<Judged>,
         took: Duration,
     ) -> Row {
@@ -80,11 +80,7 @@ impl Row {
                 (row.acked, row.faults, row.outage_ms_max) =
                     (judged.acked, judged.faults, judged.outage_ms_max);
             }
-            Err(error) => row.findings.push(format!("not judged: {error:#}")),
-        }
-        if let Err(error) = done {
-            row.outcome = row.outcome.max(Outcome::Unknown);
-            row.findings.push(format!("not done to its end: {error:#}"));
+            Err(error) => row.findings.push(format!("not done, or not judged: {error:#}")),
         }
         row
     }
@@ -95,7 +91,7 @@ impl Row {
             self.nemeses.join(" "),
             format!("{}+{} {}", self.nodes, self.name_servers, self.flush),
             self.seed.to_string(),
-            word(self.outcome).to_owned(),
+            self.outcome.word().to_owned(),
             self.acked.to_string(),
             self.faults.to_string(),
             self.outage_ms_max.map_or("-".to_owned(), |outage| format!("{outage:.0}")),
@@ -107,11 +103,12 @@ impl Row {
 const HEADS: [&str; 9] =
     ["run", "faults", "brokers", "seed", "verdict", "acked", "faults", "longest outage, ms", "s"];
 
-fn word(outcome: Outcome) -> &'static str {
+/// In the style of the page.
+fn class(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Absent | Outcome::Unknown => "unknown",
         Outcome::Valid => "valid",
-        Outcome::Invalid => "INVALID",
+        Outcome::Invalid => "invalid",
     }
 }
 
@@ -172,7 +169,7 @@ impl Summary {
         let mut rows = String::new();
         for row in &self.rows {
             let [run, rest @ ..] = row.cells();
-            let class = word(row.outcome).to_lowercase();
+            let class = class(row.outcome);
             let link = format!("<a href=\"{0}/report.html\">{0}</a>", escaped(&run));
             let cells: String = rest.iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
             let _ = writeln!(rows, "<tr class=\"{class}\"><td>{link}</td>{cells}</tr>");
@@ -209,7 +206,3 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;ma
     td{padding:.15rem .6rem .15rem 0;vertical-align:top}tr.valid td:nth-child(5){color:#1a7f37}\
     tr.invalid td{color:#b42318}tr.unknown td:nth-child(5){color:#9a6700}\
     tr.again code{font-size:12px;color:#5b6675}tr.again td{border-bottom:1px solid #d8dee8}";
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}

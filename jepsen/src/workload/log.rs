@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 
 use super::Env;
 use super::common::{
-    Ids, LAST_READ, Place, body, client, create_topic, pace, queues_of, read, read_everything, send,
+    Ids, LAST_READ, PATIENCE, Place, body, client, create_topic, pace, queues_of, read, read_everything, send,
 };
 use super::replica::Replica;
-use crate::cluster::Ability;
+use crate::cluster::{Ability, eventually};
 use crate::history::Act;
 use crate::recorder::Session;
 
@@ -57,6 +57,9 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
     while let Some(ended) = workers.join_next().await {
         ended.context("a worker")?;
     }
+    if nodes > 0 {
+        settle(&env).await;
+    }
     env.recorder.drained(TOPIC);
     read_everything(&env, &reading, TOPIC, QUEUES).await;
     let session = env.recorder.session();
@@ -70,6 +73,16 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
     }
     reading.shutdown().await;
     Ok(())
+}
+
+/// Waits until all replicas hold the same: a follower that is behind for some milliseconds has lost nothing.
+async fn settle(env: &Env) {
+    let (server, layout) = (env.cluster.server(), env.cluster.layout());
+    let settled = eventually(PATIENCE, "all replicas hold the same", || server.settled(layout)).await;
+    if let Err(error) = settled {
+        let what = "all replicas hold the same when writes have ended";
+        env.recorder.inspected(what, Err(format!("{error:#}")));
+    }
 }
 
 async fn write(env: Env, producer: Producer, queues: Vec<MessageQueue>, ids: Arc<Ids>, seed: u64) {

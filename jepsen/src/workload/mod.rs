@@ -9,6 +9,7 @@
 //! | `offsets.rs` | committed offsets as registers                                      |
 //! | `topics.rs`  | topics set, deleted and read                                        |
 //! | `retry.rs`   | messages that fail: retried, and in the end dead letters            |
+//! | `party.rs`   | a group that consumes what many send: the frame of three of them      |
 //! | `replica.rs` | reads from one replica that is named                                |
 //! | `common.rs`  | clients, bodies, outcomes, sending and reading                      |
 //!
@@ -19,6 +20,7 @@ mod common;
 mod log;
 mod offsets;
 mod order;
+mod party;
 mod queue;
 mod replica;
 mod retry;
@@ -60,7 +62,7 @@ impl fmt::Display for Workload {
 /// What a workload works with.
 #[derive(Clone, Debug)]
 pub struct Env {
-    /// The cluster: for addresses only, a workload breaks nothing.
+    /// The cluster: for addresses, and what its replicas say of themselves; a workload breaks nothing.
     pub cluster: Arc<Cluster>,
     /// Takes the history.
     pub recorder: Recorder,

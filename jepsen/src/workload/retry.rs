@@ -1,28 +1,23 @@
 //! Messages that fail: some once, some always. The group gets what failed again, and in the end as a dead letter; nothing is
 //! lost on the way.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use flotilla_client::{AdminClient, Client, ConsumeFrom, MessageQueue, Outcome, Producer, PushConsumer};
-use rand::SeedableRng;
-use rand::rngs::SmallRng;
-use tokio::task::JoinSet;
+use flotilla_client::{AdminClient, Client, ConsumeFrom, MessageQueue, Outcome, PushConsumer};
 use tokio::time::{Instant, sleep};
 
 use super::Env;
-use super::common::{
-    Ids, Listeners, Place, body, client, consume, consumed, create_topic, id_of, pace, queue,
-    read_everything, send, stop_consumers,
-};
+use super::common::{Listeners, consume, id_of, queue, read_everything};
+use super::party::{Party, send_anywhere};
 
-const TOPIC: &str = "jepsen-retry";
-const GROUP: &str = "jepsen-retry-group";
-const QUEUES: u32 = 4;
-const CLIENTS: u32 = 2;
-const SENDERS: u32 = 3;
-const CONSUMERS: usize = 2;
+const PARTY: Party = Party {
+    topic: "jepsen-retry",
+    group: "jepsen-retry-group",
+    queues: 4,
+    clients: 2,
+    senders: 3,
+    consumers: 2,
+};
 /// Sends a second, at most: each failure comes again through the log.
 const RATE_MAX: u32 = 100;
 /// A message whose number is a multiple fails always.
@@ -35,34 +30,13 @@ const TIMES: u32 = 2;
 const DEAD_LETTERS: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(env: Env) -> anyhow::Result<()> {
-    let reader = client(&env, "reader")?;
-    create_topic(&reader, TOPIC, QUEUES).await?;
-    let mut consumers = Vec::new();
-    for number in 0..CONSUMERS {
-        let client = client(&env, &format!("consumer-{number}"))?;
-        consumers.push(listen(&env, &client).await?);
-    }
-    let ids = Arc::new(Ids::default());
-    let mut senders = JoinSet::new();
-    for number in 0..CLIENTS {
-        let client = client(&env, &format!("producer-{number}"))?;
-        let producer = Producer::builder(&client).group("jepsen-producers").start().await?;
-        for sender in 0..SENDERS {
-            let seed = env.seed.wrapping_add(u64::from(number * SENDERS + sender));
-            senders.spawn(send_until_end(env.clone(), producer.clone(), ids.clone(), seed));
-        }
-    }
-    env.phases.prepared.cancel();
-    while let Some(ended) = senders.join_next().await {
-        ended.context("a sender")?;
-    }
-    let admin = AdminClient::new(&reader);
-    consumed(&admin, GROUP, TOPIC).await;
-    let dead = queue(&format!("%DLQ%{GROUP}"), 0);
+    let rate = env.rate.min(RATE_MAX);
+    let listen = |client, _| listen(env.clone(), client);
+    let mut working = PARTY.work(env.clone(), listen, |sender| send_anywhere(sender, rate)).await?;
+    working.consumed().await?;
+    let (admin, dead) = (working.admin(), queue(&format!("%DLQ%{}", PARTY.group), 0));
     calm(&admin, &dead).await;
-    stop_consumers(consumers).await;
-    env.recorder.drained(TOPIC);
-    read_everything(&env, &reader, TOPIC, QUEUES).await;
+    let reader = working.finish().await;
     // Without a message that failed often enough there is no such topic.
     if admin.topic_exists(&dead.topic).await.unwrap_or(false) {
         env.recorder.drained(&dead.topic);
@@ -74,11 +48,11 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
 
 /// Waits until nothing waits in the retry topic and no dead letter has come for a while.
 async fn calm(admin: &AdminClient, dead: &MessageQueue) {
-    let retry = format!("%RETRY%{GROUP}");
+    let retry = format!("%RETRY%{}", PARTY.group);
     let deadline = Instant::now() + DEAD_LETTERS;
     let (mut count, mut since) = (-1, Instant::now());
     while Instant::now() < deadline && since.elapsed() < Duration::from_secs(8) {
-        let lag = admin.progress(GROUP, Some(&retry)).await.map(|progress| progress.lag_of(&retry));
+        let lag = admin.progress(PARTY.group, Some(&retry)).await.map(|progress| progress.lag_of(&retry));
         // Without dead letters there is no such topic.
         let now = admin.max_offset(dead).await.unwrap_or(0);
         if now != count || lag.is_ok_and(|lag| lag > 0) {
@@ -88,22 +62,12 @@ async fn calm(admin: &AdminClient, dead: &MessageQueue) {
     }
 }
 
-async fn send_until_end(env: Env, producer: Producer, ids: Arc<Ids>, seed: u64) {
-    let mut random = SmallRng::seed_from_u64(seed);
-    let mut session = env.recorder.session();
-    let mut ticks = pace(env.rate.min(RATE_MAX), CLIENTS * SENDERS, &mut random);
-    while !env.phases.writes_end.is_cancelled() {
-        ticks.tick().await;
-        let id = ids.next();
-        send(&producer, &mut session, TOPIC, id, None, Place::Any, body(id, &mut random)).await;
-    }
-}
-
-async fn listen(env: &Env, client: &Client) -> anyhow::Result<PushConsumer> {
-    let listeners = Listeners::new(env);
-    let consumer = PushConsumer::builder(client)
-        .group(GROUP)
-        .subscribe(TOPIC, "*")
+async fn listen(env: Env, client: Client) -> anyhow::Result<PushConsumer> {
+    let Party { topic, group, .. } = PARTY;
+    let listeners = Listeners::new(&env);
+    let consumer = PushConsumer::builder(&client)
+        .group(group)
+        .subscribe(topic, "*")
         .consume_from(ConsumeFrom::First)
         .concurrency(4)
         .max_reconsume_times(TIMES)
@@ -113,12 +77,12 @@ async fn listen(env: &Env, client: &Client) -> anyhow::Result<PushConsumer> {
                 let mut outcome = Outcome::Success;
                 for message in &messages {
                     let session = listeners.begin();
-                    session.invoke(consume(GROUP, TOPIC, message));
+                    session.invoke(consume(group, topic, message));
                     if fails(id_of(message.body()), message.reconsume_times()) {
-                        session.fail(consume(GROUP, TOPIC, message), "wanted again");
+                        session.fail(consume(group, topic, message), "wanted again");
                         outcome = Outcome::RetryAtLevel(1);
                     } else {
-                        session.ok(consume(GROUP, TOPIC, message));
+                        session.ok(consume(group, topic, message));
                     }
                     listeners.done(session);
                 }

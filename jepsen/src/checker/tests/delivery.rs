@@ -1,7 +1,7 @@
 //! What groups are given.
 
 use crate::checker::{Consumed, KeyOrder, Outcome};
-use crate::history::{Kind, Seen};
+use crate::history::{Act, Kind, Seen};
 
 use super::tape::{again, keyed, pull_of, seen, send};
 use super::{Case, run_table, run_table_without_unknown};
@@ -78,6 +78,40 @@ fn consumed() {
             &[],
         ),
         (
+            "given up after as many repetitions as others had",
+            |tape| {
+                tape.acked(1, 0, 0).acked(2, 0, 1);
+                for (offset, id) in [(0, 1), (1, 2)] {
+                    tape.consumed(seen(0, offset, id), Kind::Fail);
+                    tape.consumed(again(seen(0, offset, id)), Kind::Info);
+                }
+                tape.drained();
+                tape.call(pull_of("%DLQ%g", 0, 0, 2, vec![seen(0, 0, 1), seen(0, 1, 2)]), Kind::Ok);
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "a dead letter that was never delivered",
+            |tape| {
+                tape.acked(1, 0, 0).acked(2, 0, 1).consumed(seen(0, 1, 2), Kind::Ok).drained();
+                tape.call(pull_of("%DLQ%g", 0, 0, 1, vec![seen(0, 0, 1)]), Kind::Ok);
+            },
+            Invalid,
+            &["never-delivered"],
+        ),
+        (
+            "given up at the first failure, while others had two repetitions",
+            |tape| {
+                tape.acked(1, 0, 0).acked(2, 0, 1).consumed(seen(0, 0, 1), Kind::Fail);
+                tape.consumed(seen(0, 1, 2), Kind::Fail).consumed(again(seen(0, 1, 2)), Kind::Fail);
+                tape.consumed(again(again(seen(0, 1, 2))), Kind::Ok).drained();
+                tape.call(pull_of("%DLQ%g", 0, 0, 1, vec![seen(0, 0, 1)]), Kind::Ok);
+            },
+            Invalid,
+            &["dead-too-early"],
+        ),
+        (
             "nobody knows whether it was done",
             |tape| _ = tape.acked(1, 0, 0).drained().delivered(3, seen(0, 0, 1)),
             Unknown,
@@ -91,7 +125,7 @@ fn consumed() {
         ),
         ("no group", |tape| _ = tape.acked(1, 0, 0).drained(), Absent, &[]),
     ];
-    run_table(&Consumed, &["never-delivered", "never-done"], cases);
+    run_table(&Consumed, &["dead-too-early", "never-delivered", "never-done"], cases);
 }
 
 #[test]
@@ -182,8 +216,34 @@ fn key_order() {
             &[],
         ),
         (
+            "delivered while its predecessor is under way, and done after it",
+            |tape| {
+                tape.delivered(1, keyed(0, 0, 1)).delivered(2, keyed(0, 1, 2));
+                tape.done(1, Kind::Ok, keyed(0, 0, 1)).done(2, Kind::Ok, keyed(0, 1, 2));
+            },
+            Invalid,
+            &["delivered-while-open"],
+        ),
+        (
+            "delivered while a repetition of its predecessor is under way elsewhere",
+            |tape| {
+                tape.consumed(keyed(0, 0, 1), Kind::Ok).delivered(1, keyed(0, 0, 1));
+                tape.consumed(keyed(0, 1, 2), Kind::Ok).done(1, Kind::Ok, keyed(0, 0, 1));
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "a key in two queues",
+            |tape| _ = tape.consumed(keyed(0, 0, 1), Kind::Ok).consumed(keyed(1, 0, 2), Kind::Ok),
+            Invalid,
+            &["key-in-two-queues"],
+        ),
+        (
             "other keys and queues go their own ways",
             |tape| {
+                // The number of queues changes, and with it the queue of a key.
+                tape.call(Act::SetTopic { topic: "t".into(), queues: 2 }, Kind::Ok);
                 let other = |offset, id| Seen { key: Some("l".into()), ..seen(0, offset, id) };
                 tape.consumed(keyed(0, 5, 1), Kind::Ok).consumed(other(1, 2), Kind::Ok);
                 tape.consumed(keyed(1, 0, 3), Kind::Ok);
@@ -198,5 +258,7 @@ fn key_order() {
             &[],
         ),
     ];
-    run_table_without_unknown(&KeyOrder, &["delivered-early", "done-early", "redelivered-first"], cases);
+    let kinds =
+        ["delivered-early", "delivered-while-open", "done-early", "key-in-two-queues", "redelivered-first"];
+    run_table_without_unknown(&KeyOrder, &kinds, cases);
 }

@@ -1,11 +1,12 @@
 //! Faults and inspections.
 
 use crate::checker::{
-    Availability, Checker, CountFrom, Inspections, Limit, Limits, Outage, Outcome, outages,
+    ALL_HEALED, Availability, Checker, CountFrom, Faults, Inspections, Limit, Limits, Outage, Outcome,
+    outages,
 };
 use crate::history::{Act, Kind};
 
-use super::tape::{Tape, commit, fault, inspect, send};
+use super::tape::{Tape, commit, fault, inspect, offset_read, send};
 use super::{Case, run_table};
 use Outcome::{Absent, Invalid, Unknown, Valid};
 
@@ -133,7 +134,159 @@ fn availability() {
             &["outage"],
         ),
     ];
-    run_table(&Availability { limits: limits() }, &["outage"], cases);
+    let recovery: &[Case] = &[
+        (
+            "reads are answered and nothing can be written",
+            |tape| {
+                tape.call(commit(1), Kind::Ok);
+                heal(kill(tape.at(100)));
+                for second in 1..4 {
+                    tape.at(second * 1_000).call(commit(second + 1), Kind::Fail);
+                    tape.call(offset_read(Some(1)), Kind::Ok);
+                }
+            },
+            Invalid,
+            &["not-recovered", "outage"],
+        ),
+        (
+            "where nothing is written, reads count",
+            |tape| {
+                tape.call(offset_read(None), Kind::Ok);
+                heal(kill(tape.at(100))).at(1_000).call(offset_read(None), Kind::Ok);
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "healed, and nothing is acknowledged ever after, within the limit",
+            |tape| {
+                tape.acked(1, 0, 0);
+                heal(kill(tape.at(100))).call(send(2), Kind::Info).call(send(3), Kind::Fail);
+            },
+            Invalid,
+            &["not-recovered"],
+        ),
+        (
+            "healed, and nobody tries anything",
+            |tape| {
+                tape.acked(1, 0, 0);
+                heal(kill(tape.at(100)).acked(2, 0, 1));
+            },
+            Unknown,
+            &[],
+        ),
+        (
+            "an outage goes on over the next faults",
+            |tape| {
+                tape.acked(1, 0, 0);
+                heal(kill(tape.at(100)));
+                for number in 2..6 {
+                    tape.at(u64::from(number) * 1_000);
+                    tape.note(fault(number, true), Kind::Info).call(send(100), Kind::Fail);
+                    tape.note(fault(number, false), Kind::Ok);
+                }
+                tape.at(5_500).acked(2, 0, 1);
+            },
+            Invalid,
+            &["outage"],
+        ),
+        (
+            "faults that each keep within the limit",
+            |tape| {
+                tape.acked(1, 0, 0);
+                for number in 2..6 {
+                    tape.at(u64::from(number) * 1_000).note(fault(number, true), Kind::Info);
+                    tape.note(fault(number, false), Kind::Ok);
+                    tape.at(u64::from(number) * 1_000 + 900).acked(number.into(), 0, number.into());
+                }
+            },
+            Valid,
+            &[],
+        ),
+    ];
+    let checker = Availability { limits: limits() };
+    run_table(&checker, &["not-recovered", "outage"], &[cases, recovery].concat());
+}
+
+#[test]
+fn an_outage_that_outlasts_the_aftermath_of_a_healed_fault_is_found() {
+    let from_heal = Limit { outage_ms: 10_000, from: CountFrom::Heal };
+    let measured = |acked_at: u64| {
+        let mut tape = Tape::default();
+        tape.acked(1, 0, 0);
+        heal(kill(tape.at(100))).at(acked_at).acked(2, 0, 1);
+        let limits = Limits { default: Some(from_heal), ..Limits::default() };
+        let outage = outages(&tape.history(), &limits).remove(0);
+        (outage.outage_ms.map(f64::round), outage.recovered, outage.exceeds_limit())
+    };
+    assert_eq!(measured(9_000), (Some(8_898.0), true, false));
+    assert_eq!(measured(40_000), (Some(39_898.0), true, true));
+}
+
+#[test]
+fn a_fault_that_takes_the_majority_away_again_is_forgiven_anew() {
+    let mut tape = Tape::default();
+    tape.acked(1, 0, 0);
+    for number in 1..9 {
+        tape.at(u64::from(number) * 2_000).note(fault(number, true), Kind::Info);
+        tape.at(u64::from(number) * 2_000 + 1_500).note(fault(number, false), Kind::Ok);
+        tape.call(send(100), Kind::Fail);
+    }
+    tape.at(17_600).acked(2, 0, 1);
+    let limit = Limit { outage_ms: 2_000, from: CountFrom::Heal };
+    let limits = Limits { default: Some(limit), ..Limits::default() };
+    assert_eq!(Availability { limits }.check(&tape.history()).outcome, Valid);
+}
+
+#[test]
+fn recovery_is_asked_for_without_any_limit_and_after_faults_that_failed_half_way() {
+    let verdict = |build: &dyn Fn(&mut Tape)| {
+        let mut tape = Tape::default();
+        tape.acked(1, 0, 0);
+        build(&mut tape);
+        Availability { limits: Limits::default() }.check(&tape.history()).outcome
+    };
+    let refused = |tape: &mut Tape| {
+        tape.note(fault(1, true), Kind::Invoke).note(fault(1, true), Kind::Fail);
+    };
+    assert_eq!(verdict(&|tape| _ = heal(kill(tape)).call(send(2), Kind::Info)), Invalid);
+    assert_eq!(verdict(&|tape| _ = heal(kill(tape)).acked(2, 0, 1)), Absent);
+    let healed = |tape: &mut Tape| {
+        refused(tape);
+        tape.note(inspect(ALL_HEALED), Kind::Ok).call(send(2), Kind::Info);
+    };
+    assert_eq!(verdict(&healed), Invalid);
+    // One that nobody ended is in force: nothing is promised.
+    assert_eq!(verdict(&|tape| _ = kill(heal(kill(tape))).call(send(2), Kind::Info)), Absent);
+}
+
+#[test]
+fn a_kind_of_fault_that_was_never_in_force_is_not_known() {
+    let judged = |wanted: &[&str], build: fn(&mut Tape)| {
+        let mut tape = Tape::default();
+        build(tape.acked(1, 0, 0));
+        let wanted = wanted.iter().map(|kind| (*kind).to_owned()).collect();
+        let verdict = Faults { wanted }.check(&tape.history());
+        (verdict.outcome, verdict.unknown.into_keys().collect::<Vec<_>>())
+    };
+    let refused: fn(&mut Tape) = |tape| {
+        tape.note(fault(7, true), Kind::Invoke).note(fault(7, true), Kind::Fail);
+        // What was done half-way is ended all the same.
+        tape.note(fault(7, false), Kind::Invoke).note(fault(7, false), Kind::Info);
+    };
+    let in_force: fn(&mut Tape) = |tape| _ = heal(kill(tape));
+    let both: fn(&mut Tape) = |tape| {
+        tape.note(fault(7, true), Kind::Invoke).note(fault(7, true), Kind::Fail);
+        heal(kill(tape));
+    };
+    let never = |kind: &str| vec![format!("{kind} was never in force")];
+    assert_eq!(judged(&["kill-leader"], in_force), (Valid, vec![]));
+    assert_eq!(judged(&["kill-leader"], both), (Valid, vec![]));
+    assert_eq!(judged(&["kill-leader"], refused), (Unknown, never("kill-leader")));
+    assert_eq!(judged(&["kill-leader", "ring"], in_force), (Unknown, never("ring")));
+    assert_eq!(judged(&["ring"], |_| ()), (Unknown, never("ring")));
+    assert_eq!(judged(&[], in_force), (Valid, vec![]));
+    assert_eq!(judged(&[], |_| ()), (Absent, vec![]));
 }
 
 fn majority_killed() -> Tape {

@@ -7,6 +7,16 @@ use super::tape::{Tape, again, pull, pull_of, seen, send, stored_as};
 use super::{Case, run_table, run_table_without_unknown};
 use Outcome::{Absent, Invalid, Unknown, Valid};
 
+/// A read of queue 0 from one replica.
+fn at(node: u32, from: u64, max: u64, ids: &[u64]) -> Act {
+    match pull(0, from, max, ids) {
+        Act::Pull { topic, queue, from, max, seen, .. } => {
+            Act::Pull { topic, queue, from, max, seen, node: Some(node) }
+        }
+        other => other,
+    }
+}
+
 fn without_place(tape: &mut Tape, id: u64) {
     tape.call(send(id), Kind::Ok);
 }
@@ -122,6 +132,33 @@ fn acked_kept() {
         (
             "what is acked after the drain is not judged",
             |tape| _ = tape.drained().acked(1, 0, 0).pulled(0, 0, 1, &[1]),
+            Unknown,
+            &[],
+        ),
+        (
+            "one replica has lost it",
+            |tape| {
+                tape.acked(1, 0, 0).drained().pulled(0, 0, 1, &[1]).call(at(1, 0, 1, &[1]), Kind::Ok);
+                tape.call(at(2, 0, 0, &[]), Kind::Ok);
+            },
+            Invalid,
+            &["lost"],
+        ),
+        (
+            "clients are not told what a replica has",
+            |tape| _ = tape.acked(1, 0, 0).drained().pulled(0, 0, 0, &[]).call(at(1, 0, 1, &[1]), Kind::Ok),
+            Invalid,
+            &["lost"],
+        ),
+        (
+            "all replicas have it",
+            |tape| _ = tape.acked(1, 0, 0).drained().pulled(0, 0, 1, &[1]).call(at(1, 0, 1, &[1]), Kind::Ok),
+            Valid,
+            &[],
+        ),
+        (
+            "one replica was not read to its end",
+            |tape| _ = tape.acked(1, 0, 0).drained().pulled(0, 0, 1, &[1]).call(at(1, 0, 1, &[]), Kind::Ok),
             Unknown,
             &[],
         ),
@@ -344,8 +381,71 @@ fn offsets_final() {
             &[],
         ),
     ];
-    let kinds = ["disorder", "hole", "two-messages", "wrong-queue"];
-    run_table_without_unknown(&OffsetsFinal, &kinds, cases);
+    let at_last: &[Case] = &[
+        (
+            "all replicas have the whole queue",
+            |tape| {
+                tape.acked(1, 0, 0).drained().pulled(0, 0, 2, &[1, 2]);
+                tape.call(at(0, 0, 2, &[1]), Kind::Ok).call(at(0, 1, 2, &[2]), Kind::Ok);
+                tape.call(at(1, 0, 2, &[1, 2]), Kind::Ok);
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "a replica tells that an unbroken queue is empty",
+            |tape| {
+                tape.acked(1, 0, 0).drained().pulled(0, 0, 1, &[1]);
+                tape.call(at(1, 0, 0, &[]), Kind::Ok);
+            },
+            Invalid,
+            &["ends-differ"],
+        ),
+        (
+            "replicas that are behind before the end are none",
+            |tape| {
+                tape.acked(1, 0, 0).call(at(1, 0, 0, &[]), Kind::Ok);
+                tape.drained().pulled(0, 0, 1, &[1]).call(at(1, 0, 1, &[1]), Kind::Ok);
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "the beginning is passed over",
+            |tape| _ = tape.drained().pulled(0, 0, 5, &[]).pulled(0, 3, 5, &[4, 5]),
+            Invalid,
+            &["hole"],
+        ),
+        (
+            "the end is passed over",
+            |tape| _ = tape.drained().pulled(0, 0, 5, &[1, 2]).pulled(0, 5, 5, &[]),
+            Invalid,
+            &["hole"],
+        ),
+        (
+            "one replica passes over what another one has",
+            |tape| {
+                tape.drained().pulled(0, 0, 2, &[1, 2]);
+                tape.call(at(2, 0, 2, &[1]), Kind::Ok).call(at(2, 2, 2, &[]), Kind::Ok);
+            },
+            Invalid,
+            &["hole"],
+        ),
+        (
+            "an empty answer in between, and then all",
+            |tape| _ = tape.drained().pulled(0, 0, 2, &[]).pulled(0, 0, 2, &[1, 2]),
+            Valid,
+            &[],
+        ),
+        (
+            "a read that breaks off is no hole",
+            |tape| _ = tape.drained().pulled(0, 0, 5, &[1, 2]).call(pull(0, 2, 0, &[]), Kind::Fail),
+            Unknown,
+            &[],
+        ),
+    ];
+    let kinds = ["disorder", "ends-differ", "hole", "two-messages", "wrong-queue"];
+    run_table_without_unknown(&OffsetsFinal, &kinds, &[cases, at_last].concat());
 }
 
 #[test]
@@ -404,6 +504,28 @@ fn committed_reads() {
             },
             Invalid,
             &["gone"],
+        ),
+        (
+            "read, and gone at one replica",
+            |tape| {
+                tape.pulled(0, 1, 3, &[1]).drained().pulled(0, 0, 3, &[5, 1, 6]);
+                let seen = vec![seen(0, 0, 5), seen(0, 2, 6)];
+                let topic = "t".to_owned();
+                tape.call(
+                    Act::Pull { topic, queue: 0, from: 0, max: Some(3), seen, node: Some(1) },
+                    Kind::Ok,
+                );
+            },
+            Invalid,
+            &["gone"],
+        ),
+        (
+            "an end was told that one replica does not reach at last",
+            |tape| {
+                _ = tape.pulled(0, 1, 1, &[]).drained().pulled(0, 0, 1, &[1]).call(at(1, 0, 0, &[]), Kind::Ok)
+            },
+            Invalid,
+            &["end-went-back", "gone"],
         ),
         (
             "an end was told that is not reached at last",

@@ -88,6 +88,15 @@ fn offset_registers() {
             Valid,
             &[],
         ),
+        (
+            "no commit is ever acknowledged",
+            |tape| {
+                tape.call(commit(3), Kind::Fail).call(offset_read(None), Kind::Ok);
+                tape.call(commit(4), Kind::Info).call(offset_read(None), Kind::Ok);
+            },
+            Outcome::Unknown,
+            &[],
+        ),
         ("commits alone show nothing", |tape| _ = tape.call(commit(4), Kind::Ok), Absent, &[]),
         (
             "offsets of deleted topics are out",
@@ -149,6 +158,12 @@ fn topic_registers() {
                 tape.call(read(None), Kind::Ok);
             },
             Valid,
+            &[],
+        ),
+        (
+            "no change is ever acknowledged",
+            |tape| _ = tape.call(set(4), Kind::Fail).call(read(None), Kind::Ok),
+            Outcome::Unknown,
             &[],
         ),
         ("no reads", |tape| _ = tape.call(set(4), Kind::Ok), Absent, &[]),

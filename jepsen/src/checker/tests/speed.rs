@@ -61,7 +61,7 @@ fn a_million_lines_are_read_and_judged_in_seconds() {
     let started = Instant::now();
     let history = History::read(&bytes[..]).expect("own lines");
     let read = started.elapsed();
-    let judgement = crate::checker::judge(&history, &crate::checker::all(notes::limits()), &[]);
+    let judgement = crate::checker::judge(&history, &crate::checker::all(notes::limits(), &[]), &[]);
     let all = started.elapsed();
     assert_eq!(judgement.outcome, Outcome::Valid, "{judgement:#?}");
     println!(
