@@ -191,20 +191,14 @@ impl Inner {
         join_all(beats).await;
     }
 
-    /// Tells these leaders, by broker name and address, of the producers; claims that all have heard it within the time. Does
-    /// not wait for a heartbeat to all that is under way. Safe to drop.
-    pub(crate) async fn announce(&self, leaders: &[(String, String)], limit: Duration) -> bool {
-        let announced = async {
-            let _staying = self.leaving.read().await;
-            let Some(mut data) = self.members.heartbeat(&self.client_id) else { return true };
-            // Brokers keep what they know of the consumers.
-            data.consumer_data_set.clear();
-            let body = bodies::encode(&data);
-            let beats =
-                leaders.iter().map(|(name, address)| self.beat_at(name, LEADER, address, body.clone()));
-            join_all(beats).await.into_iter().all(|heard| heard)
-        };
-        tokio::time::timeout(limit, announced).await.unwrap_or(false)
+    /// Tells a leader of the producers; claims that it has heard it. Does not wait for a heartbeat to all that is under way. Safe
+    /// to drop.
+    pub(crate) async fn announce(&self, broker_name: &str, address: &str) -> bool {
+        let _staying = self.leaving.read().await;
+        let Some(mut data) = self.members.heartbeat(&self.client_id) else { return true };
+        // Brokers keep what they know of the consumers.
+        data.consumer_data_set.clear();
+        self.beat_at(broker_name, LEADER, address, bodies::encode(&data)).await
     }
 
     async fn beat_at(&self, broker_name: &str, id: i64, address: &str, body: Bytes) -> bool {

@@ -210,6 +210,22 @@ async fn a_request_does_not_wait_for_brokers_of_other_topics() {
 }
 
 #[tokio::test]
+async fn requests_of_a_time_share_one_heartbeat() {
+    let world = World::new();
+    let broker = ScriptedBroker::start([Act::Store]);
+    world.name_server.route("t", &[("b", &[broker.address])]);
+    let producer = world.producer().await;
+    let requests = (0..50).map(|_| producer.request(message(), Duration::from_secs(2)));
+    for error in futures::future::join_all(requests).await.into_iter().map(Result::unwrap_err) {
+        assert!(error.outcome_is_unknown(), "stored, and nobody replied: {error}");
+    }
+    assert_eq!(broker.sent().len(), 50);
+    // Those of the client itself, for a new member and a new route, are among them.
+    let heard = broker.asked(RequestCode::Heartbeat);
+    assert!((1..10).contains(&heard), "{heard} heartbeats");
+}
+
+#[tokio::test]
 async fn a_second_shutdown_leaves_the_next_producer_of_the_group_alone() {
     let world = World::new();
     let broker = ScriptedBroker::start([Act::Store]);

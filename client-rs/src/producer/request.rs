@@ -12,11 +12,14 @@ use bytes::Bytes;
 use flotilla_remoting::bodies::MessageQueue;
 use flotilla_remoting::message::properties;
 use flotilla_remoting::{RequestCode, names};
+use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 
 use super::Producer;
 use super::engine::{Grounded, left};
 use super::job::{Job, Place};
+use super::topics::{Broker, Hearing};
+use crate::client::{Inner, spawn_until};
 use crate::error::{ClientError, Result};
 use crate::limits::ANNOUNCE_PATIENCE;
 use crate::message::Message;
@@ -90,12 +93,42 @@ impl Producer {
         let topic = self.shared.topics.topic(&self.shared.client.inner, topic);
         let snapshot = self.shared.snapshot(&topic, deadline).await?;
         if snapshot.must_be_announced() {
-            let limit = (left(deadline) / 2).min(ANNOUNCE_PATIENCE);
+            let until = Instant::now() + left(deadline) / 2;
             // A failure is logged there; the request is still worth a try.
-            if self.shared.client.inner.announce(&snapshot.leaders(), limit).await {
+            let heard = snapshot.leaders().map(|broker| self.be_known_at(broker, until));
+            if join_all(heard).await.into_iter().all(|heard| heard) {
                 snapshot.announced();
             }
         }
         Ok(())
+    }
+
+    /// Waits until a leader has heard of this client, and claims that it has. All requests of a time share one heartbeat, and
+    /// none waits for one that has not been answered for [`ANNOUNCE_PATIENCE`].
+    async fn be_known_at(&self, broker: &Arc<Broker>, until: Instant) -> bool {
+        let (hearing, now) = (&broker.hearing, Instant::now());
+        let is_mine = hearing.send_if_modified(|hearing| {
+            let is_new = *hearing == Hearing::Not;
+            if is_new {
+                *hearing = Hearing::Asked(now);
+            }
+            is_new
+        });
+        if is_mine {
+            let (client, broker) = (self.shared.client.inner.clone(), broker.clone());
+            let Inner { tracker, stop, .. } = &*self.shared.client.inner;
+            spawn_until(tracker, stop, async move {
+                let heard = client.announce(broker.name(), broker.leader()).await;
+                broker.hearing.send_replace(if heard { Hearing::Heard } else { Hearing::Not });
+            });
+        }
+        let mut hearing = hearing.subscribe();
+        let asked = *hearing.borrow();
+        if let Hearing::Asked(since) = asked {
+            let until = until.min(since + ANNOUNCE_PATIENCE);
+            let _ =
+                timeout_at(until, hearing.wait_for(|hearing| !matches!(hearing, Hearing::Asked(_)))).await;
+        }
+        *hearing.borrow() == Hearing::Heard
     }
 }

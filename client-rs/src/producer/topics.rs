@@ -66,6 +66,21 @@ pub(super) struct Broker {
     epoch: Instant,
     /// End of its penalty, in ms since `epoch`.
     bad_until_ms: Arc<AtomicU64>,
+    /// The first address is the leader's.
+    has_leader: bool,
+    /// Whether the leader has heard of this client since the route is known.
+    pub(super) hearing: watch::Sender<Hearing>,
+}
+
+/// Whether a leader knows of this client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// Perhaps not.
+    Not,
+    /// It was told at this time and has not answered.
+    Asked(Instant),
+    /// It does.
+    Heard,
 }
 
 /// Where an attempt goes.
@@ -210,6 +225,7 @@ impl Snapshot {
                 // Sorted by id, and the leader's is the smallest.
                 let addresses = broker.broker_addrs.iter();
                 let (leader, others): (Vec<_>, Vec<_>) = addresses.partition(|(id, _)| **id == LEADER);
+                let has_leader = !leader.is_empty();
                 let addresses = leader.into_iter().chain(others).map(|(_, at)| at.as_str().into()).collect();
                 let bad_until_ms = faults.of(name);
                 Arc::new(Broker {
@@ -219,6 +235,8 @@ impl Snapshot {
                     first_until_ms: AtomicU64::new(0),
                     epoch: faults.epoch,
                     bad_until_ms,
+                    has_leader,
+                    hearing: watch::Sender::new(Hearing::Not),
                 })
             })
             .collect();
@@ -234,10 +252,9 @@ impl Snapshot {
         &self.queues
     }
 
-    /// Its leaders, by broker name and address.
-    pub(super) fn leaders(&self) -> Vec<(String, String)> {
-        let leader = |name: &String| Some((name.clone(), self.route.leader(name)?.to_owned()));
-        self.route.brokers().keys().filter_map(leader).collect()
+    /// Its brokers that have a leader.
+    pub(super) fn leaders(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.by_name.iter().filter(|broker| broker.has_leader)
     }
 
     /// Claims that its brokers may not know this client yet.
@@ -275,6 +292,16 @@ impl Snapshot {
 }
 
 impl Broker {
+    /// Its broker name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Address of the leader, if it has one; see [`Snapshot::leaders`].
+    pub(super) fn leader(&self) -> &str {
+        &self.addresses[0]
+    }
+
     /// Number of the address to begin with.
     fn first_address(&self) -> usize {
         let first = self.first.load(Ordering::Relaxed);
