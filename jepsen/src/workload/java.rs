@@ -4,6 +4,7 @@
 //! the history how often it may have been, and `stored-once` allows that much and no more.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rand::Rng;
 
@@ -27,16 +28,24 @@ pub(super) async fn start(env: &Env, java: &Java, topic: &str, senders: u32) -> 
     Ok(Arc::new(program))
 }
 
-/// Sends messages without a key to any queue, at most `rate` a second of all senders together, until the writes end.
+/// Sends messages without a key to any queue, at most `rate` a second of all senders together, until the writes end. `cold` is
+/// how many senders were never acknowledged: the last of them says that all is prepared. A runtime that still loads its classes takes seconds
+/// on a busy machine, which no fault is to answer for.
 ///
 /// # Errors
 /// The program is of no use any more.
-pub(super) async fn send_anywhere(seat: Seat, program: Arc<Program>, rate: u32) -> anyhow::Result<()> {
+pub(super) async fn send_anywhere(
+    seat: Seat,
+    program: Arc<Program>,
+    rate: u32,
+    cold: Arc<AtomicU32>,
+) -> anyhow::Result<()> {
     let mut random = seat.random();
     let Seat { env, ids, party, number } = seat;
     let mut session = env.recorder.session();
     let mut ticks = pace(rate, party.sender_count(), &mut random);
     let attempts_max = program.ready().attempts_max;
+    let mut is_cold = true;
     while !env.phases.writes_end.is_cancelled() {
         ticks.tick().await;
         let (id, topic) = (ids.next(), party.topic);
@@ -52,7 +61,12 @@ pub(super) async fn send_anywhere(seat: Seat, program: Arc<Program>, rate: u32) 
         let ended = program.send(number, id, random.random_range(0..PADDING_MAX)).await?;
         let copies_max = ended.copies_max(is_refusal);
         match ended.outcome(is_refusal) {
-            Outcome::Ok(queue, offset) => session.ok(act(Some(queue), Some(offset), copies_max)),
+            Outcome::Ok(queue, offset) => {
+                session.ok(act(Some(queue), Some(offset), copies_max));
+                if std::mem::take(&mut is_cold) && cold.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    env.phases.prepared.cancel();
+                }
+            }
             Outcome::Fail(why) => session.fail(act(None, None, copies_max), why),
             Outcome::Info(why) => session.info(act(None, None, copies_max), why),
         }

@@ -1,6 +1,7 @@
 //! A group that consumes what several clients send: the frame of the workloads `queue`, `order` and `retry`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use anyhow::Context;
 use flotilla_client::{AdminClient, Client, Producer, PushConsumer};
@@ -86,7 +87,8 @@ impl Party {
         Ok(working)
     }
 
-    /// The same with one producer of the official Java client, whose threads are the senders.
+    /// The same with one producer of the official Java client, whose threads are the senders; all is prepared when each of them was
+    /// acknowledged once.
     ///
     /// # Errors
     /// As [`Party::work`]; or the program does not start.
@@ -102,11 +104,11 @@ impl Party {
         let rate = env.rate;
         let mut working = self.begin(env, listen).await?;
         let program = java::start(&working.env, java, self.topic, self.sender_count()).await?;
+        let cold = Arc::new(AtomicU32::new(self.sender_count()));
         for number in 0..self.sender_count() {
             let seat = working.seat(number);
-            working.senders.spawn(java::send_anywhere(seat, program.clone(), rate));
+            working.senders.spawn(java::send_anywhere(seat, program.clone(), rate, cold.clone()));
         }
-        working.env.phases.prepared.cancel();
         Ok(working)
     }
 
