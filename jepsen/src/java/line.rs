@@ -200,10 +200,10 @@ mod tests {
         let maybe = thrown("MQBrokerException", Some(14), "leadership changed: the outcome is not known");
         let gone = thrown("MQBrokerException", Some(14), "no leader");
         for nothing in [&no_connection, &no_time, &busy, &gone] {
-            assert_eq!(judged("null", &[nothing.clone()]), ('f', 0), "{nothing}");
+            assert_eq!(judged("null", std::slice::from_ref(nothing)), ('f', 0), "{nothing}");
         }
         for perhaps in [&broken, &timed_out, &untold, &error, &unnamed, &maybe] {
-            assert_eq!(judged("null", &[perhaps.clone()]), ('i', 1), "{perhaps}");
+            assert_eq!(judged("null", std::slice::from_ref(perhaps)), ('i', 1), "{perhaps}");
         }
         // Without a route there is no request.
         assert_eq!(judged("null", &[]), ('f', 0));
