@@ -36,9 +36,9 @@ pub struct OutagesArgs {
     #[arg(long, short, value_enum, value_delimiter = ',')]
     pub nemesis: Vec<Nemesis>,
 
-    /// Faults of each kind. What they take: 2 to 4 minutes for 20 of a kind; stop-leader 15 and rolling-restart 40, since each
-    /// broker drains for 35 s before it stops. With --client java faults go on for 8 s more than its route poll, so that no broker comes back
-    /// before the client has asked: at the default poll 15 minutes for 20 of a kind, stop-leader 25
+    /// Faults of each kind. What 20 of a kind take: 2 to 4 minutes; stop-leader up to 15 and rolling-restart up to 40, since each
+    /// broker drains for up to 35 s before it stops. With --client java faults go on for 8 s more than its route poll, so that no broker comes back
+    /// before the client has asked: at the default poll 15 minutes, stop-leader up to 25
     #[arg(long, default_value_t = 20)]
     pub trials: u32,
 
