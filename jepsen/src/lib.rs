@@ -2,7 +2,7 @@
 //! history, and checkers judge the history alone.
 //!
 //! Arrows: `history` knows nothing of the rest; `checker` and `report` read histories only; `cluster`, `nemesis` and
-//! `workload` write them; `command` wires them for the command line. The product is touched through its client library, its processes and the network, never
+//! `workload` write them, and `java` sends for a workload; `command` wires them for the command line. The product is touched through its client library, its processes and the network, never
 //! through its code.
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ pub mod checker;
 pub mod cluster;
 pub mod command;
 pub mod history;
+pub mod java;
 pub mod judge;
 pub mod nemesis;
 pub mod outages;

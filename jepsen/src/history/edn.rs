@@ -154,7 +154,14 @@ mod tests {
 
     #[test]
     fn a_send_reads_as_jepsen_has_it() {
-        let act = Act::Send { topic: "t\"1\"".into(), id: 7, key: None, queue: Some(1), offset: Some(2) };
+        let act = Act::Send {
+            topic: "t\"1\"".into(),
+            id: 7,
+            key: None,
+            queue: Some(1),
+            offset: Some(2),
+            copies_max: None,
+        };
         let expected = "{:index 4, :time 99, :process 3, :type :ok, :f :send, \
                         :value {:id 7, :offset 2, :queue 1, :topic \"t\\\"1\\\"\"}}\n";
         assert_eq!(edn(Process::Client(3), Kind::Ok, act, None), expected);

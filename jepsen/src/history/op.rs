@@ -87,8 +87,8 @@ pub struct Seen {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "f", content = "value", rename_all = "kebab-case")]
 pub enum Act {
-    /// One send of one message. `id` is unique in the run; a client library that tries again does so within this operation, and
-    /// only where the first try certainly did nothing, so that an id may be stored at most once.
+    /// One send of one message. `id` is unique in the run; a client library that tries again does so within this operation. It
+    /// may be stored once, or as often as `copies_max` says.
     Send {
         topic: String,
         id: u64,
@@ -100,6 +100,10 @@ pub enum Act {
         /// Where it was stored in `topic`. `None` also for a delayed send, whose answer names another topic's place.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         offset: Option<u64>,
+        /// Requests of the library each of which may have stored it: in the `invoke` line at most, in the other one those that
+        /// did not certainly do nothing. `None`: the library tries again only what certainly did nothing, so once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copies_max: Option<u32>,
     },
     /// A read of one queue from an offset on. `max` is the end of the queue as the answer told it (exclusive). `from` is what
     /// the broker was asked for; the messages of the answer are all that lie from there on, without a filter.

@@ -92,7 +92,10 @@ mod tests {
     fn a_line_is_read_with_absent_fields() {
         let op = Reader::new(FIRST.as_bytes()).next().expect("a line").expect("an operation");
         assert_eq!((op.index, op.time, op.process, op.kind), (0, 5, Process::Client(1), Kind::Invoke));
-        assert_eq!(op.act, Act::Send { topic: "t".into(), id: 3, key: None, queue: None, offset: None });
+        assert_eq!(
+            op.act,
+            Act::Send { topic: "t".into(), id: 3, key: None, queue: None, offset: None, copies_max: None }
+        );
     }
 
     #[test]

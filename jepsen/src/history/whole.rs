@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     fn op(index: u64, process: u32, kind: Kind, id: u64) -> Op {
-        let act = Act::Send { topic: "t".into(), id, key: None, queue: None, offset: None };
+        let act = Act::Send { topic: "t".into(), id, key: None, queue: None, offset: None, copies_max: None };
         Op { index, time: index, process: Process::Client(process), kind, act, error: None }
     }
 

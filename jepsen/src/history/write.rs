@@ -76,8 +76,22 @@ mod tests {
             detail: "x".into(),
         };
         vec![
-            Act::Send { topic: topic(), id: u64::MAX, key: None, queue: None, offset: None },
-            Act::Send { topic: topic(), id: 1, key: Some("k".into()), queue: Some(2), offset: Some(3) },
+            Act::Send {
+                topic: topic(),
+                id: u64::MAX,
+                key: None,
+                queue: None,
+                offset: None,
+                copies_max: None,
+            },
+            Act::Send {
+                topic: topic(),
+                id: 1,
+                key: Some("k".into()),
+                queue: Some(2),
+                offset: Some(3),
+                copies_max: Some(3),
+            },
             Act::Pull { topic: topic(), queue: 1, from: 2, max: None, seen: vec![], node: None },
             Act::Pull {
                 topic: topic(),

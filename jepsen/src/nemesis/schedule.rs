@@ -32,7 +32,9 @@ pub struct Plan {
     pub kinds: Vec<Nemesis>,
     /// Decides everything.
     pub seed: u64,
-    /// A fault goes on for this long at most.
+    /// Every fault goes on for this long; `None`: as the seed draws for its kind.
+    pub hold: Option<Duration>,
+    /// A fault for which that is drawn goes on for this long at most.
     pub hold_max: Duration,
     /// Ends after so many faults; without it, when it is told to stop.
     pub faults_max: Option<u32>,
@@ -66,7 +68,8 @@ impl Plan {
         let mut random = SmallRng::seed_from_u64(self.seed);
         let mut deck = Vec::new();
         let numbers = AtomicU32::new(0);
-        let stage = Stage { cluster, recorder, tally, stop, numbers, hold_max: self.hold_max };
+        let stage =
+            Stage { cluster, recorder, tally, stop, numbers, hold: self.hold, hold_max: self.hold_max };
         // With many kinds there is less calm between them, so that each has its turn.
         let calm = if self.kinds.len() > 2 { 1.0..2.5 } else { 1.5..5.0 };
         let enough = || self.faults_max.is_some_and(|max| stage.numbers.load(Ordering::Relaxed) >= max);
@@ -114,6 +117,7 @@ struct Stage {
     tally: Arc<Tally>,
     stop: CancellationToken,
     numbers: AtomicU32,
+    hold: Option<Duration>,
     hold_max: Duration,
 }
 
@@ -132,7 +136,8 @@ impl Stage {
             return;
         }
         let random = &mut SmallRng::seed_from_u64(seed);
-        let hold = hold(kind, random).min(self.hold_max);
+        let drawn = hold(kind, random).min(self.hold_max);
+        let hold = self.hold.unwrap_or(drawn);
         let fault = Fault::choose(kind, &self.cluster, random).await;
         let mut line = history::Fault {
             fault: kind.to_string(),

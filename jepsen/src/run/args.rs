@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::sending::{ClientKind, Sending};
 use crate::cluster::Flush;
 use crate::nemesis::Nemesis;
 use crate::workload::Workload;
@@ -114,6 +115,13 @@ pub struct RunArgs {
     #[arg(long)]
     pub settle: Option<u64>,
 
+    /// Seconds for which every fault goes on [default: drawn for each by its kind; with --faults 5 at most]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=900))]
+    pub hold: Option<u64>,
+
+    #[command(flatten)]
+    pub sending: Sending,
+
     /// Turns a deliberate fault of a Flotilla that is built with `--features faults` on
     #[arg(long)]
     pub mutant: Option<String>,
@@ -141,6 +149,8 @@ impl Default for RunArgs {
             limit_ms: None,
             faults: None,
             settle: None,
+            hold: None,
+            sending: Sending::default(),
             mutant: None,
             settings: Vec::new(),
         }
@@ -204,6 +214,15 @@ impl RunArgs {
         }
         if let Some(settle) = self.settle {
             push("--settle", value(&settle));
+        }
+        if let Some(hold) = self.hold {
+            push("--hold", value(&hold));
+        }
+        if self.sending.client != ClientKind::default() {
+            push("--client", name(self.sending.client.to_possible_value()));
+        }
+        if let Some(poll) = self.sending.poll_ms {
+            push("--poll-ms", value(&poll));
         }
         if let Some(mutant) = &self.mutant {
             push("--mutant", mutant.clone());

@@ -5,15 +5,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::args::{Product, RunArgs};
 use crate::cluster::{Layout, Server};
+use crate::java::LIBRARY_VERSION;
 use crate::nemesis::Nemesis;
 use crate::report::{CountFrom, Limit, Machine, NodeFacts, RunFacts, ServerFacts};
-use crate::workload::Workload;
+use crate::workload::{Sends, Workload};
 
 /// Limit of Flotilla's outages unless another one is given: elections take about a second, but runs share their machine.
 const LIMIT_MS: u64 = 10_000;
 
 /// Facts of a run that begins.
-pub(super) fn facts(args: &RunArgs, server: &dyn Server, layout: &Layout, started: SystemTime) -> RunFacts {
+pub(super) fn facts(
+    args: &RunArgs,
+    server: &dyn Server,
+    sends: &Sends,
+    layout: &Layout,
+    started: SystemTime,
+) -> RunFacts {
     let started = started.duration_since(UNIX_EPOCH).unwrap_or_default();
     let logs = |name: &str| {
         let log = layout.log(name);
@@ -29,6 +36,13 @@ pub(super) fn facts(args: &RunArgs, server: &dyn Server, layout: &Layout, starte
     });
     let mut settings = BTreeMap::from([("flushDiskType".to_owned(), layout.flush.key().to_owned())]);
     settings.extend(layout.settings.iter().cloned());
+    let mut versions = BTreeMap::from([("flotilla-jepsen".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+    if let Sends::Java(java) = sends {
+        let poll = java.poll_ms().map_or("its default".to_owned(), |poll| format!("{poll} ms"));
+        let client = format!("rocketmq-client {LIBRARY_VERSION}, route poll {poll}");
+        versions
+            .extend([("sending client".to_owned(), client), ("java".to_owned(), java.version().to_owned())]);
+    }
     RunFacts {
         seed: args.seed(),
         command: args.command(),
@@ -41,7 +55,7 @@ pub(super) fn facts(args: &RunArgs, server: &dyn Server, layout: &Layout, starte
         seconds: args.seconds,
         limits: limits(args),
         must_judge: must_judge(args.workload).iter().map(|name| (*name).to_owned()).collect(),
-        versions: BTreeMap::from([("flotilla-jepsen".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]),
+        versions,
         machine: Machine::here(),
     }
 }
@@ -55,12 +69,12 @@ fn limits(args: &RunArgs) -> BTreeMap<String, Limit> {
     };
     let outage_ms = args.limit_ms.unwrap_or(known);
     let ([nemesis], 1..) = (args.nemesis.as_slice(), outage_ms) else { return BTreeMap::new() };
-    let from = if survived(*nemesis) { CountFrom::Begin } else { CountFrom::Heal };
+    let from = if is_survived(*nemesis) { CountFrom::Begin } else { CountFrom::Heal };
     BTreeMap::from([(nemesis.to_string(), Limit { outage_ms, from })])
 }
 
 /// Claims that a majority survives the fault, hears each other, and can be reached by clients.
-fn survived(nemesis: Nemesis) -> bool {
+pub fn is_survived(nemesis: Nemesis) -> bool {
     match nemesis {
         Nemesis::KillOne
         | Nemesis::KillLeader

@@ -9,6 +9,7 @@ mod args;
 mod facts;
 mod progress;
 mod routes;
+mod sending;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 pub use args::{NetworkKind, Product, RunArgs, Target};
+pub use facts::is_survived;
+pub use sending::{ClientKind, Sending};
 
 use crate::checker::ALL_HEALED;
 use crate::cluster::dledger::DLedger;
@@ -31,7 +34,7 @@ use crate::cluster::{Ability, Cluster, Fabric, Layout, Server, eventually};
 use crate::nemesis::{Nemesis, Plan, Tally};
 use crate::recorder::Recorder;
 use crate::report::HISTORY_FILE;
-use crate::workload::{Env, Phases};
+use crate::workload::{Env, Phases, Sends};
 
 /// Longest time until a workload has its topics and clients.
 const PREPARE: Duration = Duration::from_secs(120);
@@ -53,6 +56,7 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// processes could not be started, a file could not be written.
 pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<Option<String>> {
     let server = server(args)?;
+    let sends = args.sending.prepare(args.workload).await?;
     for nemesis in &args.nemesis {
         if let Some(ability) = nemesis.needs().filter(|ability| !server.can(*ability)) {
             bail!("{nemesis}: {} can't do that ({ability:?})", server.name());
@@ -63,10 +67,10 @@ pub async fn run(args: &RunArgs, folder: &Path) -> anyhow::Result<Option<String>
     let recorder = Recorder::create(&folder.join(HISTORY_FILE))?;
     let started = std::time::SystemTime::now();
     let (layout, network) = network(args, folder.clone()).await?;
-    facts::facts(args, &*server, &layout, started).save(&folder)?;
+    facts::facts(args, &*server, &sends, &layout, started).save(&folder)?;
     let cluster = Arc::new(Cluster::start(server, layout, network)?);
     let _ends = Ends(cluster.clone());
-    let mut outcome = act(args, &cluster, &recorder).await;
+    let mut outcome = act(args, sends, &cluster, &recorder).await;
     note_ended(&cluster, &recorder);
     cluster.stop();
     if outcome.is_ok() {
@@ -147,7 +151,12 @@ pub fn abilities(target: &Target) -> anyhow::Result<Vec<Ability>> {
 }
 
 /// Everything that clients and faults do.
-async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> anyhow::Result<()> {
+async fn act(
+    args: &RunArgs,
+    sends: Sends,
+    cluster: &Arc<Cluster>,
+    recorder: &Recorder,
+) -> anyhow::Result<()> {
     cluster.ready().await.context("the cluster does not start")?;
     let phases = Phases::default();
     let env = Env {
@@ -155,6 +164,7 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
         recorder: recorder.clone(),
         seed: args.seed(),
         rate: args.rate,
+        sends,
         phases: phases.clone(),
     };
     let mut work = AbortOnDropHandle::new(tokio::spawn(args.workload.run(env)));
@@ -174,6 +184,7 @@ async fn act(args: &RunArgs, cluster: &Arc<Cluster>, recorder: &Recorder) -> any
     let plan = Plan {
         kinds: args.nemesis.clone(),
         seed: args.seed() ^ 0x6E65_6D65_7369_7321,
+        hold: args.hold.map(Duration::from_secs),
         hold_max: hold_max(args, total.saturating_sub(calm)),
         faults_max: args.faults,
     };

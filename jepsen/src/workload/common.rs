@@ -31,7 +31,7 @@ pub(super) const BROKER: &str = "broker-a";
 /// Messages of one read.
 const READ_MAX: i32 = 64;
 /// Largest padding of a body, in bytes.
-const PADDING_MAX: usize = 600;
+pub(super) const PADDING_MAX: usize = 600;
 
 /// A client of its own, with its own connections.
 pub(super) fn client(env: &Env, name: &str) -> anyhow::Result<Client> {
@@ -93,20 +93,24 @@ pub(super) fn outcome(error: &ClientError) -> Outcome {
         | ClientError::Deadline(_)
         | ClientError::Busy(_)
         | ClientError::Stopped => Outcome::Fail,
-        ClientError::Refused {
-            code:
-                ResponseCode::ServiceNotAvailable
-                | ResponseCode::SystemBusy
-                | ResponseCode::FlowControl
-                | ResponseCode::NotLeader
-                | ResponseCode::NotLeaderForQueue
-                | ResponseCode::GoAway
-                | ResponseCode::NoPermission
-                | ResponseCode::TopicNotExist,
-            ..
-        } => Outcome::Fail,
+        ClientError::Refused { code, .. } if is_refusal(*code) => Outcome::Fail,
         _ => Outcome::Info,
     }
+}
+
+/// Claims that a server that answers with this code stopped before it did anything.
+pub(super) fn is_refusal(code: ResponseCode) -> bool {
+    matches!(
+        code,
+        ResponseCode::ServiceNotAvailable
+            | ResponseCode::SystemBusy
+            | ResponseCode::FlowControl
+            | ResponseCode::NotLeader
+            | ResponseCode::NotLeaderForQueue
+            | ResponseCode::GoAway
+            | ResponseCode::NoPermission
+            | ResponseCode::TopicNotExist
+    )
 }
 
 /// Ends an operation that did not succeed.
@@ -185,7 +189,14 @@ pub(super) async fn send(
         Place::Any | Place::OfKey => None,
     };
     let key_text = key.map(str::to_owned);
-    let act = |queue, offset| Act::Send { topic: topic.to_owned(), id, key: key_text.clone(), queue, offset };
+    let act = |queue, offset| Act::Send {
+        topic: topic.to_owned(),
+        id,
+        key: key_text.clone(),
+        queue,
+        offset,
+        copies_max: None,
+    };
     let mut message = Message::new(topic, body);
     if let Some(key) = key {
         message = message.key(key);

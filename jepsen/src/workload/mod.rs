@@ -10,13 +10,16 @@
 //! | `topics.rs`  | topics set, deleted and read                                        |
 //! | `retry.rs`   | messages that fail: retried, and in the end dead letters            |
 //! | `party.rs`   | a group that consumes what many send: the frame of three of them      |
+//! | `java.rs`    | senders that are threads of the official Java client                |
 //! | `replica.rs` | reads from one replica that is named                                |
 //! | `common.rs`  | clients, bodies, outcomes, sending and reading                      |
 //!
 //! Outcomes: an error that certainly did nothing is `fail`; everything else is `info`, and the process goes on under a new
-//! number. Client libraries may try again inside an operation only what certainly did nothing.
+//! number. Client libraries may try again inside an operation only what certainly did nothing; one that tries more again, as
+//! that for Java does, has each of its requests counted.
 
 mod common;
+mod java;
 mod log;
 mod offsets;
 mod order;
@@ -34,6 +37,7 @@ use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use crate::java::Java;
 use crate::recorder::Recorder;
 
 /// A kind of workload.
@@ -70,8 +74,19 @@ pub struct Env {
     pub seed: u64,
     /// Operations a second of all clients together, at most.
     pub rate: u32,
+    /// What sends in the workload `queue`.
+    pub sends: Sends,
     /// What part of the run it is.
     pub phases: Phases,
+}
+
+/// A client library that sends.
+#[derive(Clone, Debug)]
+pub enum Sends {
+    /// Ours.
+    Rust,
+    /// The official one for Java, in a process of its own.
+    Java(Java),
 }
 
 /// The parts of a run, in order.

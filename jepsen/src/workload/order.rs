@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::Env;
 use super::common::{Listeners, Place, body, consume, pace, send};
-use super::party::{Party, Sender};
+use super::party::{Party, Seat, Sender};
 
 const PARTY: Party = Party {
     topic: "jepsen-order",
@@ -39,11 +39,11 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
 }
 
 async fn send_until_end(sender: Sender) {
-    let mut random = sender.random();
-    let count = sender.count();
-    let Sender { env, producer, ids, party, number } = sender;
+    let Sender { seat, producer } = sender;
+    let mut random = seat.random();
+    let Seat { env, ids, party, number } = seat;
     let mut session = env.recorder.session();
-    let mut ticks = pace(env.rate, count, &mut random);
+    let mut ticks = pace(env.rate, party.sender_count(), &mut random);
     while !env.phases.writes_end.is_cancelled() {
         ticks.tick().await;
         let id = ids.next();

@@ -1,6 +1,7 @@
 //! A group that consumes what several clients send: the frame of the workloads `queue`, `order` and `retry`.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use anyhow::Context;
 use flotilla_client::{AdminClient, Client, Producer, PushConsumer};
@@ -12,6 +13,8 @@ use super::Env;
 use super::common::{
     Ids, Place, body, client, consumed, create_topic, pace, read_everything, send, stop_consumers,
 };
+use super::java;
+use crate::java::Java;
 
 /// Who takes part.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +29,19 @@ pub(super) struct Party {
     pub(super) consumers: u64,
 }
 
-/// One that sends, until the writes end.
-pub(super) struct Sender {
+/// What a sender has, whatever it sends by.
+pub(super) struct Seat {
     pub(super) env: Env,
-    pub(super) producer: Producer,
     pub(super) ids: Arc<Ids>,
     pub(super) party: Party,
     /// Among all senders of the party.
     pub(super) number: u32,
+}
+
+/// One that sends by our client, until the writes end.
+pub(super) struct Sender {
+    pub(super) seat: Seat,
+    pub(super) producer: Producer,
 }
 
 /// A party at work.
@@ -42,7 +50,8 @@ pub(super) struct Working {
     party: Party,
     reader: Client,
     consumers: Vec<PushConsumer>,
-    senders: JoinSet<()>,
+    ids: Arc<Ids>,
+    senders: JoinSet<anyhow::Result<()>>,
 }
 
 impl Party {
@@ -61,45 +70,81 @@ impl Party {
         L: Future<Output = anyhow::Result<PushConsumer>>,
         S: Future<Output = ()> + Send + 'static,
     {
+        let mut working = self.begin(env, listen).await?;
+        for number in 0..self.clients {
+            let client = client(&working.env, &format!("producer-{number}"))?;
+            let producer = Producer::builder(&client).group("jepsen-producers").start().await?;
+            for sender in 0..self.senders {
+                let seat = working.seat(number * self.senders + sender);
+                let sending = send(Sender { seat, producer: producer.clone() });
+                working.senders.spawn(async {
+                    sending.await;
+                    Ok(())
+                });
+            }
+        }
+        working.env.phases.prepared.cancel();
+        Ok(working)
+    }
+
+    /// The same with one producer of the official Java client, whose threads are the senders; all is prepared when each of them was
+    /// acknowledged once.
+    ///
+    /// # Errors
+    /// As [`Party::work`]; or the program does not start.
+    pub(super) async fn work_by_java<L>(
+        self,
+        env: Env,
+        listen: impl Fn(Client, u64) -> L,
+        java: &Java,
+    ) -> anyhow::Result<Working>
+    where
+        L: Future<Output = anyhow::Result<PushConsumer>>,
+    {
+        let rate = env.rate;
+        let mut working = self.begin(env, listen).await?;
+        let program = java::start(&working.env, java, self.topic, self.sender_count()).await?;
+        let cold = Arc::new(AtomicU32::new(self.sender_count()));
+        for number in 0..self.sender_count() {
+            let seat = working.seat(number);
+            working.senders.spawn(java::send_anywhere(seat, program.clone(), rate, cold.clone()));
+        }
+        Ok(working)
+    }
+
+    /// Topic and consumers, and nobody who sends.
+    async fn begin<L>(self, env: Env, listen: impl Fn(Client, u64) -> L) -> anyhow::Result<Working>
+    where
+        L: Future<Output = anyhow::Result<PushConsumer>>,
+    {
         let reader = client(&env, "reader")?;
         create_topic(&reader, self.topic, self.queues).await?;
         let mut consumers = Vec::new();
         for number in 0..self.consumers {
             consumers.push(listen(client(&env, &format!("consumer-{number}"))?, number).await?);
         }
-        let ids = Arc::new(Ids::default());
-        let mut senders = JoinSet::new();
-        for number in 0..self.clients {
-            let client = client(&env, &format!("producer-{number}"))?;
-            let producer = Producer::builder(&client).group("jepsen-producers").start().await?;
-            for sender in 0..self.senders {
-                senders.spawn(send(Sender {
-                    env: env.clone(),
-                    producer: producer.clone(),
-                    ids: ids.clone(),
-                    party: self,
-                    number: number * self.senders + sender,
-                }));
-            }
-        }
-        env.phases.prepared.cancel();
-        Ok(Working { env, party: self, reader, consumers, senders })
+        let (ids, senders) = (Arc::default(), JoinSet::new());
+        Ok(Working { env, party: self, reader, consumers, ids, senders })
+    }
+
+    /// How many send.
+    pub(super) fn sender_count(self) -> u32 {
+        self.clients * self.senders
     }
 }
 
-impl Sender {
+impl Seat {
     /// What decides about contents and choices of this one.
     pub(super) fn random(&self) -> SmallRng {
         SmallRng::seed_from_u64(self.env.seed.wrapping_add(u64::from(self.number)))
     }
-
-    /// How many send.
-    pub(super) fn count(&self) -> u32 {
-        self.party.clients * self.party.senders
-    }
 }
 
 impl Working {
+    fn seat(&self, number: u32) -> Seat {
+        Seat { env: self.env.clone(), ids: self.ids.clone(), party: self.party, number }
+    }
+
     /// Somebody to ask when faults are over.
     pub(super) fn admin(&self) -> AdminClient {
         AdminClient::new(&self.reader)
@@ -108,10 +153,10 @@ impl Working {
     /// Waits until the writes have ended and the group has consumed all, or too much time has passed.
     ///
     /// # Errors
-    /// A sender panicked.
+    /// A sender panicked, or can't go on.
     pub(super) async fn consumed(&mut self) -> anyhow::Result<()> {
         while let Some(ended) = self.senders.join_next().await {
-            ended.context("a sender")?;
+            ended.context("a sender")?.context("a sender")?;
         }
         consumed(&self.admin(), self.party.group, self.party.topic).await;
         Ok(())
@@ -129,11 +174,11 @@ impl Working {
 
 /// Sends messages without a key to any queue, at most `rate` a second of all senders together.
 pub(super) async fn send_anywhere(sender: Sender, rate: u32) {
-    let mut random = sender.random();
-    let count = sender.count();
-    let Sender { env, producer, ids, party, .. } = sender;
+    let Sender { seat, producer } = sender;
+    let mut random = seat.random();
+    let Seat { env, ids, party, .. } = seat;
     let mut session = env.recorder.session();
-    let mut ticks = pace(rate, count, &mut random);
+    let mut ticks = pace(rate, party.sender_count(), &mut random);
     while !env.phases.writes_end.is_cancelled() {
         ticks.tick().await;
         let id = ids.next();

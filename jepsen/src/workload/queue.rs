@@ -3,9 +3,9 @@
 
 use flotilla_client::{Client, ConsumeFrom, Outcome, PushConsumer};
 
-use super::Env;
 use super::common::{Listeners, consume};
 use super::party::{Party, send_anywhere};
+use super::{Env, Sends};
 
 const PARTY: Party = Party {
     topic: "jepsen-queue",
@@ -20,7 +20,10 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
     let rate = env.rate;
     let listening = env.clone();
     let listen = |client, _| listen(listening.clone(), client);
-    let mut working = PARTY.work(env, listen, |sender| send_anywhere(sender, rate)).await?;
+    let mut working = match env.sends.clone() {
+        Sends::Rust => PARTY.work(env, listen, |sender| send_anywhere(sender, rate)).await?,
+        Sends::Java(java) => PARTY.work_by_java(env, listen, &java).await?,
+    };
     working.consumed().await?;
     working.finish().await.shutdown().await;
     Ok(())

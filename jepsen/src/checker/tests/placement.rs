@@ -3,7 +3,7 @@
 use crate::checker::{AckedKept, CommittedReads, OffsetsFinal, Outcome, RealTimeOrder, StoredOnce};
 use crate::history::{Act, Kind, Seen};
 
-use super::tape::{Tape, again, pull, pull_of, seen, send, stored_as};
+use super::tape::{Tape, again, copies, pull, pull_of, seen, send, stored_as};
 use super::{Case, run_table, run_table_without_unknown};
 use Outcome::{Absent, Invalid, Unknown, Valid};
 
@@ -210,6 +210,70 @@ fn stored_once() {
             |tape| _ = tape.acked(1, 0, 0).pulled(1, 0, 1, &[1]),
             Invalid,
             &["stored-twice"],
+        ),
+        (
+            "a library that made two requests may have stored it twice",
+            |tape| {
+                _ = tape.begin(0, copies(1, None, 3)).end(0, Kind::Ok, copies(1, Some((0, 1)), 2)).pulled(
+                    0,
+                    0,
+                    2,
+                    &[1, 1],
+                )
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "and not three times",
+            |tape| {
+                _ = tape.begin(0, copies(1, None, 3)).end(0, Kind::Info, copies(1, None, 2)).pulled(
+                    0,
+                    0,
+                    3,
+                    &[1, 1, 1],
+                )
+            },
+            Invalid,
+            &["stored-twice"],
+        ),
+        (
+            "one request stores once, whatever the library might have done",
+            |tape| {
+                _ = tape.begin(0, copies(1, None, 3)).end(0, Kind::Ok, copies(1, Some((0, 0)), 1)).pulled(
+                    0,
+                    0,
+                    2,
+                    &[1, 1],
+                )
+            },
+            Invalid,
+            &["stored-twice"],
+        ),
+        (
+            "a send without an end may have been stored as often as the library tries",
+            |tape| {
+                _ = tape.begin(0, copies(1, None, 2)).begin(1, pull(0, 0, 2, &[1, 1])).end(
+                    1,
+                    Kind::Ok,
+                    pull(0, 0, 2, &[1, 1]),
+                )
+            },
+            Valid,
+            &[],
+        ),
+        (
+            "a send whose requests all did nothing is not there",
+            |tape| {
+                _ = tape.begin(0, copies(1, None, 3)).end(0, Kind::Fail, copies(1, None, 0)).pulled(
+                    0,
+                    0,
+                    1,
+                    &[1],
+                )
+            },
+            Invalid,
+            &["failed-but-stored"],
         ),
         (
             "delivered where the ack does not say",

@@ -21,7 +21,14 @@ fn ops() -> impl Iterator<Item = (Process, Kind, Act)> {
     let both = |act: Act| [Kind::Invoke, Kind::Ok].map(|kind| (Process::Client(0), kind, act.clone()));
     let sends = (0..SENDS).flat_map(move |id| {
         let (queue, offset) = place(id);
-        both(Act::Send { topic: topic(), id, key: None, queue: Some(queue), offset: Some(offset) })
+        both(Act::Send {
+            topic: topic(),
+            id,
+            key: None,
+            queue: Some(queue),
+            offset: Some(offset),
+            copies_max: None,
+        })
     });
     let deliveries = (0..SENDS / 2)
         .flat_map(move |id| both(Act::Consume { group: "g".into(), topic: topic(), seen: seen(id) }));

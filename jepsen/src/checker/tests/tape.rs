@@ -21,6 +21,17 @@ pub(crate) fn stored_as(id: u64, key: Option<&str>, place: Option<(u32, u64)>) -
         key: key.map(str::to_owned),
         queue: place.map(|place| place.0),
         offset: place.map(|place| place.1),
+        copies_max: None,
+    }
+}
+
+/// A send, or the answer to it, by a library that may have stored it so often.
+pub(crate) fn copies(id: u64, place: Option<(u32, u64)>, copies: u32) -> Act {
+    match stored_as(id, None, place) {
+        Act::Send { topic, id, key, queue, offset, .. } => {
+            Act::Send { topic, id, key, queue, offset, copies_max: Some(copies) }
+        }
+        other => other,
     }
 }
 
