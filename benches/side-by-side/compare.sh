@@ -135,6 +135,8 @@ end_run() { server_down; rm -rf "$RUN_DIR"; }
 
 record() { # SERVER ROUND PAIR ROW STORED CPU DISK JSON
     local json="${8%\}}" each
+    # flotilla bench tells its own version, which is the server's only where that is Flotilla.
+    case "$1" in rocketmq-*) json=$(sed "s/\"version\":\"[^\"]*\"/\"version\":\"$(rocketmq_version)\"/" <<<"$json") ;; esac
     each=$(awk -v c="$6" -v n="$5" 'BEGIN { printf "%.3f", (n > 0 ? c * 1e6 / n : 0) }')
     printf '%s,"server":"%s","round":%d,"pair":"%s","row":"%s","stored_messages":%d,"server_cpu_seconds":%s,"cpu_us_per_message":%s,' \
         "$json" "$1" "$2" "$3" "$4" "$5" "$6" "$each" >>"$results"
@@ -142,6 +144,8 @@ record() { # SERVER ROUND PAIR ROW STORED CPU DISK JSON
     say "round $2: $1 $4 $(field messages_per_second <<<"$8") msg/s, p99 $(field p99 <<<"$8") us;" \
         "a message: $each us of CPU, $(awk -v d="$7" -v n="$5" 'BEGIN { printf "%.0f", (n > 0 ? d / n : 0) }') bytes on disk"
 }
+
+rocketmq_version() { basename "$OUT"/lib/rocketmq-broker-*.jar .jar | sed 's/rocketmq-broker-//'; }
 
 difference() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", b - a }'; }
 
