@@ -189,7 +189,7 @@ fn without_a_rate_no_more_is_sent_than_there_is_room_for_until_it_arrives() {
         let address = server.address();
         let load = move || {
             let room = ["--rate", "0", "--clients", "2", "--window", "3", "--seconds", "1", "--warmup", "0"];
-            bench(&[&["e2e", "--namesrv", &address, "--json"], &room[..]].concat())
+            bench(&[&["e2e", "--namesrv", &address, "--json"][..], &room].concat())
         };
         let (code, json, err) = tokio::task::spawn_blocking(load).await??;
         ensure!(code == Some(1), "{code:?}\n{err}");
