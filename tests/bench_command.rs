@@ -88,10 +88,15 @@ fn what_is_produced_is_consumed_and_every_count_agrees() {
         let both = ["e2e", "--topic", "plain", "--rate", "500", "--seconds", "1", "--warmup", "1"];
         let (both, err) = bench(&both)?;
         ensure!(err.contains("warm-up") && err.contains("messages/s"), "no progress was shown: {err}");
-        ensure!(number(&both, "received")? == number(&both, "acked")?, "{both}");
         ensure!(number(&both, "acked")? > 400, "the rate was not kept: {both}");
-        for key in ["lost", "duplicates", "out_of_order"] {
-            ensure!(number(&both, key)? == 0, "{both}");
+        let closed = ["e2e", "--topic", "plain", "--rate", "0", "--clients", "2", "--window", "8"];
+        let (closed, _) = bench(&[&closed[..], &time].concat())?;
+        ensure!(number(&closed, "acked")? > 0, "{closed}");
+        for both in [both, closed] {
+            ensure!(number(&both, "received")? == number(&both, "acked")?, "{both}");
+            for key in ["lost", "duplicates", "out_of_order"] {
+                ensure!(number(&both, key)? == 0, "{both}");
+            }
         }
         let left = groups(&name_server, &["plain", "keyed"]).await?;
         ensure!(!left.iter().any(|group| group.starts_with("flotilla_bench")), "groups are left: {left:?}");
@@ -173,6 +178,22 @@ fn acked_messages_that_are_missing_end_with_1() {
             // The warm-up's are missing too.
             ensure!(number(&json, "lost")? >= number(&json, "acked")?, "{command}: {json}\n{err}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn without_a_rate_no_more_is_sent_than_there_is_room_for_until_it_arrives() {
+    run(LIMIT, async {
+        let server = Forgetful::start()?;
+        let address = server.address();
+        let load = move || {
+            let room = ["--rate", "0", "--clients", "2", "--window", "3", "--seconds", "1", "--warmup", "0"];
+            bench(&[&["e2e", "--namesrv", &address, "--json"][..], &room].concat())
+        };
+        let (code, json, err) = tokio::task::spawn_blocking(load).await??;
+        ensure!(code == Some(1), "{code:?}\n{err}");
+        ensure!(number(&json, "acked")? == 6 && number(&json, "lost")? == 6, "{json}\n{err}");
         Ok(())
     });
 }

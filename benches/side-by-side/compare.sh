@@ -9,7 +9,8 @@
 #
 #   sync-N      N clients, one message of 1 KiB in flight each         async-N   4 clients, N messages of 1 KiB in flight altogether
 #   batch-N     16 clients that send N messages of 1 KiB at once       consume-N  messages of N bytes, produced first, drained from the start
-#   e2e         open loop of 1 KiB at half of what async-1024 reached on that server, or at --e2e-rate; latency from the intended send time to receipt
+#   e2e         two rows, producer and consumer together, 1 KiB: e2e-peak, closed loop, 1024 messages between their send and their receipt; then e2e,
+#               open loop at half of that, or at --e2e-rate (no e2e-peak then); latency from the intended send time to the receipt
 #
 # A server is warmed before its first row in turns of --warm seconds, until they get no faster; --warmup is spent at the start of each row.
 # Every result is one line of target/side-by-side/compare.jsonl: what the load program printed, and
@@ -134,6 +135,8 @@ end_run() { server_down; rm -rf "$RUN_DIR"; }
 
 record() { # SERVER ROUND PAIR ROW STORED CPU DISK JSON
     local json="${8%\}}" each
+    # flotilla bench tells its own version, which is the server's only where that is Flotilla.
+    case "$1" in rocketmq-*) json=$(sed "s/\"version\":\"[^\"]*\"/\"version\":\"$(rocketmq_version)\"/" <<<"$json") ;; esac
     each=$(awk -v c="$6" -v n="$5" 'BEGIN { printf "%.3f", (n > 0 ? c * 1e6 / n : 0) }')
     printf '%s,"server":"%s","round":%d,"pair":"%s","row":"%s","stored_messages":%d,"server_cpu_seconds":%s,"cpu_us_per_message":%s,' \
         "$json" "$1" "$2" "$3" "$4" "$5" "$6" "$each" >>"$results"
@@ -141,6 +144,8 @@ record() { # SERVER ROUND PAIR ROW STORED CPU DISK JSON
     say "round $2: $1 $4 $(field messages_per_second <<<"$8") msg/s, p99 $(field p99 <<<"$8") us;" \
         "a message: $each us of CPU, $(awk -v d="$7" -v n="$5" 'BEGIN { printf "%.0f", (n > 0 ? d / n : 0) }') bytes on disk"
 }
+
+rocketmq_version() { basename "$OUT"/lib/rocketmq-broker-*.jar .jar | sed 's/rocketmq-broker-//'; }
 
 difference() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", b - a }'; }
 
@@ -166,18 +171,19 @@ one_row() { # SERVER ROUND PAIR ROW
             record "$@" "$consume_messages" "$(difference "$cpu" "$(cpu_seconds)")" "$disk" "$RESULT"
             return 0
             ;;
+        e2e-peak)
+            peak=
+            # Of Kafka's and NATS's programs a client is a consumer: one, as flotilla bench has.
+            load "$server" e2e --topic "$topic" --rate 0 --clients 1 --window 1024 --size 1024 --seconds "$seconds" --warmup "$warmup" || return 1
+            peak=$(field messages_per_second <<<"$RESULT" | half)
+            ;;
         e2e)
             rate=${e2e_rate:-$peak}
-            if [ -z "$rate" ]; then
-                produce "$server" warm async-1024 1024 "$seconds" "$warmup" || return 1
-                rate=$(field messages_per_second <<<"$RESULT" | half)
-                disk=$(data_bytes) cpu=$(cpu_seconds)
-            fi
+            [ -n "$rate" ] || { say "$server e2e: its peak is not known"; return 1; }
             load "$server" e2e --topic "$topic" --rate "$rate" --size 1024 --seconds "$seconds" --warmup "$warmup" || return 1
             ;;
         *)
             produce "$server" "$topic" "$row" 1024 "$seconds" "$warmup" || return 1
-            [ "$row" != async-1024 ] || peak=$(field messages_per_second <<<"$RESULT" | half)
             ;;
     esac
     cpu=$(difference "$cpu" "$(cpu_seconds)")
@@ -214,7 +220,8 @@ if [ -n "$table" ]; then
 fi
 
 case "$flotilla" in yes | no) ;; *) die "--flotilla is yes or no" ;; esac
-for row in $rows; do case "$row" in consume-[0-9]* | e2e) ;; *) row_arguments "$row" >/dev/null ;; esac; done
+[ -n "$e2e_rate" ] || rows=$(awk -v RS='[[:space:]]+' '$1 != "e2e-peak" { printf "%s ", ($1 == "e2e" ? "e2e-peak e2e" : $1) }' <<<"$rows")
+for row in $rows; do case "$row" in consume-[0-9]* | e2e-peak | e2e) ;; *) row_arguments "$row" >/dev/null ;; esac; done
 prepare_rocketmq
 for server in $peers; do
     case "$server" in

@@ -86,7 +86,7 @@ CONF
     done
 }
 
-# One broker, nothing replicated, flushed in the background: what a message costs RocketMQ at least.
+# One broker, nothing replicated, each message flushed before its ack: what RocketMQ needs for the promise that Flotilla makes, on one machine.
 single_up() {
     local ports
     read -r -a ports <<<"$(free_ports 2)"
@@ -103,7 +103,7 @@ listenPort=${ports[1]}
 namesrvAddr=$NAMESRV
 storePathRootDir=$RUN_DIR/n0
 storePathCommitLog=$RUN_DIR/n0/commitlog
-flushDiskType=ASYNC_FLUSH
+flushDiskType=SYNC_FLUSH
 autoCreateTopicEnable=true
 CONF
     apache_namesrv
@@ -136,7 +136,7 @@ ack_policy() { # SERVER ROW
     case "$1" in
         flotilla) echo "Raft, 3 replicas, SYNC_FLUSH: acked after fdatasync on a majority" ;;
         rocketmq-dledger) echo "DLedger, 3 replicas, ASYNC_FLUSH: acked when a majority holds it in page cache, no fsync before the ack" ;;
-        rocketmq-single) echo "1 broker, nothing replicated, ASYNC_FLUSH: acked when it is in page cache, no fsync before the ack" ;;
+        rocketmq-single) echo "1 broker, nothing replicated, SYNC_FLUSH: acked after fsync on its disk" ;;
         kafka)
             local held="all in-sync replicas hold it in page cache, no fsync before the ack (default)" linger="linger.ms=${KAFKA_LINGER:-5 (default)}"
             [ "$KAFKA_FSYNC" != yes ] || held="all in-sync replicas have written and fsynced it (log.flush.interval.messages=1)"

@@ -17,7 +17,8 @@ async fn main() -> anyhow::Result<()> {
     for (broker_name, id, address) in admin.cluster().await?.replicas() {
         let info = admin.broker_info(address).await?;
         let role = if id == 0 { "leads" } else { "follows" };
-        println!("{broker_name} at {address} {role}: {:?}, log ends at {:?}", info.version(), info.log_end());
+        let (version, end) = (info.version().unwrap_or("unknown"), info.log_end().unwrap_or(-1));
+        println!("{broker_name} at {address} {role}: version {version}, log ends at {end}");
     }
 
     if !admin.topic_exists(topic).await? {

@@ -1,6 +1,8 @@
-//! Sends messages one after another, many at a time, and in order by key.
+//! Sends messages one after another, many at a time, in batches that gather by themselves, and in order by key.
 //!
 //! `NAMESRV_ADDR=127.0.0.1:9876 cargo run -p flotilla-client --example produce -- TOPIC`
+
+use std::time::Duration;
 
 use flotilla_client::{Client, ClientOptions, Message, Producer};
 use futures::future::try_join_all;
@@ -22,6 +24,13 @@ async fn main() -> anyhow::Result<()> {
     for step in ["ordered", "paid", "shipped"] {
         producer.send_by_key(Message::new(&topic, step).key("order-18"), "order-18").await?;
     }
+    producer.shutdown().await;
+
+    // Messages that are sent within 5 ms travel together: less for everybody to do, for a little more latency.
+    let producer =
+        Producer::builder(&client).group("example-batches").linger(Duration::from_millis(5)).start().await?;
+    let sends = (0..1_000).map(|number| producer.send(Message::new(&topic, format!("reading {number}"))));
+    println!("{} are stored in batches", try_join_all(sends).await?.len());
     producer.shutdown().await;
     client.shutdown().await;
     Ok(())

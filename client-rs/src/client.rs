@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flotilla_remoting::bodies;
 use flotilla_remoting::headers::UnregisterClientRequest;
-use flotilla_remoting::{ExtFields, RequestCode};
+use flotilla_remoting::{ExtFields, RequestCode, ResponseCode};
 use futures::future::join_all;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -166,7 +166,8 @@ impl Inner {
                 () = tokio::time::sleep(period) => {}
                 () = self.heartbeat_now.notified() => {}
             }
-            self.beat().await;
+            // Each failure was logged.
+            let _ = self.beat().await;
         }
     }
 
@@ -177,10 +178,14 @@ impl Inner {
 
     /// Tells all brokers in use who is here; ends when all have answered or failed. Consumers are told to every replica,
     /// producers to leaders only. Source: RocketMQ 5.3 MQClientInstance.sendHeartbeatToAllBroker.
-    pub(crate) async fn beat(&self) {
+    ///
+    /// # Errors
+    /// `Refused` when no broker took it, and one for want of permission: later heartbeats will fare no better. Of other failures
+    /// the next one may find nothing.
+    pub(crate) async fn beat(&self) -> Result<()> {
         let _beating = self.beating.lock().await;
         let _staying = self.leaving.read().await;
-        let Some(data) = self.members.heartbeat(&self.client_id) else { return };
+        let Some(data) = self.members.heartbeat(&self.client_id) else { return Ok(()) };
         let body = bodies::encode(&data);
         let everywhere = self.members.has_consumers();
         let brokers = self.routes.brokers().into_iter().filter(|(_, id, _)| everywhere || *id == LEADER);
@@ -188,7 +193,13 @@ impl Inner {
             let body = body.clone();
             async move { self.beat_at(&broker_name, id, &address, body).await }
         });
-        join_all(beats).await;
+        let beats = join_all(beats).await;
+        let taken = beats.iter().any(Result::is_ok);
+        let forbidden = beats
+            .into_iter()
+            .filter_map(Result::err)
+            .find(|error| !taken && error.code() == Some(ResponseCode::NoPermission));
+        forbidden.map_or(Ok(()), Err)
     }
 
     /// Tells a leader of the producers; claims that it has heard it. Does not wait for a heartbeat to all that is under way. Safe
@@ -198,19 +209,19 @@ impl Inner {
         let Some(mut data) = self.members.heartbeat(&self.client_id) else { return true };
         // Brokers keep what they know of the consumers.
         data.consumer_data_set.clear();
-        self.beat_at(broker_name, LEADER, address, bodies::encode(&data)).await
+        self.beat_at(broker_name, LEADER, address, bodies::encode(&data)).await.is_ok()
     }
 
-    async fn beat_at(&self, broker_name: &str, id: i64, address: &str, body: Bytes) -> bool {
+    async fn beat_at(&self, broker_name: &str, id: i64, address: &str, body: Bytes) -> Result<()> {
         match self.remote.call(address, RequestCode::Heartbeat, ExtFields::new(), body).await {
             Ok(_) => {
                 debug!(broker_name, id, address, "heartbeat");
-                true
+                Ok(())
             }
             Err(error) => {
                 warn!(broker_name, id, address, %error, "heartbeat failed");
                 self.routes.suspect(address, &error);
-                false
+                Err(error)
             }
         }
     }

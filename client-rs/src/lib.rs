@@ -13,6 +13,7 @@
 //! | [`producer`]  | [`Producer`] and [`TransactionProducer`]: what sends                              |
 //! | [`error`]     | [`ClientError`], by what the caller can do                                        |
 //! | [`metrics`]   | hook for an application's metrics                                                 |
+//! | [`NameServers`] | where name servers are: a list, the environment, an HTTP endpoint                |
 //! | [`admin`]     | [`AdminClient`]: topics, groups, offsets, brokers, name servers, messages         |
 //! | [`simple`]    | [`SimpleConsumer`]: receive, acknowledge, hide for longer (pop)                   |
 #![forbid(unsafe_code)]
@@ -63,3 +64,8 @@ pub use received::ReceivedMessage;
 pub use replies::Reply;
 pub use routes::TopicRoute;
 pub use simple::SimpleConsumer;
+
+/// The README's programs compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -84,13 +84,14 @@ impl Message {
         self.with(properties::DELAY, level.to_string())
     }
 
-    /// Delivers at a time, in ms since 1970.
+    /// Delivers at a time, in ms since 1970. RocketMQ 5 only so far: Flotilla refuses it with MESSAGE_ILLEGAL.
     #[must_use]
     pub fn deliver_at_ms(self, time_ms: i64) -> Message {
         self.with(properties::TIMER_DELIVER_MS, time_ms.to_string())
     }
 
-    /// Delivers after a delay, counted by the broker from the arrival.
+    /// Delivers after a delay, counted by the broker from the arrival, to the second. RocketMQ 5 only so far: Flotilla refuses it
+    /// with MESSAGE_ILLEGAL.
     #[must_use]
     pub fn deliver_after(self, delay: Duration) -> Message {
         self.with(properties::TIMER_DELAY_MS, delay.as_millis().to_string())

@@ -25,7 +25,7 @@ pub enum BenchCommand {
     Produce(ProduceArgs),
     /// Read a topic as a consumer group does
     Consume(ConsumeArgs),
-    /// Send at a rate and receive at the same time: latency from intended send to receipt, losses
+    /// Send and receive at the same time: latency from (intended) send to receipt, losses
     E2e(E2eArgs),
     /// Send while something kills the leader: the outage that clients see, losses
     Failover(FailoverArgs),
@@ -159,7 +159,12 @@ pub enum From {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 1 when an acked message was never received.")]
+#[command(after_help = "\
+With --rate 0 at most --clients times --window messages are between their send and their receipt:
+the rate is then the most that producers and consumers sustain together. Ask for half of it to see
+the latency of a system that is busy and not overloaded.
+
+Exit code 1 when an acked message was never received.")]
 pub struct E2eArgs {
     #[command(flatten)]
     pub target: TargetArgs,
@@ -176,8 +181,8 @@ pub struct E2eArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub window: u32,
 
-    /// Messages a second of all clients together
-    #[arg(long, value_name = "PER SECOND", default_value_t = 1000.0, value_parser = rate)]
+    /// Messages a second of all clients together, whatever becomes of them; 0: each waits for room, which a receipt makes
+    #[arg(long, value_name = "PER SECOND", default_value_t = 1000.0, value_parser = rate_or_none)]
     pub rate: f64,
 
     /// Consumer groups; each receives everything

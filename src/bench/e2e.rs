@@ -1,4 +1,5 @@
-//! `flotilla bench e2e`: sends at a rate and receives at the same time. One thread receives, the others send.
+//! `flotilla bench e2e`: sends and receives at the same time. One thread receives, the others send: at a rate, or without one as
+//! much as is received, so that neither side runs away from the other.
 
 use std::cell::RefCell;
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use super::ledger::{Acked, Received};
 use super::outcome::Outcome;
 use super::produce::describe;
 use super::receivers::{MeasuredBy, Reading, Receiver};
+use super::room::Room;
 use super::senders::{self, Load, Sending};
 use super::stage::{Plan, Stage, Work};
 
@@ -33,9 +35,14 @@ const UNCERTAIN: Duration = Duration::from_secs(1);
 /// # Errors
 /// Nothing was acked; see [`super::run`].
 pub fn run(args: &E2eArgs, runtime: &Runtime) -> anyhow::Result<ExitCode> {
+    ensure!(
+        args.rate > 0.0 || args.groups == 1,
+        "without a rate one group decides how much is sent: --rate 0 and --groups exclude each other"
+    );
     let target = super::prepare(&args.target, runtime)?;
-    let load =
-        Load { keeps_acked: true, ..Load::new(target, &args.load, (args.clients, args.window), args.rate)? };
+    let load = Load::new(target, &args.load, (args.clients, args.window), args.rate)?;
+    let room = (args.rate == 0.0).then(|| Arc::new(Room::new(args.clients as usize * args.window as usize)));
+    let load = Load { keeps_acked: true, room, ..load };
     let plan = Plan { warmup: args.time.warmup, measured: Some(args.time.seconds) };
     let stage = Stage::new(plan, load.threads as usize + 1);
     let sent = Arc::new(Sent { threads_left: AtomicUsize::new(load.threads as usize), ..Sent::default() });
@@ -142,7 +149,7 @@ async fn receive_all(load: Load, groups: u32, sent: Arc<Sent>, stage: Arc<Stage>
     let loops = receivers
         .iter()
         .zip(&readings)
-        .map(|(receiver, reading)| receive_group(receiver, reading, load.run, &sent, &stage));
+        .map(|(receiver, reading)| receive_group(receiver, reading, &load, &sent, &stage));
     try_join_all(loops).await?;
     for receiver in receivers {
         receiver.stop().await;
@@ -154,7 +161,7 @@ async fn receive_all(load: Load, groups: u32, sent: Arc<Sent>, stage: Arc<Stage>
 async fn receive_group(
     receiver: &Receiver,
     reading: &RefCell<Reading>,
-    run: u64,
+    load: &Load,
     sent: &Sent,
     stage: &Stage,
 ) -> anyhow::Result<()> {
@@ -169,12 +176,15 @@ async fn receive_group(
             }
         };
         if !messages.is_empty() {
-            reading.borrow_mut().arrived(stage, &messages, MeasuredBy::Sending);
+            let new = reading.borrow_mut().arrived(stage, &messages, MeasuredBy::Sending);
+            if let Some(room) = &load.room {
+                room.make(new);
+            }
             last_us = stage.clock.now_us();
         }
         if noticed {
             let quiet = Duration::from_micros(stage.clock.now_us().saturating_sub(last_us));
-            let complete = sent.all_acked_are_in(run, &reading.borrow().ledger);
+            let complete = sent.all_acked_are_in(load.run, &reading.borrow().ledger);
             let certain = sent.unknown.load(Ordering::Acquire) == 0;
             if quiet >= STRAGGLERS || (complete && (certain || quiet >= UNCERTAIN)) {
                 return Ok(());

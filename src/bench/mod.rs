@@ -4,7 +4,7 @@
 //! |----------------|-------------------------------------------------------------------------------------|
 //! | `args`         | the command line                                                                    |
 //! | `stage`        | what the threads of a run share: begin, end, progress                               |
-//! | `senders`      | producers: closed loop, or at a rate with [`pace`]                                  |
+//! | `senders`      | producers: at a rate with [`pace`], or closed loop, up to the receipt with [`room`] |
 //! | `receivers`    | consumers                                                                           |
 //! | `topic`, `groups` | what a run needs at the servers, and what it must not leave there                |
 //! | `produce`, `consume`, `e2e`, `failover` | a command each                                            |
@@ -32,6 +32,7 @@ mod pace;
 mod produce;
 mod receivers;
 mod report;
+mod room;
 mod senders;
 mod sequences;
 mod size;

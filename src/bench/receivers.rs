@@ -157,8 +157,8 @@ impl Reading {
         }
     }
 
-    /// Notes messages that arrived together.
-    pub fn arrived(&mut self, stage: &Stage, messages: &[ReceivedMessage], by: MeasuredBy) {
+    /// Notes messages that arrived together; gives how many count and had not been received before.
+    pub fn arrived(&mut self, stage: &Stage, messages: &[ReceivedMessage], by: MeasuredBy) -> u64 {
         let now_us = stage.clock.now_us();
         let in_time = by == MeasuredBy::Arrival && stage.measures(now_us);
         let mut new = 0;
@@ -196,6 +196,7 @@ impl Reading {
             }
         }
         Counts::add(&stage.counts.received, new);
+        new
     }
 
     /// Adds what other consumers of the group received.

@@ -16,6 +16,7 @@ use super::body::{self, Bodies, Header};
 use super::latency::Latencies;
 use super::ledger::Acked;
 use super::pace::{Pace, Schedule};
+use super::room::Room;
 use super::size::Sizes;
 use super::stage::{Counts, Stage};
 
@@ -43,6 +44,8 @@ pub struct Load {
     pub threads: u32,
     /// Keep the acked numbers, to look for losses.
     pub keeps_acked: bool,
+    /// Without a rate, and where what was sent is also received: what may be between the two.
+    pub room: Option<Arc<Room>>,
 }
 
 impl Load {
@@ -73,6 +76,7 @@ impl Load {
             connections: load.connections,
             threads: load.threads.min(clients),
             keeps_acked: false,
+            room: None,
         })
     }
 
@@ -245,10 +249,14 @@ async fn send(thread: Rc<Thread>, producer: Producer, number: u32) {
                 Some(intended_us) => intended_us,
                 None => return,
             },
-            None => match stage.clock.now_us() {
-                now_us if now_us >= stage.end_us() => return,
-                now_us => now_us,
-            },
+            None => {
+                let over = || stage.clock.now_us() >= stage.end_us();
+                match &load.room {
+                    Some(room) if !room.take(over).await => return,
+                    None if over() => return,
+                    _ => stage.clock.now_us(),
+                }
+            }
         };
         let mut bytes = 0;
         let first = sequence;
@@ -275,6 +283,10 @@ async fn send(thread: Rc<Thread>, producer: Producer, number: u32) {
             }
         };
         let failed = result.is_err();
+        if let (true, Some(room)) = (failed, &load.room) {
+            // It won't arrive. One whose outcome is unknown may: then there is room for one more from now on.
+            room.make(1);
+        }
         thread.ended(number, first..sequence, intended_us, bytes, result);
         if failed && thread.pace.is_none() {
             tokio::time::sleep(AFTER_FAILURE).await;

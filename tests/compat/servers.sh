@@ -269,36 +269,70 @@ apache_java() { # NAME HEAP MAIN ARGUMENT...
 
 port_open() { (exec 3<>"/dev/tcp/${1%:*}/${1#*:}") 2>/dev/null; }
 
+# Opens the name server's port and waits for it.
+apache_namesrv_up() { # NAME PORT
+    printf 'listenPort=%s\nbindAddress=127.0.0.1\n' "$2" >"$FOLDER/$1.conf"
+    apache_java "$1" 128m org.apache.rocketmq.namesrv.NamesrvStartup -c "$FOLDER/$1.conf"
+    wait_until 60 port_open "127.0.0.1:$2" || die "Apache's $1 did not open its port within 60 s"
+}
+
+# A broker and its store; more settings come from stdin.
+apache_broker_up() { # NAME PORT NAMESRV_ADDR
+    {
+        cat <<CONF
+brokerClusterName=DefaultCluster
+brokerName=broker-a
+brokerId=0
+brokerRole=ASYNC_MASTER
+brokerIP1=127.0.0.1
+listenPort=$2
+haListenPort=$(($2 + 1))
+namesrvAddr=$3
+storePathRootDir=$FOLDER/$1-store
+storePathCommitLog=$FOLDER/$1-store/commitlog
+mappedFileSizeCommitLog=67108864
+autoCreateTopicEnable=true
+# A busy machine is no reason to refuse a send here; the default is 200.
+waitTimeMillsInSendQueue=3000
+CONF
+        cat
+    } >"$FOLDER/$1.conf"
+    apache_java "$1" 512m org.apache.rocketmq.broker.BrokerStartup -c "$FOLDER/$1.conf"
+    wait_until 90 port_open "127.0.0.1:$2" || die "Apache's $1 did not open its port within 90 s"
+}
+
 apache_up() {
     local ports i
     skip_without java mvn
     apache_jars
     read -r -a ports <<<"$(free_ports 3)"
     NAMESRV_ADDR="127.0.0.1:${ports[0]};127.0.0.1:${ports[1]}"
-    for i in 0 1; do
-        printf 'listenPort=%s\nbindAddress=127.0.0.1\n' "${ports[$i]}" >"$FOLDER/namesrv$i.conf"
-        apache_java "namesrv$i" 128m org.apache.rocketmq.namesrv.NamesrvStartup -c "$FOLDER/namesrv$i.conf"
-        wait_until 60 port_open "127.0.0.1:${ports[$i]}" || die "Apache's name server did not open its port within 60 s"
-    done
-    cat >"$FOLDER/broker.conf" <<CONF
-brokerClusterName=DefaultCluster
-brokerName=broker-a
-brokerId=0
-brokerRole=ASYNC_MASTER
-brokerIP1=127.0.0.1
-listenPort=${ports[2]}
-haListenPort=$((ports[2] + 1))
-namesrvAddr=$NAMESRV_ADDR
-storePathRootDir=$FOLDER/store
-storePathCommitLog=$FOLDER/store/commitlog
-mappedFileSizeCommitLog=67108864
-autoCreateTopicEnable=true
+    for i in 0 1; do apache_namesrv_up "namesrv$i" "${ports[$i]}"; done
+    apache_broker_up broker "${ports[2]}" "$NAMESRV_ADDR" <<CONF
 # Without it the topic of traces exists only once a client's trace made it, at one name server before the other.
 traceTopicEnable=true
-# A busy machine is no reason to refuse a send here; the default is 200.
-waitTimeMillsInSendQueue=3000
+# Off by default.
+recallMessageEnable=true
 ${APACHE_EXTRA:-}
 CONF
-    apache_java broker 512m org.apache.rocketmq.broker.BrokerStartup -c "$FOLDER/broker.conf"
-    wait_until 90 port_open "127.0.0.1:${ports[2]}" || die "Apache's broker did not open its port within 90 s"
+}
+
+# One more group of Apache's, which asks everybody for a signature: a name server and a broker with users and policies (ACL 2.0; the accounts of
+# plain_acl.yml, ACL 1.0, are not part of 5.5.0). Exports COMPAT_ACL_NAMESRV_ADDR, and the keys of the account that may do everything.
+apache_acl_up() {
+    local ports auth=org.apache.rocketmq.auth
+    read -r -a ports <<<"$(free_ports 2)"
+    export COMPAT_ACL_NAMESRV_ADDR=127.0.0.1:${ports[0]} COMPAT_ACL_ACCESS_KEY=compat COMPAT_ACL_SECRET_KEY=compat-secret
+    apache_namesrv_up acl-namesrv "${ports[0]}"
+    apache_broker_up acl-broker "${ports[1]}" "$COMPAT_ACL_NAMESRV_ADDR" <<CONF
+authenticationEnabled=true
+authenticationProvider=$auth.authentication.provider.DefaultAuthenticationProvider
+authenticationMetadataProvider=$auth.authentication.provider.LocalAuthenticationMetadataProvider
+initAuthenticationUser={"username":"$COMPAT_ACL_ACCESS_KEY","password":"$COMPAT_ACL_SECRET_KEY"}
+innerClientAuthenticationCredentials={"accessKey":"$COMPAT_ACL_ACCESS_KEY","secretKey":"$COMPAT_ACL_SECRET_KEY"}
+authorizationEnabled=true
+authorizationProvider=$auth.authorization.provider.DefaultAuthorizationProvider
+authorizationMetadataProvider=$auth.authorization.provider.LocalAuthorizationMetadataProvider
+CONF
+    echo "apache with authentication: name server $COMPAT_ACL_NAMESRV_ADDR"
 }

@@ -3,6 +3,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
@@ -13,6 +14,7 @@ import org.apache.kafka.common.TopicPartition;
 
 /**
  * Open loop: message i is due at start + i / rate, whatever became of those before it, and its latency is the time from then to its receipt.
+ * Without a rate a closed loop: at most `window` messages are between their send and their receipt, and each receipt lets the next one go.
  *
  * Messages due within the measured window count. `clients` is the number of consumers; one thread sends.
  */
@@ -25,12 +27,12 @@ final class EndToEnd {
     private volatile long windowStart;
     private volatile long windowEnd;
     private volatile boolean running = true;
+    /** Places for messages between send and receipt; null with a rate. */
+    private final Semaphore room;
 
     EndToEnd(Settings settings) {
-        if (settings.rate < 1) {
-            throw new IllegalArgumentException("e2e needs --rate");
-        }
         this.settings = settings;
+        room = settings.rate > 0 ? null : new Semaphore(settings.window);
     }
 
     void work() throws Exception {
@@ -60,12 +62,12 @@ final class EndToEnd {
         }
     }
 
-    private void send(KafkaProducer<byte[], byte[]> producer) {
+    private void send(KafkaProducer<byte[], byte[]> producer) throws InterruptedException {
         long start = System.nanoTime();
         windowStart = start + (long) (settings.warmup * 1e9);
         windowEnd = windowStart + (long) (settings.seconds * 1e9);
         for (long number = 0; ; number++) {
-            long due = start + (long) (number * (1e9 / settings.rate));
+            long due = room == null ? start + (long) (number * (1e9 / settings.rate)) : whenThereIsRoom();
             if (due >= windowEnd) {
                 return;
             }
@@ -79,6 +81,16 @@ final class EndToEnd {
         }
     }
 
+    /** Takes a place and tells the time; what is waited for may have been lost, so the end of the window ends it too. */
+    private long whenThereIsRoom() throws InterruptedException {
+        while (!room.tryAcquire(100, TimeUnit.MILLISECONDS)) {
+            if (System.nanoTime() >= windowEnd) {
+                break;
+            }
+        }
+        return System.nanoTime();
+    }
+
     private void sendOne(KafkaProducer<byte[], byte[]> producer, long number, long due) {
         boolean counts = due >= windowStart;
         byte[] body = new byte[settings.size];
@@ -89,6 +101,9 @@ final class EndToEnd {
         producer.send(new ProducerRecord<>(settings.topic, body), (where, failure) -> {
             if (failure != null) {
                 report.failure(failure);
+                if (room != null) {
+                    room.release();
+                }
             }
             if (counts) {
                 (failure == null ? report.acked : report.failed).increment();
@@ -116,6 +131,9 @@ final class EndToEnd {
             return;
         }
         header.getLong();
+        if (room != null) {
+            room.release();
+        }
         long due = header.getLong();
         if (due >= windowStart && due < windowEnd) {
             report.latency(System.nanoTime() - due);

@@ -20,7 +20,7 @@ import org.apache.kafka.common.TopicPartition;
  *   KafkaLoad count   --servers S --topic T                            prints how many messages the topic holds
  *   KafkaLoad produce --servers S --topic T --size 1024 --clients N --window W --batch B --seconds S --warmup S
  *   KafkaLoad consume --servers S --topic T --clients N --messages N [--warmup S]
- *   KafkaLoad e2e     --servers S --topic T --rate R --size 1024 --seconds S --warmup S [--clients N]
+ *   KafkaLoad e2e     --servers S --topic T --rate R|--window N --size 1024 --seconds S --warmup S [--clients N]
  *
  * A client is a thread. They share one KafkaProducer, as its documentation advises, or --connections N of them. acks=all always; linger.ms=0
  * where a client waits for each single message, Kafka's default otherwise; --linger MS and --batch-bytes N set linger.ms and batch.size.

@@ -21,13 +21,15 @@ const (
 )
 
 // exchange is an open loop: message i is due at start + i / rate, whatever became of those before it, and its latency is the time from then to
-// its receipt. Messages due within the measured window count. `clients` is the number of consumers; one goroutine publishes.
+// its receipt. Without a rate it is a closed loop: at most `window` messages are between their publish and their receipt, and each receipt lets
+// the next one go. Messages due within the measured window count. `clients` is the number of consumers; one goroutine publishes.
 type exchange struct {
 	s                      settings
 	r                      *report
 	run                    int64
-	origin                 time.Time    // times in bodies count from here
-	windowStart, windowEnd atomic.Int64 // nanoseconds after origin
+	origin                 time.Time     // times in bodies count from here
+	windowStart, windowEnd atomic.Int64  // nanoseconds after origin
+	room                   chan struct{} // holds one for each message between publish and receipt; nil with a rate
 }
 
 func endToEnd(s settings) error {
@@ -45,6 +47,9 @@ func endToEnd(s settings) error {
 	}
 	e := &exchange{s: s, r: &report{}, run: time.Now().UnixNano(), origin: time.Now()}
 	e.windowStart.Store(1 << 62)
+	if s.rate == 0 {
+		e.room = make(chan struct{}, s.window)
+	}
 	stop, err := e.consume(all)
 	defer stop()
 	if err != nil {
@@ -98,6 +103,7 @@ func (e *exchange) receive(body []byte, latencies *hdrhistogram.Histogram) {
 	if len(body) < headerSize || int64(binary.BigEndian.Uint64(body)) != e.run {
 		return
 	}
+	e.makeRoom()
 	due := int64(binary.BigEndian.Uint64(body[16:]))
 	if due >= e.windowStart.Load() && due < e.windowEnd.Load() {
 		record(latencies, time.Duration(int64(time.Since(e.origin))-due))
@@ -127,7 +133,12 @@ func (e *exchange) publish(js jetstream.JetStream) error {
 	e.windowStart.Store(start + int64(duration(e.s.warmup)))
 	var problem error
 	for number := int64(0); ; number++ {
-		due := start + int64(float64(number)*1e9/float64(e.s.rate))
+		var due int64
+		if e.room == nil {
+			due = start + int64(float64(number)*1e9/float64(e.s.rate))
+		} else {
+			due = e.whenThereIsRoom()
+		}
 		if due >= e.windowEnd.Load() {
 			break
 		}
@@ -135,7 +146,9 @@ func (e *exchange) publish(js jetstream.JetStream) error {
 		if counts && !e.r.open.Load() {
 			e.r.begin()
 		}
-		sleepUntil(e.origin, due)
+		if e.room == nil {
+			sleepUntil(e.origin, due)
+		}
 		body := make([]byte, e.s.size)
 		binary.BigEndian.PutUint64(body, uint64(e.run))
 		binary.BigEndian.PutUint64(body[8:], uint64(number))
@@ -162,6 +175,7 @@ func (e *exchange) await(publish counted) {
 	case <-publish.future.Ok():
 	case err = <-publish.future.Err():
 		e.r.failure(err)
+		e.makeRoom()
 	}
 	switch {
 	case !publish.counts:
@@ -169,6 +183,34 @@ func (e *exchange) await(publish counted) {
 		e.r.acked.Add(1)
 	default:
 		e.r.failed.Add(1)
+	}
+}
+
+// whenThereIsRoom takes a place and tells the time; what is waited for may have been lost, so the end of the window ends it too.
+func (e *exchange) whenThereIsRoom() int64 {
+	for {
+		// No timer where there is room at once.
+		select {
+		case e.room <- struct{}{}:
+			return int64(time.Since(e.origin))
+		default:
+		}
+		select {
+		case e.room <- struct{}{}:
+			return int64(time.Since(e.origin))
+		case <-time.After(100 * time.Millisecond):
+			if now := int64(time.Since(e.origin)); now >= e.windowEnd.Load() {
+				return now
+			}
+		}
+	}
+}
+
+// makeRoom frees a place; a message that failed and arrives all the same frees none twice.
+func (e *exchange) makeRoom() {
+	select {
+	case <-e.room:
+	default:
 	}
 }
 

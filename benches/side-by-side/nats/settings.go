@@ -63,8 +63,6 @@ func parse(arguments []string) (settings, error) {
 		return s, fmt.Errorf("--connect is leader or spread")
 	case s.command == "consume" && s.messages < 1:
 		return s, fmt.Errorf("consume needs --messages")
-	case s.command == "e2e" && s.rate < 1:
-		return s, fmt.Errorf("e2e needs --rate")
 	}
 	return s, nil
 }

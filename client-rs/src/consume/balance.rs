@@ -190,7 +190,7 @@ impl Balancer {
             Err(error) if error.code().is_none() => return Err(error),
             // The broker has forgotten this client, or never heard of it.
             Ok(_) | Err(_) => {
-                self.calls.client.beat().await;
+                self.calls.client.beat().await?;
                 self.calls.members(topic, broker_name).await?
             }
         };

@@ -14,9 +14,10 @@ impl Producer {
     /// [`SendResult`](super::SendResult::recall_handle). Gives its unique id. Dropped, it may have been taken back.
     ///
     /// # Errors
-    /// `Invalid` for a handle that is none; `Refused` when it is too late, or by a broker that can't take messages back
-    /// (RocketMQ before 5.3.2 or with `recallMessageEnable=false`; Flotilla so far); `NoRoute`; `NotSent`; `Unknown`: it may
-    /// have been taken back, and asking again does no harm.
+    /// `Invalid` for a handle that is none; `Refused` with ILLEGAL_OPERATION when it is too late, and by a broker that can't take
+    /// messages back with NO_PERMISSION (RocketMQ without `recallMessageEnable=true`, its default) or REQUEST_CODE_NOT_SUPPORTED
+    /// (RocketMQ before 5.3.2; Flotilla so far); `NoRoute`; `NotSent`; `Unknown`: it may have been taken back, and asking again
+    /// does no harm.
     pub async fn recall(&self, topic: &str, handle: &str) -> Result<String> {
         if self.shared.closing.is_cancelled() {
             return Err(ClientError::Stopped);

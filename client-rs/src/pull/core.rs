@@ -228,8 +228,7 @@ impl Life for Core {
         for (topic, expression) in &self.settings.common.subscriptions {
             self.subscribe(topic, expression).await?;
         }
-        self.member.calls.client.beat().await;
-        Ok(())
+        self.member.calls.client.beat().await
     }
 
     fn begin(self: &Arc<Self>) {}

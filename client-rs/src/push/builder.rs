@@ -129,8 +129,9 @@ impl PushConsumerBuilder {
     ///
     /// # Errors
     /// `Invalid` for settings that make no sense and for a group that the client has already; `Refused` when a broker does not
-    /// take the subscription (SQL92 needs `enablePropertyFilter`); what kept name servers or brokers from answering. Nothing
-    /// is left behind; try again.
+    /// take the subscription (SQL92 needs `enablePropertyFilter`), and with NO_PERMISSION when no broker lets this client consume
+    /// (wrong [credentials](crate::ClientOptions::credentials), or none, or an account without the right); what kept name servers
+    /// or brokers from answering. Nothing is left behind; try again.
     ///
     /// # Cancellation
     /// Dropped half-way, the consumer is stopped in the background.

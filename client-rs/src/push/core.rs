@@ -145,8 +145,7 @@ impl Life for Core {
                 Err(error) => return Err(error),
             }
         }
-        self.member.calls.client.beat().await;
-        Ok(())
+        self.member.calls.client.beat().await
     }
 
     fn begin(self: &Arc<Self>) {

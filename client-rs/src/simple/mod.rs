@@ -182,7 +182,8 @@ impl SimpleConsumerBuilder {
     ///
     /// # Errors
     /// `Invalid` for names that no broker takes, without subscription, or when this client has a consumer of the group already;
-    /// `NoRoute` when no broker has a subscribed topic.
+    /// `NoRoute` when no broker has a subscribed topic; `Refused` with NO_PERMISSION when brokers share out the queues and none lets
+    /// this client consume. Otherwise the first [`SimpleConsumer::receive`] says so.
     pub async fn start(self) -> Result<SimpleConsumer> {
         let client = self.client;
         if self.subscriptions.is_empty() {
@@ -209,7 +210,7 @@ impl SimpleConsumerBuilder {
         match self.assignment {
             Assignment::All => client.inner.beat_soon(),
             // Brokers give queues to members that they know.
-            Assignment::Broker(_) => client.inner.beat().await,
+            Assignment::Broker(_) => client.inner.beat().await?,
         }
         Ok(SimpleConsumer {
             shared: Arc::new(Shared {

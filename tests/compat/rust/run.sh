@@ -5,6 +5,7 @@
 #
 # Which server (default standalone; ../servers.sh says what each is), and which tests alone: those of client-rs/tests/NAME.rs, else those whose name
 # contains NAME. Tests of Flotilla's own behaviour, and those that need a server of their own to break, say "skipped".
+# With --against apache a second broker is started, which asks for signatures (client-rs/tests/acl.rs).
 # NAMESRV_ADDR, FLOTILLA_ADMIN and FLOTILLA as in ../servers.sh. MVN_ARGS: more arguments for mvn. CARGO_ARGS: more for cargo test.
 #
 # Without java or mvn the tests beside the Java client say "skipped", the others run. Exits 0 when everything passed, also when there is no cargo; 1
@@ -31,6 +32,7 @@ fi
 # shellcheck disable=SC2086  # CARGO_ARGS is a list of words
 cargo test --manifest-path "$ROOT/Cargo.toml" "${package[@]}" --test "$suite" --no-run ${CARGO_ARGS:-}
 servers_up
+[ "$AGAINST" != apache ] || [ -z "$FOLDER" ] || case "$suite" in '*' | acl) apache_acl_up ;; esac
 echo "=== flotilla-client against $AGAINST"
 # A server is shared by all tests: as many at a time as a small machine can serve.
 # shellcheck disable=SC2086
