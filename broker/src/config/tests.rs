@@ -52,7 +52,7 @@ fn the_example_file_starts_without_a_complaint() {
     assert_eq!(config.raft.peers.len(), 3);
     assert_eq!(config.raft.self_index, 0);
     assert_eq!(config.raft.listen, "0.0.0.0:40911");
-    assert_eq!(config.raft.election_ms, (300, 600));
+    assert_eq!(config.raft.election_ms, (200, 500));
     assert_eq!(config.admin.listen.unwrap().to_string(), "127.0.0.1:8088");
     assert!(config.topics.settings.auto_create_topic);
     assert_eq!(config.serving.drain, Duration::from_secs(35));
@@ -118,7 +118,7 @@ fn every_contradiction_refuses_the_start() {
         (&["aclEnable=true"], "starting open would be unsafe"),
         (&["authenticationEnabled=true"], "starting open would be unsafe"),
         (&["authorizationEnabled=true"], "starting open would be unsafe"),
-        (&["raftElectionMaxMillis=300"], "raftElectionMinMillis=300 (default) must be below"),
+        (&["raftElectionMaxMillis=200"], "raftElectionMinMillis=200 (default) must be below"),
         (&["raftHeartbeatMillis=200"], "at most half of raftElectionMinMillis"),
         (&["maxMessageSize=16000000", "frameSizeMax=16000000"], "does not fit a frame"),
         (&["mappedFileSizeCommitLog=1048576"], "so that a segment holds maxMessageSize"),

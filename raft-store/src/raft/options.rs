@@ -89,7 +89,7 @@ impl ReplicaOptions {
             direct: true,
             ring_bytes_max: 64 << 20,
             heartbeat_ms: 100,
-            election_ms: (300, 600),
+            election_ms: (200, 500),
             window: 2,
             append_bytes_max: 1 << 20,
             in_flight_bytes_max: 64 << 20,

@@ -124,11 +124,11 @@ pub(super) const KEYS: &[Key] = &[
         OWN,
         "pause between heartbeats of the leader, ms",
     ),
-    mapped("raftElectionMinMillis", Kind::Integer(50, 120_000), "300", OWN, "shortest election time-out, ms"),
+    mapped("raftElectionMinMillis", Kind::Integer(50, 120_000), "200", OWN, "shortest election time-out, ms"),
     mapped(
         "raftElectionMaxMillis",
         Kind::Integer(50, 120_000),
-        "600",
+        "500",
         OWN,
         "longest election time-out, ms; also the leader's lease",
     ),

@@ -239,7 +239,7 @@ async fn rule_22_a_leader_that_hands_over_has_no_lease_beside_its_successor() {
         status.replication.iter().all(|progress| progress.matched >= Some(last.index))
     };
     cluster.until("all hold the tail", old, known).await;
-    // From now on it is heard and hears nobody; its lease has up to 0.6 s left.
+    // From now on it is heard and hears nobody; its lease has up to 0.5 s left.
     wires.cut(target, old);
     wires.cut(third, old);
     let replica = cluster.node(old).replica.clone();
