@@ -52,3 +52,13 @@ pub unsafe extern "C" fn getrandom(buffer: *mut c_void, size: usize, flags: c_ui
     // SAFETY: the arguments are handed on as they came.
     unsafe { libc::syscall(libc::SYS_getrandom, buffer, size, flags) as isize }
 }
+
+/// Lets the allocator keep what is freed: disks in memory take and give back whole segments all the time, and each of them would
+/// be asked of the operating system and zeroed by it.
+pub fn keep_memory() {
+    for option in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD, libc::M_TOP_PAD] {
+        let bytes = if option == libc::M_TOP_PAD { 16 << 20 } else { 1 << 30 };
+        // SAFETY: takes two numbers and changes settings of the allocator. A refusal costs time only.
+        unsafe { libc::mallopt(option, bytes) };
+    }
+}
