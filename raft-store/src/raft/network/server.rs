@@ -3,6 +3,7 @@
 //! Nothing of a connection reaches the group before the [`Gate`] has agreed: this node must be addressed by its own
 //! full id, and a blank node takes part only in the group that it promised to join.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +19,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::handshake::{Hello, Purpose, Welcome, read_hello, write_welcome};
+use super::intake::{self, Intake};
 use super::wire::{self, APPEND_FRAME_MAX, APPEND_HEAD_SIZE, Control, malformed};
 use super::{checkpoint, control, tune};
 use crate::identity::NodeId;
-use crate::log::Space;
 use crate::net::{Connection, Listener};
 use crate::raft::api::{Machine, PeerService};
 use crate::raft::forming;
@@ -228,16 +229,26 @@ impl<M: Machine> Server<M> {
         let (reader, mut writer) = stream.into_split();
         let reader = BufReader::with_capacity(16 << 10, reader);
         let shared = Arc::clone(&self.shared);
-        let requests = stream::unfold((reader, shared), |(mut reader, shared)| async move {
-            until_space(&shared).await;
-            match read_append_frame(&mut reader).await {
-                Ok(request) => Some((request, (reader, shared))),
-                Err(error) => {
-                    if error.kind() != io::ErrorKind::UnexpectedEof {
-                        warn!(%error, "append stream ended");
+        let piece_max = shared.log.lock().room().piece_max();
+        let intake = Intake::default();
+        let state = (reader, VecDeque::new(), intake.clone());
+        let requests = stream::unfold(state, move |(mut reader, mut pieces, intake)| {
+            let shared = Arc::clone(&shared);
+            async move {
+                if pieces.is_empty() {
+                    match read_append_frame(&mut reader).await {
+                        Ok(request) => pieces = intake::pieces(request, piece_max),
+                        Err(error) => {
+                            if error.kind() != io::ErrorKind::UnexpectedEof {
+                                warn!(%error, "append stream ended");
+                            }
+                            return None;
+                        }
                     }
-                    None
                 }
+                let (piece, request) = pieces.pop_front()?;
+                intake.admit(&shared, piece, &request.entries, pieces.is_empty()).await;
+                Some((request, (reader, pieces, intake)))
             }
         });
         let mut answers = Box::pin(self.raft.stream_append(requests).ready_chunks(CONTROL_MAX));
@@ -245,7 +256,9 @@ impl<M: Machine> Server<M> {
             let mut out = BytesMut::with_capacity(chunk.len() * wire::APPEND_ANSWER_SIZE);
             let mut fatal = None;
             for answer in chunk {
+                let whole = intake.answered();
                 match answer {
+                    Ok(Ok(_)) if !whole => {}
                     Ok(answer) => wire::put_append_answer(&mut out, &answer),
                     Err(error) => fatal = Some(error),
                 }
@@ -273,14 +286,6 @@ impl<M: Machine> Server<M> {
                 Err(io::Error::other(error))
             }
         }
-    }
-}
-
-/// Leaves the leader's requests in the socket while the disk has no room for them: an append that fails would stop the
-/// whole replica.
-async fn until_space(shared: &SharedLog) {
-    while shared.log.lock().space() == Space::NoSpare {
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -1,0 +1,136 @@
+//! What a follower takes off an entries connection: append requests in pieces for which its disk has room for certain.
+//!
+//! An append that needs a segment which can't be allocated ends the replica (LOG-RULES 11). So a request is handed on in
+//! pieces, each of which begins a segment or stays in one; a piece waits until the log has room for it beside those that are
+//! under way, and with it everything that the leader still wants to send. The leader hears one answer for each request.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::raft::AppendEntriesRequest;
+use parking_lot::Mutex;
+use tracing::debug;
+
+use crate::log::{Piece, Space};
+use crate::raft::storage::SharedLog;
+use crate::raft::types::{Body, Entry, Types, plain_log_id};
+use crate::types::LogId;
+
+/// Between two looks at a log without room: a spare segment may be under way.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A piece that has no answer yet.
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    piece: Piece,
+    /// Its answer is the request's.
+    last: bool,
+}
+
+/// The pieces of one connection that are under way; at most as many as the library takes ahead.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Intake(Arc<Mutex<VecDeque<UnderWay>>>);
+
+impl Intake {
+    /// Waits until the log has room for the next piece, which is made of `entries`, and counts it in. Dropped in between it is as
+    /// if never called.
+    pub(crate) async fn admit(&self, shared: &SharedLog, piece: Piece, entries: &[Entry], last: bool) {
+        let mut waits = 0_u64;
+        loop {
+            {
+                let log = shared.log.lock();
+                let mut under_way = self.0.lock();
+                let piece = match news(piece, entries, |index| (log.last(), log.reader().log_id(index))) {
+                    News::Some(piece) => piece,
+                    // What the log has at these indexes goes first and gives back what it took.
+                    News::InPlaceOfOthers => return under_way.push_back(UnderWay { piece, last }),
+                };
+                let room = log.room();
+                let before = || under_way.iter().map(|before| before.piece);
+                let fits = || room.space() == Space::Ready && room.takes_piece(before(), piece);
+                // A leader whose own segments began elsewhere (it has begun from a checkpoint) may go on in a segment beyond what
+                // was allocated for it here. No spare segment helps then: the file grows.
+                let grows = || {
+                    let more = room.beyond(piece).filter(|_| before().all(|before| before.bytes == 0));
+                    more.is_some_and(|more| log.disk_space().is_ok_and(|disk| disk.available >= more))
+                };
+                if piece.bytes == 0 || fits() || grows() {
+                    return under_way.push_back(UnderWay { piece, last });
+                }
+                if waits == 0 {
+                    debug!(?room, ?piece, under_way = under_way.len(), "the leader's entries wait for room");
+                }
+                waits += 1;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// The next piece was taken; true when the leader is to hear of it.
+    pub(crate) fn answered(&self) -> bool {
+        self.0.lock().pop_front().is_none_or(|answered| answered.last)
+    }
+}
+
+/// What a piece brings that the log does not hold yet: a leader that does not know how far it got sends it again.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    Some(Piece),
+    InPlaceOfOthers,
+}
+
+/// `known` gives the log's last entry, and what it has at an index.
+fn news(piece: Piece, entries: &[Entry], known: impl Fn(u64) -> (Option<LogId>, Option<LogId>)) -> News {
+    let mut news = piece;
+    for entry in entries {
+        let id = plain_log_id(&entry.id);
+        let (last, here) = known(id.index);
+        if last.is_none_or(|last| last.index < id.index) {
+            break;
+        }
+        // What it has had and let go of is committed.
+        if here.is_some_and(|here| here != id) {
+            return News::InPlaceOfOthers;
+        }
+        news.bytes = news.bytes.saturating_sub(extent(entry).0);
+        news.starts_segment = false;
+    }
+    News::Some(news)
+}
+
+/// A request as its pieces, in order, each with the request for it. None is longer than `bytes_max`, unless it is one record.
+pub(crate) fn pieces(
+    request: AppendEntriesRequest<Types>,
+    bytes_max: u64,
+) -> VecDeque<(Piece, AppendEntriesRequest<Types>)> {
+    let AppendEntriesRequest { vote, mut prev_log_id, entries, leader_commit } = request;
+    let mut parts: Vec<(Piece, Vec<Entry>)> = Vec::with_capacity(1);
+    for entry in entries {
+        let (bytes, starts_segment) = extent(&entry);
+        match parts.last_mut() {
+            Some((piece, part)) if !starts_segment && piece.bytes + bytes <= bytes_max => {
+                piece.bytes += bytes;
+                part.push(entry);
+            }
+            _ => parts.push((Piece { bytes, starts_segment }, vec![entry])),
+        }
+    }
+    if parts.is_empty() {
+        parts.push((Piece { bytes: 0, starts_segment: false }, Vec::new()));
+    }
+    let requests = parts.into_iter().map(|(piece, entries)| {
+        let last = entries.last().map(|entry| entry.id).or(prev_log_id);
+        let prev_log_id = std::mem::replace(&mut prev_log_id, last);
+        (piece, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+    });
+    requests.collect()
+}
+
+fn extent(entry: &Entry) -> (u64, bool) {
+    match &entry.body {
+        Body::Stored(record) => (record.size() as u64, record.starts_segment()),
+        // What has no bytes yet never comes from a peer.
+        Body::New(_) => (0, false),
+    }
+}
