@@ -134,3 +134,71 @@ fn extent(entry: &Entry) -> (u64, bool) {
         Body::New(_) => (0, false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::WriterMode;
+    use crate::log::testing::{Bench, app};
+    use crate::raft::types::RaftVote;
+    use crate::record::Record;
+
+    /// Records over several segments of 12 KiB.
+    fn records() -> Vec<Record> {
+        let mut bench = Bench::new(WriterMode::Inline);
+        bench.append((0..20).map(|index| app(1, index, 1000)))
+    }
+
+    fn request(records: &[Record]) -> AppendEntriesRequest<Types> {
+        AppendEntriesRequest {
+            vote: RaftVote::new(1, 0),
+            prev_log_id: None,
+            entries: records.iter().cloned().map(Entry::stored).collect(),
+            leader_commit: None,
+        }
+    }
+
+    #[test]
+    fn a_request_goes_on_in_pieces_that_follow_each_other_and_begin_where_segments_do() {
+        let records = records();
+        let mut before = None;
+        let (mut indexes, mut starts) = (Vec::new(), 0);
+        for (piece, part) in pieces(request(&records), 4000) {
+            assert_eq!(part.prev_log_id, before);
+            assert!(piece.bytes <= 4000);
+            assert_eq!(piece.bytes, part.entries.iter().map(|entry| extent(entry).0).sum::<u64>());
+            assert_eq!(piece.starts_segment, extent(&part.entries[0]).1);
+            assert!(part.entries[1..].iter().all(|entry| !extent(entry).1), "no other one does");
+            starts += usize::from(piece.starts_segment);
+            indexes.extend(part.entries.iter().map(|entry| plain_log_id(&entry.id).index));
+            before = part.entries.last().map(|entry| entry.id);
+        }
+        assert_eq!(indexes, (0..20).collect::<Vec<_>>());
+        assert!(starts > 1, "several segments");
+        assert_eq!(pieces(request(&[]), 4000).len(), 1, "a commit without entries is told, too");
+    }
+
+    #[test]
+    fn what_the_log_holds_already_takes_no_room() {
+        let records = records();
+        let entries = request(&records[..3]).entries;
+        let bytes = records[..3].iter().map(|record| record.size() as u64).sum();
+        let piece = Piece { bytes, starts_segment: true };
+        let own = |count: usize, term| {
+            let last = count.checked_sub(1).map(|last| LogId { term, index: last as u64 });
+            move |index| (last, last.filter(|last| index <= last.index).map(|_| LogId { term, index }))
+        };
+        assert_eq!(news(piece, &entries, own(0, 1)), News::Some(piece));
+        let rest = Piece { bytes: records[2].size() as u64, starts_segment: false };
+        assert_eq!(news(piece, &entries, own(2, 1)), News::Some(rest));
+        assert_eq!(news(piece, &entries, own(2, 2)), News::InPlaceOfOthers);
+    }
+
+    #[test]
+    fn the_leader_hears_of_whole_requests_only() {
+        let intake = Intake::default();
+        let piece = Piece { bytes: 1, starts_segment: false };
+        intake.0.lock().extend([false, true, true].map(|last| UnderWay { piece, last }));
+        assert_eq!([(); 3].map(|()| intake.answered()), [false, true, true]);
+    }
+}
