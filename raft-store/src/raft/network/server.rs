@@ -40,6 +40,8 @@ const CONNECTIONS_MAX: usize = 512;
 const HELLO_MAX: Duration = Duration::from_secs(2);
 /// Control requests being answered per connection; beyond it the connection is not read.
 const CONTROL_MAX: usize = 64;
+/// What an installation writes beside the state itself: the checkpoint's own fields, bounds and marks.
+const INSTALL_BESIDE: u64 = 64 << 10;
 /// Memory set aside for a frame before its bytes have arrived.
 const FRAME_EAGER: usize = 2 << 20;
 
@@ -276,6 +278,13 @@ impl<M: Machine> Server<M> {
         let (vote, received) = checkpoint::receive(&mut stream).await?;
         let LogId { term, index } = received.at.id;
         debug!(term, index, bytes = received.state.len(), "checkpoint received");
+        // An installation that fails would stop the whole replica (LOG-RULES 11): the leader sends it again.
+        let needed = received.state.len() as u64 + INSTALL_BESIDE;
+        if self.shared.log.lock().disk_space()?.available < needed {
+            warn!(term, index, needed, "the disk has no room for the leader's checkpoint");
+            checkpoint::answer(&mut stream, Err(())).await?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let meta = snapshot_meta(&received).ok_or_else(|| malformed("membership of a checkpoint"))?;
         debug_assert_eq!(meta.last_log_id, Some(raft_log_id(received.at.id)));
         let snapshot = Snapshot { meta, snapshot: received };
