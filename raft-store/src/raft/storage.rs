@@ -25,6 +25,7 @@ use super::types::{
 use crate::log::{self, AppendError, Draft, Log};
 use crate::record::Record;
 use crate::types::EntryKind;
+use crate::vfs::DiskSpace;
 
 /// The log, shared by the core (which appends) and the machine (which installs); both live on one thread.
 pub(crate) struct SharedLog {
@@ -35,6 +36,14 @@ pub(crate) struct SharedLog {
     pub(crate) first_index_free: bool,
     /// Where old entries and checkpoints are read.
     pub(crate) blocking: Blocking,
+}
+
+impl SharedLog {
+    /// Room on the log's file system, asked for off the group's thread.
+    pub(crate) async fn disk_space(&self) -> io::Result<DiskSpace> {
+        let reader = self.log.lock().reader();
+        self.blocking.run(move || reader.disk_space()).await?
+    }
 }
 
 /// Time for an installation that the core has counted on to reach the log.

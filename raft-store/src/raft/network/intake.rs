@@ -36,8 +36,9 @@ impl Intake {
     /// Waits until the log has room for the next piece, which is made of `entries`, and counts it in. Dropped in between it is as
     /// if never called.
     pub(crate) async fn admit(&self, shared: &SharedLog, piece: Piece, entries: &[Entry], last: bool) {
-        let mut waits = 0_u64;
+        let (mut waits, mut free) = (0_u64, None);
         loop {
+            let grows;
             {
                 let log = shared.log.lock();
                 let mut under_way = self.0.lock();
@@ -50,20 +51,27 @@ impl Intake {
                 let before = || under_way.iter().map(|before| before.piece);
                 let fits = || room.space() == Space::Ready && room.takes_piece(before(), piece);
                 // A leader whose own segments began elsewhere (it has begun from a checkpoint) may go on in a segment beyond what
-                // was allocated for it here. No spare segment helps then: the file grows.
-                let grows = || {
-                    let more = room.beyond(piece).filter(|_| before().all(|before| before.bytes == 0));
-                    more.is_some_and(|more| log.disk_space().is_ok_and(|disk| disk.available >= more))
-                };
-                if piece.bytes == 0 || fits() || grows() {
+                // was allocated for it here. No spare segment helps then: the file grows, where the disk lets it.
+                let more = room.beyond(piece).filter(|_| before().all(|before| before.bytes == 0));
+                if piece.bytes == 0
+                    || fits()
+                    || more.is_some_and(|more| free.is_some_and(|free| free >= more))
+                {
                     return under_way.push_back(UnderWay { piece, last });
                 }
+                grows = more.is_some();
                 if waits == 0 {
                     debug!(?room, ?piece, under_way = under_way.len(), "the leader's entries wait for room");
                 }
                 waits += 1;
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            if waits > 1 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            free = match grows {
+                true => shared.disk_space().await.ok().map(|disk| disk.available),
+                false => None,
+            };
         }
     }
 

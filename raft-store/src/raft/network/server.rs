@@ -280,7 +280,7 @@ impl<M: Machine> Server<M> {
         debug!(term, index, bytes = received.state.len(), "checkpoint received");
         // An installation that fails would stop the whole replica (LOG-RULES 11): the leader sends it again.
         let needed = received.state.len() as u64 + INSTALL_BESIDE;
-        if self.shared.log.lock().disk_space()?.available < needed {
+        if self.shared.disk_space().await?.available < needed {
             warn!(term, index, needed, "the disk has no room for the leader's checkpoint");
             checkpoint::answer(&mut stream, Err(())).await?;
             return Err(io::ErrorKind::StorageFull.into());
