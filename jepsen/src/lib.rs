@@ -18,5 +18,6 @@ pub mod proxy;
 pub mod recorder;
 pub mod report;
 pub mod run;
+pub mod simulation;
 pub mod suite;
 pub mod workload;

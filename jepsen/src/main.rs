@@ -9,6 +9,7 @@ use flotilla_jepsen::command::{CheckArgs, ReportArgs, exit_code};
 use flotilla_jepsen::judge;
 use flotilla_jepsen::outages::{self, OutagesArgs};
 use flotilla_jepsen::run::RunArgs;
+use flotilla_jepsen::simulation::SimArgs;
 use flotilla_jepsen::suite::{self, SuiteArgs};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -35,12 +36,14 @@ enum Command {
     Outages(OutagesArgs),
     Check(CheckArgs),
     Report(ReportArgs),
+    Sim(SimArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Check(args) => args.run(),
         Command::Report(args) => args.run(),
+        Command::Sim(args) => args.run().map(|never| match never {}),
         Command::Run(args) => in_runtime(async {
             let args = args.seeded();
             eprintln!("seed {}, folder {}", args.seed(), args.folder().display());

@@ -30,6 +30,7 @@ mod queue;
 mod reader;
 mod recovery;
 mod ring;
+mod room;
 mod scan;
 mod segment;
 mod segment_header;
@@ -52,8 +53,9 @@ pub use error::{AppendError, Damage, Fault, OpenError};
 pub use inspect::{InspectError, Report, SegmentReport, Verified, inspect, verify};
 pub use reader::{LogReader, SegmentInfo};
 pub use recovery::{Recovered, RecoveredVote, RecoveryVisitor, TornTail};
+pub use room::{LogRoom, Piece, Space};
 pub(crate) use segment::SEGMENT_HEADER_SIZE;
-pub use store::{Log, Space};
+pub use store::Log;
 pub use time::{Clock, SystemClock};
 
 /// What one group of writes came to.

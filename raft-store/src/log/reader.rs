@@ -14,6 +14,7 @@ use super::segment::{Segment, Span};
 use super::shared::Shared;
 use crate::record::{RECORD_HEADER_SIZE, Record};
 use crate::types::{ChainPoint, LogId};
+use crate::vfs::DiskSpace;
 
 /// Records whose checksum was compared lately, so that reading many messages of one record does it once.
 const VERIFIED_SLOTS: usize = 4096;
@@ -87,6 +88,14 @@ impl LogReader {
     pub fn in_memory(&self, start: u64) -> bool {
         let view = self.shared.view.read();
         start >= view.ring.first_index() || start < view.first_index()
+    }
+
+    /// Room on the file system that holds the log. Asks the operating system.
+    ///
+    /// # Errors
+    /// As the operating system reports.
+    pub fn disk_space(&self) -> io::Result<DiskSpace> {
+        self.shared.folder.vfs.space(&self.shared.folder.root)
     }
 
     /// Id of an entry, from memory; also that of the last purged one. `None` when the log does not know it.

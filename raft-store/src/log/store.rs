@@ -16,20 +16,13 @@ use super::engine::Engine;
 use super::jobs::Job;
 use super::reader::LogReader;
 use super::recovery::{Opened, Recovered, RecoveryVisitor, recover};
+use super::room::{LogRoom, Space};
+use super::segment::SEGMENT_HEADER_SIZE;
 use super::shared::Shared;
 use super::time::{Clock, LeaderTime};
 use super::{Fault, LogOptions, OpenError, WriterMode};
 use crate::types::{ChainPoint, Done, LogId, Stamper, Vote};
 use crate::vfs::{DiskSpace, Vfs};
-
-/// Whether the log has room for more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Space {
-    /// Go on.
-    Ready,
-    /// No spare segment could be allocated and the last one is nearly full: propose and accept nothing more.
-    NoSpare,
-}
 
 /// The log. One owner appends; [`LogReader`] and [`Checkpoints`] serve everyone else.
 pub struct Log {
@@ -151,27 +144,34 @@ impl Log {
         self.time.now(&*self.clock)
     }
 
-    /// Whether there is room for more.
-    pub fn space(&self) -> Space {
-        let room = {
+    /// The room that is there for certain.
+    pub fn room(&self) -> LogRoom {
+        /// More than elections need.
+        const KEPT_MAX: u64 = 64 << 10;
+        let options = &self.shared.options;
+        let (open, rest) = {
             let view = self.shared.view.read();
-            view.segments.last().map_or(0, |segment| segment.room_end().saturating_sub(view.tail.end))
+            let rest = view.segments.last().map(|last| last.room_end().saturating_sub(view.tail.end));
+            (rest.is_some(), rest.unwrap_or(0))
         };
-        let reserve = self.shared.options.reserve_bytes.min(self.shared.options.segment_size / 2);
-        if room >= reserve || !self.shared.spares.lock().ready.is_empty() {
-            Space::Ready
-        } else {
-            Space::NoSpare
+        let (spares, refused) = {
+            let spares = self.shared.spares.lock();
+            (spares.ready.len(), spares.failed)
+        };
+        LogRoom {
+            open,
+            rest,
+            spares,
+            segment: options.segment_size - SEGMENT_HEADER_SIZE,
+            reserve: options.reserve_bytes.min(options.segment_size / 2),
+            kept: KEPT_MAX.min(options.segment_size / 16),
+            refused,
         }
     }
 
-    /// True when so many bytes of records fit into the last segment, with something left for what the group needs to
-    /// elect: what [`Space::NoSpare`] holds back is there for moving the boundary, which is what makes room again.
-    pub fn fits_reserve(&self, bytes: u64) -> bool {
-        const LEFT: u64 = 64 << 10;
-        let view = self.shared.view.read();
-        let room = view.segments.last().map_or(0, |last| last.room_end().saturating_sub(view.tail.end));
-        room >= bytes + LEFT.min(self.shared.options.segment_size / 8)
+    /// Whether there is room for the usual work.
+    pub fn space(&self) -> Space {
+        self.room().space()
     }
 
     /// Room on the file system that holds the log.

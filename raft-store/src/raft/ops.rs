@@ -1,7 +1,7 @@
 //! What a handle asks of its group: proposing, confirming reads, handing over, moving the retention boundary.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::answers::{Outcomes, Pending, Waiter};
 use super::api::{Machine, Proposal, ProposeError, ReadError, TransferError};
 use super::forming::Desk;
 use super::group::{Group, RaftOf};
-use super::permits::Permits;
+use super::permits::{Coming, Permits};
 use super::storage::SharedLog;
 use super::transfer::Transfer;
 use super::types::Draft;
@@ -98,6 +98,9 @@ pub(crate) struct GroupOps<M: Machine> {
     holding: Arc<AtomicBool>,
     own: u64,
     payload_max: usize,
+    /// Size of a proposal that found no room although nothing else was under way; 0 when there is none. As long as it finds none
+    /// the log counts as full: else the group would refuse work for ever and nobody would hand over.
+    wanted: AtomicU64,
     stop: CancellationToken,
 }
 
@@ -114,12 +117,13 @@ impl<M: Machine> GroupOps<M> {
             holding: Arc::clone(&group.holding),
             own: u64::from(group.caller.own.peer_index()),
             payload_max: group.payload_max,
+            wanted: AtomicU64::new(0),
             stop: group.stop_token(),
         }
     }
 
-    /// Why nothing can be proposed now, for all proposals alike; `bytes` of them are waiting.
-    fn closed(&self, bytes: u64, room: Room) -> Option<ProposeError> {
+    /// Why nothing can be proposed now, for all proposals alike.
+    fn closed(&self, room: Room) -> Option<ProposeError> {
         if self.stop.is_cancelled() {
             return Some(ProposeError::Stopped);
         }
@@ -127,15 +131,31 @@ impl<M: Machine> GroupOps<M> {
             return Some(ProposeError::NotLeader { leader: None });
         }
         let Some(shared) = self.shared.upgrade() else { return Some(ProposeError::Stopped) };
-        let log = shared.log.lock();
-        match (log.space(), room) {
-            (Space::Ready, _) => None,
-            (Space::NoSpare, Room::Reserve) if log.fits_reserve(bytes) => None,
-            (Space::NoSpare, _) => Some(ProposeError::Busy),
+        match (shared.log.lock().space(), room) {
+            (Space::Ready, _) | (Space::NoSpare, Room::Reserve) => None,
+            (Space::NoSpare, Room::Usual) => Some(ProposeError::Busy),
         }
     }
 
-    async fn propose(&self, mut proposal: Proposal<M::Answer>) {
+    /// True when the log has room for a proposal that is on its way, beside all others that are.
+    fn fits(&self, bytes: u64, room: Room) -> bool {
+        let Some(shared) = self.shared.upgrade() else { return true };
+        // Asked before the log is: what it takes in between counts twice then, and never not at all.
+        let under_way = self.permits.coming();
+        let there = shared.log.lock().room();
+        match room {
+            Room::Usual if there.takes(bytes, under_way) => true,
+            Room::Usual => {
+                if bytes == under_way {
+                    self.wanted.fetch_max(bytes, Ordering::AcqRel);
+                }
+                false
+            }
+            Room::Reserve => there.takes_into_reserve(under_way),
+        }
+    }
+
+    async fn propose(&self, mut proposal: Proposal<M::Answer>, room: Room) {
         let (payload, expected_term) = (std::mem::take(&mut proposal.payload), proposal.expected_term);
         let done = proposal.take_done();
         let size = payload.len();
@@ -146,9 +166,17 @@ impl<M: Machine> GroupOps<M> {
         if !self.permits.take(bytes) {
             return done(Err(ProposeError::Busy));
         }
+        let coming = Coming::new(&self.permits, bytes);
+        if !self.fits(bytes, room) {
+            self.permits.settled(bytes, None);
+            return done(Err(ProposeError::Busy));
+        }
         let key = self.pending.register(bytes, done);
         let outcomes: Arc<dyn Outcomes> = self.pending.clone();
-        let mut request = self.raft.write(Draft(payload)).responder(Waiter::new(key, outcomes));
+        let mut request = self
+            .raft
+            .write(Draft { bytes: payload, coming: Some(coming) })
+            .responder(Waiter::new(key, outcomes));
         if let Some(term) = expected_term {
             request = request.with_leader(CommittedLeaderId::new(term));
         }
@@ -161,19 +189,25 @@ impl<M: Machine> Ops<M::Answer> for GroupOps<M> {
     fn submit(&self, proposals: Vec<Proposal<M::Answer>>, room: Room) -> BoxFuture<'_, ()> {
         // Unconstrained: the runtime's budget would hand over after each 128 proposals and split the batch.
         Box::pin(tokio::task::unconstrained(async move {
-            let bytes = proposals.iter().map(|proposal| proposal.payload.len() as u64).sum();
-            if let Some(refusal) = self.closed(bytes, room) {
+            if let Some(refusal) = self.closed(room) {
                 proposals.into_iter().for_each(|mut proposal| proposal.take_done()(Err(refusal)));
                 return;
             }
             for proposal in proposals {
-                self.propose(proposal).await;
+                self.propose(proposal, room).await;
             }
         }))
     }
 
     fn has_room(&self) -> bool {
-        self.shared.upgrade().is_some_and(|shared| shared.log.lock().space() == Space::Ready)
+        let Some(shared) = self.shared.upgrade() else { return false };
+        let there = shared.log.lock().room();
+        let wanted = self.wanted.load(Ordering::Acquire);
+        let fits = wanted == 0 || there.takes(wanted, wanted);
+        if fits && wanted > 0 {
+            self.wanted.compare_exchange(wanted, 0, Ordering::AcqRel, Ordering::Relaxed).ok();
+        }
+        fits && there.space() == Space::Ready
     }
 
     fn time_ms(&self) -> Option<u64> {

@@ -15,9 +15,30 @@ use super::status::Counters;
 /// Proposals applied but not yet durable: index and bytes, in index order.
 type Unflushed = VecDeque<(u64, u64)>;
 
+/// A proposal that the log does not hold yet, and will when nothing comes in between: its bytes count until the last one lets go.
+pub(crate) struct Coming {
+    permits: Arc<Permits>,
+    bytes: u64,
+}
+
+impl Coming {
+    pub(crate) fn new(permits: &Arc<Permits>, bytes: u64) -> Arc<Coming> {
+        permits.coming.fetch_add(bytes, Ordering::AcqRel);
+        Arc::new(Coming { permits: Arc::clone(permits), bytes })
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.permits.coming.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
 pub(crate) struct Permits {
     bytes_max: u64,
     counters: Arc<Counters>,
+    /// Bytes of proposals that the log does not hold yet.
+    coming: AtomicU64,
     /// One more than the last durable index.
     flushed_end: AtomicU64,
     unflushed: Mutex<Unflushed>,
@@ -28,6 +49,7 @@ impl Permits {
         Permits {
             bytes_max,
             counters,
+            coming: AtomicU64::new(0),
             flushed_end: AtomicU64::new(0),
             unflushed: Mutex::new(VecDeque::new()),
         }
@@ -43,6 +65,11 @@ impl Permits {
             return false;
         }
         true
+    }
+
+    /// Bytes of all [`Coming`].
+    pub(crate) fn coming(&self) -> u64 {
+        self.coming.load(Ordering::Acquire)
     }
 
     /// The proposal was applied at `index`, or (`None`) will not be applied under this permit.

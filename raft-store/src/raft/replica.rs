@@ -254,8 +254,8 @@ impl<A: Send + 'static> Replica<A> {
         self.inner.parts.checkpoints.load(at)
     }
 
-    /// False when the log has no spare segment and its last one is nearly full: proposals are refused as busy. A leader
-    /// that stays so while its peers have room should hand over.
+    /// False when the log has no spare segment and its last one is nearly full, or a proposal found no room although nothing else
+    /// was under way: proposals are refused as busy. A leader that stays so while its peers have room should hand over.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.inner.parts.ops.has_room()

@@ -15,7 +15,7 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::permits::Permits;
+use super::permits::{Coming, Permits};
 use super::reader::Reader;
 use super::runtime::Blocking;
 use super::status::Counters;
@@ -25,6 +25,7 @@ use super::types::{
 use crate::log::{self, AppendError, Draft, Log};
 use crate::record::Record;
 use crate::types::EntryKind;
+use crate::vfs::DiskSpace;
 
 /// The log, shared by the core (which appends) and the machine (which installs); both live on one thread.
 pub(crate) struct SharedLog {
@@ -35,6 +36,14 @@ pub(crate) struct SharedLog {
     pub(crate) first_index_free: bool,
     /// Where old entries and checkpoints are read.
     pub(crate) blocking: Blocking,
+}
+
+impl SharedLog {
+    /// Room on the log's file system, asked for off the group's thread.
+    pub(crate) async fn disk_space(&self) -> io::Result<DiskSpace> {
+        let reader = self.log.lock().reader();
+        self.blocking.run(move || reader.disk_space()).await?
+    }
 }
 
 /// Time for an installation that the core has counted on to reach the log.
@@ -51,15 +60,19 @@ pub(crate) struct Storage {
 
 /// Entries of one call that are appended in the same way.
 enum Run {
-    New(Vec<Draft>),
+    /// With what counts as on its way until they are appended.
+    New(Vec<Draft>, Vec<Arc<Coming>>),
     Stored(Vec<Record>),
 }
 
 impl Storage {
-    fn draft(&self, id: &RaftLogId, payload: Payload) -> Draft {
+    fn draft(&self, id: &RaftLogId, payload: Payload, coming: &mut Vec<Arc<Coming>>) -> Draft {
         let (kind, body) = match payload {
             Payload::Blank => (EntryKind::Blank, log::Body::Plain(Bytes::new())),
-            Payload::Application(draft) => (EntryKind::Application, log::Body::HeadRoom(draft.0)),
+            Payload::Application(draft) => {
+                coming.extend(draft.coming);
+                (EntryKind::Application, log::Body::HeadRoom(draft.bytes))
+            }
             Payload::Membership(members) => {
                 let mut out = BytesMut::with_capacity(128);
                 encode_members(&members, &mut out);
@@ -73,9 +86,15 @@ impl Storage {
         let mut runs: Vec<Run> = Vec::with_capacity(1);
         for entry in entries {
             match (entry.body, runs.last_mut()) {
-                (Body::New(payload), Some(Run::New(drafts))) => drafts.push(self.draft(&entry.id, payload)),
+                (Body::New(payload), Some(Run::New(drafts, coming))) => {
+                    drafts.push(self.draft(&entry.id, payload, coming));
+                }
                 (Body::Stored(record), Some(Run::Stored(records))) => records.push(record),
-                (Body::New(payload), _) => runs.push(Run::New(vec![self.draft(&entry.id, payload)])),
+                (Body::New(payload), _) => {
+                    let mut coming = Vec::new();
+                    let drafts = vec![self.draft(&entry.id, payload, &mut coming)];
+                    runs.push(Run::New(drafts, coming));
+                }
                 (Body::Stored(record), _) => runs.push(Run::Stored(vec![record])),
             }
         }
@@ -86,7 +105,7 @@ impl Storage {
     /// core counts the checkpoint's entries as its own before the machine has taken them.
     async fn append_run(&self, run: Run, done: crate::Done) -> io::Result<()> {
         let first = match &run {
-            Run::New(drafts) => drafts[0].id.index,
+            Run::New(drafts, _) => drafts[0].id.index,
             Run::Stored(records) => records[0].index(),
         };
         loop {
@@ -100,8 +119,9 @@ impl Storage {
                 if follows {
                     let (records, bytes): (usize, usize);
                     match run {
-                        Run::New(drafts) => {
+                        Run::New(drafts, coming) => {
                             let appended = log.append_new(drafts, done)?;
+                            drop(coming);
                             records = appended.len();
                             bytes = appended.iter().map(Record::size).sum();
                         }
@@ -209,7 +229,7 @@ impl RaftLogStorage<Types> for Storage {
             self.append_run(run, unwatched()).await?;
         }
         let end = match &last {
-            Run::New(drafts) => drafts[drafts.len() - 1].id.index,
+            Run::New(drafts, _) => drafts[drafts.len() - 1].id.index,
             Run::Stored(records) => records[records.len() - 1].index(),
         };
         let (permits, counters, started) =

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use openraft::Membership;
@@ -13,6 +14,7 @@ use openraft::entry::{RaftEntry, RaftPayload};
 use openraft::vote::leader_id_std::{CommittedLeaderId, LeaderId};
 
 use super::answers::Waiter;
+use super::permits::Coming;
 use super::runtime::GroupRuntime;
 use crate::record::{RECORD_HEADER_SIZE, Record};
 use crate::types::{EntryKind, LogId, Vote};
@@ -51,11 +53,15 @@ pub(crate) type SnapshotMeta = openraft::storage::SnapshotMeta<CommittedLeaderId
 
 /// Bytes of an application payload that the log has not taken yet, with head room for the record header in front.
 #[derive(Clone)]
-pub struct Draft(pub(crate) Bytes);
+pub struct Draft {
+    pub(crate) bytes: Bytes,
+    /// Held until the log has it, where somebody counts.
+    pub(crate) coming: Option<Arc<Coming>>,
+}
 
 impl fmt::Debug for Draft {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} bytes", self.0.len().saturating_sub(RECORD_HEADER_SIZE))
+        write!(formatter, "{} bytes", self.bytes.len().saturating_sub(RECORD_HEADER_SIZE))
     }
 }
 

@@ -239,7 +239,8 @@ impl VfsFile for MemFile {
 
     fn write_vectored_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut disk = self.disk.lock();
-        let mut bytes = slices.iter().flat_map(|slice| slice.iter().copied()).collect::<Vec<u8>>();
+        let mut bytes = Vec::with_capacity(slices.iter().map(|slice| slice.len()).sum());
+        slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
         let step = disk.step()?;
         match step {
             Step::Whole => {}
@@ -247,7 +248,7 @@ impl VfsFile for MemFile {
             Step::PartThenOff | Step::Fail(_) => bytes.truncate(bytes.len() / 2),
         }
         let count = bytes.len();
-        disk.write(self.file, offset as usize, bytes)?;
+        disk.write(self.file, offset as usize, bytes.into())?;
         match step {
             Step::Whole | Step::Short => Ok(count),
             Step::PartThenOff => Err(disk.cut_power()),
@@ -278,7 +279,7 @@ impl VfsFile for MemFile {
     fn zero_range(&self, offset: u64, size: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
         match disk.step()? {
-            Step::Whole | Step::Short => disk.write(self.file, offset as usize, vec![0; size as usize]),
+            Step::Whole | Step::Short => disk.write(self.file, offset as usize, vec![0; size as usize].into()),
             Step::PartThenOff => Err(disk.cut_power()),
             Step::Fail(kind) => Err(kind.into()),
         }

@@ -1,9 +1,14 @@
 //! What the in-memory disk holds: contents and names, each as they are now and as a power cut would leave them.
+//!
+//! A simulation copies whole disks all the time and changes little of the copies, so they share contents until one of them writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::memory::{Fault, Loss};
 
@@ -24,14 +29,14 @@ pub(super) struct Disk {
 
 #[derive(Debug, Default, Clone)]
 struct Content {
-    durable: Vec<u8>,
-    current: Vec<u8>,
+    durable: Arc<Vec<u8>>,
+    current: Arc<Vec<u8>>,
     pending: Vec<Change>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) enum Change {
-    Bytes { offset: usize, bytes: Vec<u8> },
+    Bytes { offset: usize, bytes: Bytes },
     Size(usize),
 }
 
@@ -105,13 +110,13 @@ impl Disk {
     pub(super) fn change_byte(&mut self, file: u64, offset: usize, change: impl Fn(u8) -> u8) {
         let content = self.files.get_mut(&file).expect("files are never forgotten");
         for bytes in [&mut content.current, &mut content.durable] {
-            if let Some(byte) = bytes.get_mut(offset) {
+            if let Some(byte) = Arc::make_mut(bytes).get_mut(offset) {
                 *byte = change(*byte);
             }
         }
     }
 
-    pub(super) fn write(&mut self, file: u64, offset: usize, bytes: Vec<u8>) -> io::Result<()> {
+    pub(super) fn write(&mut self, file: u64, offset: usize, bytes: Bytes) -> io::Result<()> {
         let grown = (offset + bytes.len()).saturating_sub(self.bytes(file).len());
         self.reserve(grown as u64)?;
         self.change(file, Change::Bytes { offset, bytes });
@@ -126,7 +131,7 @@ impl Disk {
 
     fn change(&mut self, file: u64, change: Change) {
         let content = self.files.get_mut(&file).expect("files are never forgotten");
-        change.apply(&mut content.current);
+        change.apply(Arc::make_mut(&mut content.current));
         content.pending.push(change);
     }
 
@@ -147,7 +152,7 @@ impl Disk {
     pub(super) fn sync(&mut self, file: u64) {
         let content = self.files.get_mut(&file).expect("files are never forgotten");
         for change in content.pending.drain(..) {
-            change.apply(&mut content.durable);
+            change.apply(Arc::make_mut(&mut content.durable));
         }
     }
 
@@ -176,13 +181,14 @@ impl Disk {
         disk.boot += 1;
         for content in disk.files.values_mut() {
             for change in survivors(std::mem::take(&mut content.pending), loss, &mut random) {
+                let durable = Arc::make_mut(&mut content.durable);
                 if let (Change::Bytes { offset, bytes }, Loss::Random(_)) = (&change, loss) {
-                    tear(*offset, bytes, &mut random, &mut content.durable);
+                    tear(*offset, bytes, &mut random, durable);
                 } else {
-                    change.apply(&mut content.durable);
+                    change.apply(durable);
                 }
             }
-            content.current = content.durable.clone();
+            content.current = Arc::clone(&content.durable);
         }
         for names in disk.dirs.values_mut() {
             for change in survivors(std::mem::take(&mut names.pending), loss, &mut random) {
@@ -271,9 +277,9 @@ pub(super) fn survivors<T>(pending: Vec<T>, loss: Loss, random: &mut Random) -> 
 }
 
 /// Applies a write sector by sector, leaving some out.
-fn tear(offset: usize, bytes: &[u8], random: &mut Random, content: &mut Vec<u8>) {
+fn tear(offset: usize, bytes: &Bytes, random: &mut Random, content: &mut Vec<u8>) {
     for part in torn(offset, bytes.len(), SECTOR_SIZE, random) {
-        Change::Bytes { offset: offset + part.start, bytes: bytes[part].to_vec() }.apply(content);
+        Change::Bytes { offset: offset + part.start, bytes: bytes.slice(part) }.apply(content);
     }
 }
 

@@ -52,3 +52,19 @@ pub unsafe extern "C" fn getrandom(buffer: *mut c_void, size: usize, flags: c_ui
     // SAFETY: the arguments are handed on as they came.
     unsafe { libc::syscall(libc::SYS_getrandom, buffer, size, flags) as isize }
 }
+
+/// Lets the allocator keep what is freed: disks in memory take and give back whole segments all the time, and each of them would
+/// be asked of the operating system and zeroed by it.
+pub fn keep_memory() {
+    // One arena: that of a second thread gives memory back whatever the other settings say.
+    let settings = [
+        (libc::M_ARENA_MAX, 1),
+        (libc::M_MMAP_THRESHOLD, 1 << 30),
+        (libc::M_TRIM_THRESHOLD, 1 << 30),
+        (libc::M_TOP_PAD, 16 << 20),
+    ];
+    for (setting, value) in settings {
+        // SAFETY: takes two numbers and changes settings of the allocator. A refusal costs time only.
+        unsafe { libc::mallopt(setting, value) };
+    }
+}

@@ -79,6 +79,12 @@ impl Running {
         self.status.borrow().clone()
     }
 
+    /// The part played now, its term, and whether a majority has confirmed it within the lease.
+    pub fn part(&self) -> (Role, u64, bool) {
+        let status = self.status.borrow();
+        (status.role, status.term, status.lease_valid())
+    }
+
     /// The part played, if that changed since the last call.
     pub fn new_leadership(&mut self) -> Option<Leadership> {
         self.leadership.has_changed().ok().filter(|changed| *changed)?;
@@ -250,9 +256,9 @@ impl Host {
             Some(Err(error)) => return Stepped::Failed(format!("does not start: {error}")),
             None => {}
         }
-        match process.running.as_ref().map(|running| running.status.borrow().clone()) {
+        match process.running.as_ref().map(|running| running.status.borrow()) {
             Some(status) if status.role == Role::Stopped => {
-                Stepped::Failed(status.waiting_for.unwrap_or_default())
+                Stepped::Failed(status.waiting_for.clone().unwrap_or_default())
             }
             _ => Stepped::Fine,
         }

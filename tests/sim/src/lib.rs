@@ -97,7 +97,7 @@ fn simulate(seed: u64, options: &RunOptions) -> Outcome {
     }
     let judge = SharedJudge::new(Mutex::new(Judge::default()));
     let panicked = Arc::new(Mutex::new(None));
-    note_panics(&panicked);
+    note_panics(seed, &panicked);
     let mut random = Random::new(seed);
     let plan = Plan::draw(&mut random);
     say!("seed {seed} {plan:?}");
@@ -122,13 +122,20 @@ fn simulate(seed: u64, options: &RunOptions) -> Outcome {
     Outcome::of(seed, &world)
 }
 
-/// A panic inside a node's task ends only the task; here it is a finding.
-fn note_panics(panicked: &Arc<Mutex<Option<String>>>) {
+/// A panic inside a node's task ends only the task; here it is a finding. Where it ends the process, as in release builds, the
+/// outcome is told before.
+fn note_panics(seed: u64, panicked: &Arc<Mutex<Option<String>>>) {
     let panicked = Arc::clone(panicked);
     panic::set_hook(Box::new(move |information| {
         let place = information.location().map(ToString::to_string).unwrap_or_default();
         let what = information.payload_as_str().unwrap_or("?");
-        panicked.lock().get_or_insert_with(|| format!("panic at {place}: {what}"));
+        let what = format!("panic at {place}: {what}");
+        if cfg!(panic = "abort") {
+            let line = Outcome::failed(seed, what.clone()).to_line();
+            // Nobody is left to tell when even this fails.
+            std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).ok();
+        }
+        panicked.lock().get_or_insert(what);
     }));
 }
 

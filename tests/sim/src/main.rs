@@ -79,6 +79,7 @@ fn main() -> ExitCode {
     let command = Command::parse();
     match command.once {
         Some(Once::Run(run)) => {
+            c_library::keep_memory();
             let options =
                 RunOptions { seconds: run.seconds, trace: run.trace, mutant: run.mutant, log: run.log };
             let outcome = flotilla_sim::run(run.seed, &options);

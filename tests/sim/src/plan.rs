@@ -118,19 +118,12 @@ impl Plan {
         }
         // Something always happens.
         weights[Fault::KillLeader as usize] += 1;
-        let mut segment_size = random.one_of(&[32 << 10, 64 << 10, 256 << 10]);
+        let segment_size = random.one_of(&[32 << 10, 64 << 10, 256 << 10]);
         let window = random.between(1, 4);
-        let mut append_bytes_max = random.one_of(&[4 << 10, 64 << 10, 1 << 20]);
+        let append_bytes_max = random.one_of(&[4 << 10, 64 << 10, 1 << 20]);
         // As many requests under way as with the usual settings: a group that needs a minute for what it has taken on would
         // not converge in time, and nothing would be wrong.
-        let mut in_flight_bytes_max = (64 * append_bytes_max).clamp(256 << 10, 64 << 20);
-        if weights[Fault::FullDisk as usize] > 0 {
-            // What is under way must fit into the reserve of the last segment, a quarter of it, as it does with segments of the
-            // usual size.
-            segment_size = 256 << 10;
-            in_flight_bytes_max = segment_size / 8;
-            append_bytes_max = append_bytes_max.min(segment_size / 8 / window);
-        }
+        let in_flight_bytes_max = (64 * append_bytes_max).clamp(256 << 10, 64 << 20);
         Plan {
             hosts,
             segment_size,

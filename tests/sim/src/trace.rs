@@ -9,11 +9,12 @@ use std::path::Path;
 use crate::surface::now_ms;
 
 thread_local! {
-    static TRACE: RefCell<Trace> = const { RefCell::new(Trace { hash: FNV_START, sink: None, text: String::new() }) };
+    static TRACE: RefCell<Trace> = const { RefCell::new(Trace { hash: START, sink: None, text: String::new() }) };
 }
 
-const FNV_START: u64 = 0xCBF2_9CE4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01B3;
+const START: u64 = 0xCBF2_9CE4_8422_2325;
+/// Odd, so that no two words come to the same.
+const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
 struct Trace {
     hash: u64,
@@ -23,7 +24,18 @@ struct Trace {
 
 /// A number for bytes; not for adversaries.
 pub fn hash_of(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(FNV_START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
+    hash_on(START ^ bytes.len() as u64, bytes)
+}
+
+/// Goes on from a number, a word at a time.
+fn hash_on(hash: u64, bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let take = |hash: u64, word: u64| {
+        let mixed = (hash ^ word).wrapping_mul(FACTOR);
+        mixed ^ (mixed >> 29)
+    };
+    let hash = words.iter().fold(hash, |hash, word| take(hash, u64::from_le_bytes(*word)));
+    rest.iter().fold(hash, |hash, byte| take(hash, u64::from(*byte)))
 }
 
 /// Writes the lines to a file, too.
@@ -44,9 +56,7 @@ pub fn say(line: fmt::Arguments<'_>) {
         text.clear();
         // Writing to a string never fails.
         writeln!(text, "{:>7} {line}", now_ms()).ok();
-        for byte in text.as_bytes() {
-            trace.hash = (trace.hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
-        }
+        trace.hash = hash_on(trace.hash, text.as_bytes());
         if let Some(sink) = &mut trace.sink {
             sink.write_all(text.as_bytes()).ok();
         }

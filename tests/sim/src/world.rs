@@ -87,10 +87,10 @@ impl World {
 
     /// One that leads now, by its own account.
     pub fn leader(&self) -> Option<usize> {
-        let leads =
-            |host: &&Host| host.running().is_some_and(|running| running.status().role == Role::Leader);
-        let leaders = self.hosts.iter().filter(leads);
-        leaders.max_by_key(|host| host.running().map(|running| running.status().term)).map(|host| host.index)
+        let part = |host: &Host| host.running().map(|running| running.part());
+        let leaders = self.hosts.iter().filter_map(|host| Some((host.index, part(host)?)));
+        let leaders = leaders.filter(|(_, (role, ..))| *role == Role::Leader);
+        leaders.max_by_key(|(_, (_, term, _))| *term).map(|(host, _)| host)
     }
 
     fn start(&mut self, host: usize) {
@@ -306,12 +306,12 @@ impl World {
             let index = host.index;
             let looks = host.stopped_until_ms.is_none();
             let Some(running) = host.running_mut() else { continue };
-            let status = running.status();
-            if status.role == Role::Leader {
-                let verdict = judge.leaders.leads(index, status.term, &running.replica.log());
+            let (role, term, lease_valid) = running.part();
+            if role == Role::Leader {
+                let verdict = judge.leaders.leads(index, term, &running.replica.log());
                 judge.check(verdict);
-                if looks && status.lease_valid() {
-                    leased.push((index, status.term));
+                if looks && lease_valid {
+                    leased.push((index, term));
                 }
             } else {
                 judge.leaders.follows(index);

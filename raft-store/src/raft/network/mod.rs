@@ -18,6 +18,7 @@ pub(crate) mod client;
 pub(crate) mod control;
 pub(crate) mod entries;
 pub(crate) mod handshake;
+pub(crate) mod intake;
 pub(crate) mod server;
 pub(crate) mod wire;
 

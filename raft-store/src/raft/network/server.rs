@@ -3,6 +3,7 @@
 //! Nothing of a connection reaches the group before the [`Gate`] has agreed: this node must be addressed by its own
 //! full id, and a blank node takes part only in the group that it promised to join.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,10 +19,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::handshake::{Hello, Purpose, Welcome, read_hello, write_welcome};
+use super::intake::{self, Intake};
 use super::wire::{self, APPEND_FRAME_MAX, APPEND_HEAD_SIZE, Control, malformed};
 use super::{checkpoint, control, tune};
 use crate::identity::NodeId;
-use crate::log::Space;
 use crate::net::{Connection, Listener};
 use crate::raft::api::{Machine, PeerService};
 use crate::raft::forming;
@@ -39,6 +40,8 @@ const CONNECTIONS_MAX: usize = 512;
 const HELLO_MAX: Duration = Duration::from_secs(2);
 /// Control requests being answered per connection; beyond it the connection is not read.
 const CONTROL_MAX: usize = 64;
+/// What an installation writes beside the state itself: the checkpoint's own fields, bounds and marks.
+const INSTALL_BESIDE: u64 = 64 << 10;
 /// Memory set aside for a frame before its bytes have arrived.
 const FRAME_EAGER: usize = 2 << 20;
 
@@ -228,16 +231,26 @@ impl<M: Machine> Server<M> {
         let (reader, mut writer) = stream.into_split();
         let reader = BufReader::with_capacity(16 << 10, reader);
         let shared = Arc::clone(&self.shared);
-        let requests = stream::unfold((reader, shared), |(mut reader, shared)| async move {
-            until_space(&shared).await;
-            match read_append_frame(&mut reader).await {
-                Ok(request) => Some((request, (reader, shared))),
-                Err(error) => {
-                    if error.kind() != io::ErrorKind::UnexpectedEof {
-                        warn!(%error, "append stream ended");
+        let piece_max = shared.log.lock().room().piece_max();
+        let intake = Intake::default();
+        let state = (reader, VecDeque::new(), intake.clone());
+        let requests = stream::unfold(state, move |(mut reader, mut pieces, intake)| {
+            let shared = Arc::clone(&shared);
+            async move {
+                if pieces.is_empty() {
+                    match read_append_frame(&mut reader).await {
+                        Ok(request) => pieces = intake::pieces(request, piece_max),
+                        Err(error) => {
+                            if error.kind() != io::ErrorKind::UnexpectedEof {
+                                warn!(%error, "append stream ended");
+                            }
+                            return None;
+                        }
                     }
-                    None
                 }
+                let (piece, request) = pieces.pop_front()?;
+                intake.admit(&shared, piece, &request.entries, pieces.is_empty()).await;
+                Some((request, (reader, pieces, intake)))
             }
         });
         let mut answers = Box::pin(self.raft.stream_append(requests).ready_chunks(CONTROL_MAX));
@@ -245,7 +258,9 @@ impl<M: Machine> Server<M> {
             let mut out = BytesMut::with_capacity(chunk.len() * wire::APPEND_ANSWER_SIZE);
             let mut fatal = None;
             for answer in chunk {
+                let whole = intake.answered();
                 match answer {
+                    Ok(Ok(_)) if !whole => {}
                     Ok(answer) => wire::put_append_answer(&mut out, &answer),
                     Err(error) => fatal = Some(error),
                 }
@@ -263,6 +278,13 @@ impl<M: Machine> Server<M> {
         let (vote, received) = checkpoint::receive(&mut stream).await?;
         let LogId { term, index } = received.at.id;
         debug!(term, index, bytes = received.state.len(), "checkpoint received");
+        // An installation that fails would stop the whole replica (LOG-RULES 11): the leader sends it again.
+        let needed = received.state.len() as u64 + INSTALL_BESIDE;
+        if self.shared.disk_space().await?.available < needed {
+            warn!(term, index, needed, "the disk has no room for the leader's checkpoint");
+            checkpoint::answer(&mut stream, Err(())).await?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let meta = snapshot_meta(&received).ok_or_else(|| malformed("membership of a checkpoint"))?;
         debug_assert_eq!(meta.last_log_id, Some(raft_log_id(received.at.id)));
         let snapshot = Snapshot { meta, snapshot: received };
@@ -273,14 +295,6 @@ impl<M: Machine> Server<M> {
                 Err(io::Error::other(error))
             }
         }
-    }
-}
-
-/// Leaves the leader's requests in the socket while the disk has no room for them: an append that fails would stop the
-/// whole replica.
-async fn until_space(shared: &SharedLog) {
-    while shared.log.lock().space() == Space::NoSpare {
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

@@ -58,7 +58,10 @@ async fn rule_4_a_checkpoint_is_cut_when_apply_passes_a_sealed_segment() {
 }
 
 fn large(index: u64) -> Entry {
-    Entry::new(raft_log_id(LogId { term: 1, index }), Payload::normal(Draft(payload(index, 20_000))))
+    Entry::new(
+        raft_log_id(LogId { term: 1, index }),
+        Payload::normal(Draft { bytes: payload(index, 20_000), coming: None }),
+    )
 }
 
 /// Rule 24: what is applied is read a bounded number of bytes at a time, and other tasks of the group's thread get their

@@ -72,7 +72,7 @@ pub(super) fn entry(term: u64, index: u64) -> Entry {
     if index == 0 {
         return Entry::new(id, Payload::Membership(Members::new_with_defaults(vec![[1, 2, 3].into()], [])));
     }
-    Entry::new(id, Payload::normal(Draft(payload(index, 1000))))
+    Entry::new(id, Payload::normal(Draft { bytes: payload(index, 1000), coming: None }))
 }
 
 pub(super) async fn apply_all(store: &mut Store, end: u64) {

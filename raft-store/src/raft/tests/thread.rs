@@ -127,16 +127,21 @@ async fn rule_24_entries_are_taken_back_without_reading_a_file() {
         guarded.stop_node(other).await;
     }
     // Within the lease they are appended, and nobody else will ever have them.
-    let replica = guarded.cluster.node(old).replica.clone();
-    let lost = tokio::spawn(async move {
-        submit(&replica, (0..300).map(|tag| payload(1000 + tag, 5000)).collect(), None).await
-    });
     let before = guarded.cluster.status(old).committed.unwrap();
-    let appended = |status: &crate::raft::Status| status.last_log >= Some(before + 200);
-    guarded.cluster.until("the entries are appended", old, appended).await;
+    let mut lost = Vec::new();
+    // No more at a time than a segment takes.
+    for tags in [0..150, 150..300] {
+        let (replica, end) = (guarded.cluster.node(old).replica.clone(), tags.end);
+        let payloads = tags.map(|tag| payload(1000 + tag, 5000)).collect();
+        lost.push(tokio::spawn(async move { submit(&replica, payloads, None).await }));
+        let appended = |status: &crate::raft::Status| status.last_log >= Some(before + end.min(200));
+        guarded.cluster.until("the entries are appended", old, appended).await;
+    }
     assert!(guarded.cluster.node(old).replica.log().segments().len() > 1, "they span segments");
     guarded.stop_node(old).await;
-    lost.await.unwrap();
+    for lost in lost {
+        lost.await.unwrap();
+    }
     for other in others {
         guarded.start_node(other).await;
     }

@@ -160,15 +160,11 @@ impl State {
 
     fn deliver(&mut self) {
         let now_ms = self.now_ms;
-        let ids: Vec<u64> = self.pipes.keys().copied().collect();
+        self.pipes.retain(|_, pipe| !pipe.is_settled() || !pipe.is_over());
+        let under_way = self.pipes.iter().filter(|(_, pipe)| !pipe.is_settled());
+        let ids: Vec<u64> = under_way.map(|(id, _)| *id).collect();
         for id in ids {
-            let Some(pipe) = self.pipes.get_mut(&id) else { continue };
-            if pipe.is_settled() {
-                if pipe.is_over() {
-                    self.pipes.remove(&id);
-                }
-                continue;
-            }
+            let Some(pipe) = self.pipes.get_mut(&id).filter(|pipe| !pipe.is_settled()) else { continue };
             let (from, to) = (pipe.from, pipe.to);
             let way = !self.links[from][to].cut && self.places[to].on;
             let way_back = !self.links[to][from].cut;

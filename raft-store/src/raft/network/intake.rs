@@ -1,0 +1,212 @@
+//! What a follower takes off an entries connection: append requests in pieces for which its disk has room for certain.
+//!
+//! An append that needs a segment which can't be allocated ends the replica (LOG-RULES 11). So a request is handed on in
+//! pieces, each of which begins a segment or stays in one; a piece waits until the log has room for it beside those that are
+//! under way, and with it everything that the leader still wants to send. The leader hears one answer for each request.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::raft::AppendEntriesRequest;
+use parking_lot::Mutex;
+use tracing::debug;
+
+use crate::log::{Piece, Space};
+use crate::raft::storage::SharedLog;
+use crate::raft::types::{Body, Entry, Types, plain_log_id};
+use crate::types::LogId;
+
+/// Between two looks at a log without room: a spare segment may be under way.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A piece that has no answer yet.
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    piece: Piece,
+    /// Its answer is the request's.
+    last: bool,
+}
+
+/// The pieces of one connection that are under way; at most as many as the library takes ahead.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Intake(Arc<Mutex<VecDeque<UnderWay>>>);
+
+impl Intake {
+    /// Waits until the log has room for the next piece, which is made of `entries`, and counts it in. Dropped in between it is as
+    /// if never called.
+    pub(crate) async fn admit(&self, shared: &SharedLog, piece: Piece, entries: &[Entry], last: bool) {
+        let (mut waits, mut free) = (0_u64, None);
+        loop {
+            let grows;
+            {
+                let log = shared.log.lock();
+                let mut under_way = self.0.lock();
+                let piece = match news(piece, entries, |index| (log.last(), log.reader().log_id(index))) {
+                    News::Some(piece) => piece,
+                    // What the log has at these indexes goes first and gives back what it took.
+                    News::InPlaceOfOthers => return under_way.push_back(UnderWay { piece, last }),
+                };
+                let room = log.room();
+                let before = || under_way.iter().map(|before| before.piece);
+                let fits = || room.space() == Space::Ready && room.takes_piece(before(), piece);
+                // A leader whose own segments began elsewhere (it has begun from a checkpoint) may go on in a segment beyond what
+                // was allocated for it here. No spare segment helps then: the file grows, where the disk lets it.
+                let more = room.beyond(piece).filter(|_| before().all(|before| before.bytes == 0));
+                if piece.bytes == 0
+                    || fits()
+                    || more.is_some_and(|more| free.is_some_and(|free| free >= more))
+                {
+                    return under_way.push_back(UnderWay { piece, last });
+                }
+                grows = more.is_some();
+                if waits == 0 {
+                    debug!(?room, ?piece, under_way = under_way.len(), "the leader's entries wait for room");
+                }
+                waits += 1;
+            }
+            if waits > 1 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            free = match grows {
+                true => shared.disk_space().await.ok().map(|disk| disk.available),
+                false => None,
+            };
+        }
+    }
+
+    /// The next piece was taken; true when the leader is to hear of it.
+    pub(crate) fn answered(&self) -> bool {
+        self.0.lock().pop_front().is_none_or(|answered| answered.last)
+    }
+}
+
+/// What a piece brings that the log does not hold yet: a leader that does not know how far it got sends it again.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    Some(Piece),
+    InPlaceOfOthers,
+}
+
+/// `known` gives the log's last entry, and what it has at an index.
+fn news(piece: Piece, entries: &[Entry], known: impl Fn(u64) -> (Option<LogId>, Option<LogId>)) -> News {
+    let mut news = piece;
+    for entry in entries {
+        let id = plain_log_id(&entry.id);
+        let (last, here) = known(id.index);
+        if last.is_none_or(|last| last.index < id.index) {
+            break;
+        }
+        // What it has had and let go of is committed.
+        if here.is_some_and(|here| here != id) {
+            return News::InPlaceOfOthers;
+        }
+        news.bytes = news.bytes.saturating_sub(extent(entry).0);
+        news.starts_segment = false;
+    }
+    News::Some(news)
+}
+
+/// A request as its pieces, in order, each with the request for it. None is longer than `bytes_max`, unless it is one record.
+pub(crate) fn pieces(
+    request: AppendEntriesRequest<Types>,
+    bytes_max: u64,
+) -> VecDeque<(Piece, AppendEntriesRequest<Types>)> {
+    let AppendEntriesRequest { vote, mut prev_log_id, entries, leader_commit } = request;
+    let mut parts: Vec<(Piece, Vec<Entry>)> = Vec::with_capacity(1);
+    for entry in entries {
+        let (bytes, starts_segment) = extent(&entry);
+        match parts.last_mut() {
+            Some((piece, part)) if !starts_segment && piece.bytes + bytes <= bytes_max => {
+                piece.bytes += bytes;
+                part.push(entry);
+            }
+            _ => parts.push((Piece { bytes, starts_segment }, vec![entry])),
+        }
+    }
+    if parts.is_empty() {
+        parts.push((Piece { bytes: 0, starts_segment: false }, Vec::new()));
+    }
+    let requests = parts.into_iter().map(|(piece, entries)| {
+        let last = entries.last().map(|entry| entry.id).or(prev_log_id);
+        let prev_log_id = std::mem::replace(&mut prev_log_id, last);
+        (piece, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+    });
+    requests.collect()
+}
+
+fn extent(entry: &Entry) -> (u64, bool) {
+    match &entry.body {
+        Body::Stored(record) => (record.size() as u64, record.starts_segment()),
+        // What has no bytes yet never comes from a peer.
+        Body::New(_) => (0, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::WriterMode;
+    use crate::log::testing::{Bench, app};
+    use crate::raft::types::RaftVote;
+    use crate::record::Record;
+
+    /// Records over several segments of 12 KiB.
+    fn records() -> Vec<Record> {
+        let mut bench = Bench::new(WriterMode::Inline);
+        bench.append((0..20).map(|index| app(1, index, 1000)))
+    }
+
+    fn request(records: &[Record]) -> AppendEntriesRequest<Types> {
+        AppendEntriesRequest {
+            vote: RaftVote::new(1, 0),
+            prev_log_id: None,
+            entries: records.iter().cloned().map(Entry::stored).collect(),
+            leader_commit: None,
+        }
+    }
+
+    #[test]
+    fn a_request_goes_on_in_pieces_that_follow_each_other_and_begin_where_segments_do() {
+        let records = records();
+        let mut before = None;
+        let (mut indexes, mut starts) = (Vec::new(), 0);
+        for (piece, part) in pieces(request(&records), 4000) {
+            assert_eq!(part.prev_log_id, before);
+            assert!(piece.bytes <= 4000);
+            assert_eq!(piece.bytes, part.entries.iter().map(|entry| extent(entry).0).sum::<u64>());
+            assert_eq!(piece.starts_segment, extent(&part.entries[0]).1);
+            assert!(part.entries[1..].iter().all(|entry| !extent(entry).1), "no other one does");
+            starts += usize::from(piece.starts_segment);
+            indexes.extend(part.entries.iter().map(|entry| plain_log_id(&entry.id).index));
+            before = part.entries.last().map(|entry| entry.id);
+        }
+        assert_eq!(indexes, (0..20).collect::<Vec<_>>());
+        assert!(starts > 1, "several segments");
+        assert_eq!(pieces(request(&[]), 4000).len(), 1, "a commit without entries is told, too");
+    }
+
+    #[test]
+    fn what_the_log_holds_already_takes_no_room() {
+        let records = records();
+        let entries = request(&records[..3]).entries;
+        let bytes = records[..3].iter().map(|record| record.size() as u64).sum();
+        let piece = Piece { bytes, starts_segment: true };
+        let own = |count: usize, term| {
+            let last = count.checked_sub(1).map(|last| LogId { term, index: last as u64 });
+            move |index| (last, last.filter(|last| index <= last.index).map(|_| LogId { term, index }))
+        };
+        assert_eq!(news(piece, &entries, own(0, 1)), News::Some(piece));
+        let rest = Piece { bytes: records[2].size() as u64, starts_segment: false };
+        assert_eq!(news(piece, &entries, own(2, 1)), News::Some(rest));
+        assert_eq!(news(piece, &entries, own(2, 2)), News::InPlaceOfOthers);
+    }
+
+    #[test]
+    fn the_leader_hears_of_whole_requests_only() {
+        let intake = Intake::default();
+        let piece = Piece { bytes: 1, starts_segment: false };
+        intake.0.lock().extend([false, true, true].map(|last| UnderWay { piece, last }));
+        assert_eq!([(); 3].map(|()| intake.answered()), [false, true, true]);
+    }
+}
