@@ -70,7 +70,7 @@ fn go_back(journal: &Journal, file: &File, pending: &[Place]) -> io::Result<Vec<
                 let end = file.metadata()?.len().min(offset + size);
                 let mut bytes = vec![0; end.saturating_sub(offset) as usize];
                 file.read_exact_at(&mut bytes, offset)?;
-                changes.push(Change::Bytes { offset: offset as usize, bytes });
+                changes.push(Change::Bytes { offset: offset as usize, bytes: bytes.into() });
                 file.write_all_at(&old.bytes(), offset)?;
                 file.set_len(file_size)?;
             }
