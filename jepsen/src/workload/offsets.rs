@@ -25,8 +25,10 @@ const QUEUES: u32 = 4;
 const GROUPS: u64 = 3;
 const CLIENTS: u32 = 4;
 const WORKERS: u32 = 3;
-/// Part of the operations that write.
-const WRITES: f64 = 0.5;
+/// Of the clients, those that never write: a leader that answers their questions gives them no cause to look for another one.
+const READERS: u32 = 1;
+/// Part of the others' operations that write.
+const WRITES: f64 = 0.6;
 
 pub(super) async fn run(env: Env) -> anyhow::Result<()> {
     let first = client(&env, "reader")?;
@@ -39,9 +41,11 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
     for number in 0..CLIENTS {
         let client = client(&env, &format!("client-{number}"))?;
         let admin = AdminClient::new(&client).patience(Duration::ZERO);
+        let writes = if number < READERS { 0.0 } else { WRITES };
         for worker in 0..WORKERS {
             let seed = env.seed.wrapping_add(u64::from(number * WORKERS + worker));
-            workers.spawn(work(env.clone(), admin.clone(), queues.clone(), values.clone(), seed));
+            let own = Own { admin: admin.clone(), queues: queues.clone(), writes, seed };
+            workers.spawn(work(env.clone(), own, values.clone()));
         }
     }
     env.phases.prepared.cancel();
@@ -70,7 +74,17 @@ fn name(group: u64) -> String {
     format!("jepsen-register-{group}")
 }
 
-async fn work(env: Env, admin: AdminClient, queues: Vec<MessageQueue>, values: Arc<AtomicU64>, seed: u64) {
+/// What a worker goes by.
+struct Own {
+    admin: AdminClient,
+    queues: Vec<MessageQueue>,
+    /// Part of its operations that write.
+    writes: f64,
+    seed: u64,
+}
+
+async fn work(env: Env, own: Own, values: Arc<AtomicU64>) {
+    let Own { admin, queues, writes, seed } = own;
     let mut random = SmallRng::seed_from_u64(seed);
     let mut session = env.recorder.session();
     let mut ticks = pace(env.rate, CLIENTS * WORKERS, &mut random);
@@ -78,7 +92,7 @@ async fn work(env: Env, admin: AdminClient, queues: Vec<MessageQueue>, values: A
         ticks.tick().await;
         let group = name(random.random_range(0..GROUPS));
         let queue = &queues[random.random_range(0..queues.len())];
-        if random.random_bool(WRITES) {
+        if random.random_bool(writes) {
             write(&admin, &mut session, &group, queue, values.fetch_add(1, Ordering::Relaxed)).await;
         } else {
             // A read that failed is in the history.

@@ -4,7 +4,13 @@
 //! back in order. A small window lets requests grow to the byte cap under load, while one request travels as the next
 //! is prepared. The stream ends with an error when an unanswered request makes no progress for a while: a stream that
 //! silently stops would hold back replication and, through it, the purge of the log.
+//!
+//! An answer is kept back while a request without entries that was taken after the answered one is on its way. Both end at the same
+//! entry, and openraft takes an answer for one to all that end there (0.10.0-alpha.37, `InflightAppendQueue::drain_acked`): it
+//! would count the later request's time for the leader's lease and for confirmed reads, although the peer may have said the answer
+//! before that time. A leader that was paused would have a lease from what waited in its sockets (LOG-RULES.md 22).
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -22,7 +29,7 @@ use crate::net::{Connection, ReadHalf, WriteHalf};
 use crate::raft::quorum::Silence;
 use crate::raft::runtime::spawn;
 use crate::raft::status::Counters;
-use crate::raft::types::{Body, Types};
+use crate::raft::types::{Body, RaftLogId, Types};
 
 /// Slices per vectored write; the operating system takes no more (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
@@ -55,12 +62,21 @@ where
     let room = Arc::new(Semaphore::new(window));
     // One token per request on its way: it tells silence from idleness, and closes behind the last request.
     let (sent, unanswered) = mpsc::channel(window);
+    let taken = Arc::new(Taken::default());
     let counters = Arc::clone(&pace.counters);
     let silence = pace.silence.clone();
-    let sending = Sending { writer, room: Arc::clone(&room), sent, counters, sent_bytes, silence };
+    let sending = Sending {
+        writer,
+        room: Arc::clone(&room),
+        sent,
+        taken: Arc::clone(&taken),
+        counters,
+        sent_bytes,
+        silence,
+    };
     let sender = Owned(spawn(sending.run(requests)));
     let reader = BufReader::with_capacity(4096, reader);
-    let state = Receiving { reader, room, unanswered, idle: pace.idle, _sender: sender };
+    let state = Receiving { reader, room, unanswered, taken, idle: pace.idle, _sender: sender };
     stream::unfold(Some(state), |state| async move {
         let mut state = state?;
         match state.next().await {
@@ -81,27 +97,52 @@ impl Drop for Owned {
     }
 }
 
+/// Ends of the requests that were taken from the library and not answered, oldest first. Taking, answering and what the library
+/// does with either happen on the group's thread, each without a pause.
+#[derive(Debug, Default)]
+struct Taken(Mutex<VecDeque<Option<RaftLogId>>>);
+
+impl Taken {
+    fn push(&self, request: &AppendEntriesRequest<Types>) {
+        self.0.lock().push_back(request.entries.last().map(|entry| entry.id).or(request.prev_log_id));
+    }
+
+    /// The oldest one is answered. Claims that its answer would pass for one to a request that was taken later.
+    fn answered(&self, answer: &StreamAppendResult<Types>) -> bool {
+        let mut ends = self.0.lock();
+        ends.pop_front();
+        answer.as_ref().is_ok_and(|matching| ends.iter().any(|end| end <= matching))
+    }
+}
+
 struct Receiving {
     reader: BufReader<ReadHalf>,
     room: Arc<Semaphore>,
     unanswered: mpsc::Receiver<()>,
+    taken: Arc<Taken>,
     idle: Duration,
     _sender: Owned,
 }
 
 impl Receiving {
-    /// The next answer; `None` once all requests are answered and no more will come.
+    /// The next answer that is given; `None` once all requests are answered and no more will come.
     async fn next(&mut self) -> io::Result<Option<StreamAppendResult<Types>>> {
-        if self.unanswered.recv().await.is_none() {
-            return Ok(None);
+        // What is kept back is also said by the answer that is waited for instead.
+        while self.unanswered.recv().await.is_some() {
+            let mut answer = [0; APPEND_ANSWER_SIZE];
+            match tokio::time::timeout(self.idle, self.reader.read_exact(&mut answer)).await {
+                Ok(read) => read?,
+                Err(_) => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "append requests stay unanswered"));
+                }
+            };
+            self.room.add_permits(1);
+            let answer = get_append_answer(&answer)?;
+            if !self.taken.answered(&answer) {
+                return Ok(Some(answer));
+            }
         }
-        let mut answer = [0; APPEND_ANSWER_SIZE];
-        match tokio::time::timeout(self.idle, self.reader.read_exact(&mut answer)).await {
-            Ok(read) => read?,
-            Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "append requests stay unanswered")),
-        };
-        self.room.add_permits(1);
-        get_append_answer(&answer).map(Some)
+        Ok(None)
     }
 }
 
@@ -109,6 +150,7 @@ struct Sending {
     writer: WriteHalf,
     room: Arc<Semaphore>,
     sent: mpsc::Sender<()>,
+    taken: Arc<Taken>,
     counters: Arc<Counters>,
     sent_bytes: Arc<AtomicU64>,
     silence: Silence,
@@ -122,6 +164,7 @@ impl Sending {
         while let Ok(permit) = self.room.acquire().await {
             permit.forget();
             let Some(request) = requests.next().await else { break };
+            self.taken.push(&request);
             // Kept rather than refused: the stream stays as it is, and nothing counts as unanswered meanwhile.
             self.silence.over(request.vote.leader_id().term).await;
             self.counters.append_requests.fetch_add(1, Ordering::Relaxed);
@@ -181,15 +224,17 @@ pub(crate) async fn write_all_vectored(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::types::LogId;
     use crate::raft::network::wire::{APPEND_HEAD_SIZE, put_append_answer};
-    use crate::raft::types::RaftVote;
+    use crate::raft::types::{RaftVote, raft_log_id};
     use bytes::BytesMut;
     use std::sync::atomic::AtomicUsize;
     use tokio::net::{TcpListener, TcpStream};
 
-    fn request() -> AppendEntriesRequest<Types> {
+    /// Without entries, behind the entry of this index.
+    fn request(index: u64) -> AppendEntriesRequest<Types> {
         let vote = RaftVote::new_committed(1, 1);
-        AppendEntriesRequest { vote, prev_log_id: None, leader_commit: None, entries: vec![] }
+        AppendEntriesRequest { vote, prev_log_id: Some(id(index)), leader_commit: None, entries: vec![] }
     }
 
     async fn pair() -> (Connection, TcpStream) {
@@ -207,10 +252,20 @@ mod tests {
         taken: &Arc<AtomicUsize>,
     ) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + use<> {
         let taken = Arc::clone(taken);
-        Box::pin(stream::iter(0..10).map(move |_| {
+        Box::pin(stream::iter(0..10).map(move |index| {
             taken.fetch_add(1, Ordering::Relaxed);
-            request()
+            request(index)
         }))
+    }
+
+    fn id(index: u64) -> RaftLogId {
+        raft_log_id(LogId { term: 1, index })
+    }
+
+    fn answer_for(index: u64) -> BytesMut {
+        let mut answer = BytesMut::new();
+        put_append_answer(&mut answer, &Ok(Some(id(index))));
+        answer
     }
 
     #[tokio::test]
@@ -223,12 +278,31 @@ mod tests {
         for answered in 0..10 {
             far.read_exact(&mut frame).await.unwrap();
             assert!(taken.load(Ordering::Relaxed) <= answered + 2, "window of two");
-            let mut answer = BytesMut::new();
-            put_append_answer(&mut answer, &Ok(None));
-            far.write_all(&answer).await.unwrap();
-            assert!(matches!(answers.next().await, Some(Ok(Ok(None)))));
+            far.write_all(&answer_for(answered as u64)).await.unwrap();
+            let answer = answers.next().await.unwrap().unwrap().unwrap();
+            assert_eq!(answer, Some(id(answered as u64)));
         }
         assert!(answers.next().await.is_none(), "all are answered and no more come");
+    }
+
+    /// Rule 22: the consensus library would count the later request as answered, by what the peer said before it was sent.
+    #[tokio::test]
+    async fn rule_22_an_answer_passes_for_no_request_that_was_taken_after_its_own() {
+        let (near, mut far) = pair().await;
+        let requests = Box::pin(stream::iter([5, 5, 6].map(request)).chain(stream::pending()));
+        let mut answers = Box::pin(exchange(near, requests, &pace(Duration::from_secs(10)), Arc::default()));
+        far.write_all(&answer_for(5)).await.unwrap();
+        // The answer to the first is there before it is asked for; both requests of the window are taken by then.
+        let mut frame = [0; 4 + APPEND_HEAD_SIZE];
+        tokio::select! {
+            biased;
+            answer = answers.next() => panic!("given: {answer:?}"),
+            read = async { for _ in 0..3 { far.read_exact(&mut frame).await?; } io::Result::Ok(()) } => read.unwrap(),
+        }
+        far.write_all(&answer_for(5)).await.unwrap();
+        assert_eq!(answers.next().await.unwrap().unwrap().unwrap(), Some(id(5)));
+        far.write_all(&answer_for(6)).await.unwrap();
+        assert_eq!(answers.next().await.unwrap().unwrap().unwrap(), Some(id(6)));
     }
 
     #[tokio::test]
