@@ -221,6 +221,7 @@ impl<M: Machine> Group<M> {
             forming: Arc::clone(&group.desk),
             shared: Arc::clone(&group.shared),
             peer_service,
+            append_idle: options.append_idle,
             stop: group.stop.clone(),
             tasks: group.tasks.clone(),
         });

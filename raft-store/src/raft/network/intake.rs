@@ -33,9 +33,21 @@ struct UnderWay {
 pub(crate) struct Intake(Arc<Mutex<VecDeque<UnderWay>>>);
 
 impl Intake {
-    /// Waits until the log has room for the next piece, which is made of `entries`, and counts it in. Dropped in between it is as
-    /// if never called.
-    pub(crate) async fn admit(&self, shared: &SharedLog, piece: Piece, entries: &[Entry], last: bool) {
+    /// Waits until the log has room for the next piece, which is made of `entries`, and counts it in; false when there was none
+    /// `within` that time, and the piece is not counted. Whoever waits does not see that the leader has gone: the bound is what
+    /// ends the connections that a leader leaves behind when it finds them silent. Dropped in between it is as if never called.
+    pub(crate) async fn admit(
+        &self,
+        shared: &SharedLog,
+        piece: Piece,
+        entries: &[Entry],
+        last: bool,
+        within: Duration,
+    ) -> bool {
+        tokio::time::timeout(within, self.take_up(shared, piece, entries, last)).await.is_ok()
+    }
+
+    async fn take_up(&self, shared: &SharedLog, piece: Piece, entries: &[Entry], last: bool) {
         let (mut waits, mut free) = (0_u64, None);
         loop {
             let grows;
@@ -145,11 +157,34 @@ fn extent(entry: &Entry) -> (u64, bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::log::WriterMode;
-    use crate::log::testing::{Bench, app};
+    use std::path::Path;
+
+    use tokio::sync::Notify;
+
+    use crate::log::testing::{Bench, Counting, TestClock, app, options};
+    use crate::log::{Log, WriterMode};
+    use crate::raft::runtime::Blocking;
     use crate::raft::types::RaftVote;
     use crate::record::Record;
+    use crate::vfs::MemVfs;
+
+    use super::*;
+
+    /// A log that has taken these records on a disk that has been full since, and that has used up what was allocated ahead.
+    fn full(records: &[Record]) -> SharedLog {
+        let (disk, clock) = (MemVfs::new(), Arc::new(TestClock::default()));
+        let (own, stamper) = (Arc::new(disk.clone()), Box::new(Counting::default()));
+        let options = options(WriterMode::Inline);
+        let (mut log, _) = Log::open(own, Path::new("/node"), options, clock, stamper, &mut ()).unwrap();
+        disk.set_capacity(Some(disk.used()));
+        log.append_records(records.to_vec(), Box::new(|outcome| outcome.unwrap())).unwrap();
+        SharedLog {
+            log: Mutex::new(log),
+            installed: Notify::new(),
+            first_index_free: false,
+            blocking: Blocking::Here,
+        }
+    }
 
     /// Records over several segments of 12 KiB.
     fn records() -> Vec<Record> {
@@ -200,6 +235,26 @@ mod tests {
         let rest = Piece { bytes: records[2].size() as u64, starts_segment: false };
         assert_eq!(news(piece, &entries, own(2, 1)), News::Some(rest));
         assert_eq!(news(piece, &entries, own(2, 2)), News::InPlaceOfOthers);
+    }
+
+    /// As many as one segment takes.
+    fn first_segment(records: &[Record]) -> usize {
+        1 + records[1..].iter().take_while(|record| !record.starts_segment()).count()
+    }
+
+    /// Regression: it waited for ever, without seeing that the leader had closed the connection, and each such connection kept
+    /// its place until none was left for heartbeats and votes.
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_that_finds_no_room_ends_the_stream_after_a_while() {
+        let records = records();
+        let held = first_segment(&records);
+        let (shared, intake) = (full(&records[..held]), Intake::default());
+        let (piece, next) = pieces(request(&records[held..=held]), 4000).remove(0).unwrap();
+        let within = Duration::from_secs(10);
+        let admitted = intake.admit(&shared, piece, &next.entries, true, within);
+        let outcome = tokio::time::timeout(6 * within, admitted).await;
+        assert_eq!(outcome, Ok(false));
+        assert!(intake.0.lock().is_empty(), "it counts as never taken");
     }
 
     #[test]

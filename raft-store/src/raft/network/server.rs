@@ -52,6 +52,8 @@ pub(crate) struct Server<M: Machine> {
     pub(crate) forming: Arc<forming::Desk>,
     pub(crate) shared: Arc<SharedLog>,
     pub(crate) peer_service: Arc<dyn PeerService>,
+    /// The longest wait for room on an entries connection: after this time the leader has given it up.
+    pub(crate) append_idle: Duration,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -230,7 +232,7 @@ impl<M: Machine> Server<M> {
         let _admission = self.gate.admit(from)?;
         let (reader, mut writer) = stream.into_split();
         let reader = BufReader::with_capacity(16 << 10, reader);
-        let shared = Arc::clone(&self.shared);
+        let (shared, within) = (Arc::clone(&self.shared), self.append_idle);
         let piece_max = shared.log.lock().room().piece_max();
         let intake = Intake::default();
         let state = (reader, VecDeque::new(), intake.clone());
@@ -249,7 +251,12 @@ impl<M: Machine> Server<M> {
                     }
                 }
                 let (piece, request) = pieces.pop_front()?;
-                intake.admit(&shared, piece, &request.entries, pieces.is_empty()).await;
+                let admitted =
+                    intake.admit(&shared, piece, &request.entries, pieces.is_empty(), within).await;
+                if !admitted {
+                    debug!(?piece, "append stream ended: no room came");
+                    return None;
+                }
                 Some((request, (reader, pieces, intake)))
             }
         });
