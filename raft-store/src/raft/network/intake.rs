@@ -12,13 +12,15 @@ use openraft::raft::AppendEntriesRequest;
 use parking_lot::Mutex;
 use tracing::debug;
 
-use crate::log::{Piece, Space};
+use crate::log::{Log, Piece, Space};
 use crate::raft::storage::SharedLog;
 use crate::raft::types::{Body, Entry, Types, plain_log_id};
 use crate::types::LogId;
 
 /// Between two looks at a log without room: a spare segment may be under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Looks after which the group has brought to the log all that it had taken: what the log lacks then, the group lacks, too.
+const SETTLED_LOOKS: u64 = 20;
 
 /// A piece that has no answer yet.
 #[derive(Debug, Clone, Copy)]
@@ -33,32 +35,39 @@ struct UnderWay {
 pub(crate) struct Intake(Arc<Mutex<VecDeque<UnderWay>>>);
 
 impl Intake {
-    /// Waits until the log has room for the next piece, which is made of `entries`, and counts it in; false when there was none
+    /// Waits until the log has room for the next piece, which is `request`'s, and counts it in; false when there was none
     /// `within` that time, and the piece is not counted. Whoever waits does not see that the leader has gone: the bound is what
     /// ends the connections that a leader leaves behind when it finds them silent. Dropped in between it is as if never called.
     pub(crate) async fn admit(
         &self,
         shared: &SharedLog,
         piece: Piece,
-        entries: &[Entry],
+        request: &AppendEntriesRequest<Types>,
         last: bool,
         within: Duration,
     ) -> bool {
-        tokio::time::timeout(within, self.take_up(shared, piece, entries, last)).await.is_ok()
+        tokio::time::timeout(within, self.take_up(shared, piece, request, last)).await.is_ok()
     }
 
-    async fn take_up(&self, shared: &SharedLog, piece: Piece, entries: &[Entry], last: bool) {
+    async fn take_up(
+        &self,
+        shared: &SharedLog,
+        piece: Piece,
+        request: &AppendEntriesRequest<Types>,
+        last: bool,
+    ) {
         let (mut waits, mut free) = (0_u64, None);
         loop {
             let grows;
             {
                 let log = shared.log.lock();
                 let mut under_way = self.0.lock();
-                let piece = match news(piece, entries, |index| (log.last(), log.reader().log_id(index))) {
-                    News::Some(piece) => piece,
-                    // What the log has at these indexes goes first and gives back what it took.
-                    News::InPlaceOfOthers => return under_way.push_back(UnderWay { piece, last }),
-                };
+                let piece =
+                    match news(piece, &request.entries, |index| (log.last(), log.reader().log_id(index))) {
+                        News::Some(piece) => piece,
+                        // What the log has at these indexes goes first and gives back what it took.
+                        News::InPlaceOfOthers => return under_way.push_back(UnderWay { piece, last }),
+                    };
                 let room = log.room();
                 let before = || under_way.iter().map(|before| before.piece);
                 let fits = || room.space() == Space::Ready && room.takes_piece(before(), piece);
@@ -69,6 +78,12 @@ impl Intake {
                     || fits()
                     || more.is_some_and(|more| free.is_some_and(|free| free >= more))
                 {
+                    return under_way.push_back(UnderWay { piece, last });
+                }
+                // The leader must hear of a refusal, or it never sends what helps: an older entry or a checkpoint.
+                let settled = waits > SETTLED_LOOKS && under_way.is_empty() && !shared.installs();
+                if is_outdated(&log, request) || settled && !continues(&log, request) {
+                    let piece = Piece { bytes: 0, ..piece };
                     return under_way.push_back(UnderWay { piece, last });
                 }
                 grows = more.is_some();
@@ -91,6 +106,22 @@ impl Intake {
     pub(crate) fn answered(&self) -> bool {
         self.0.lock().pop_front().is_none_or(|answered| answered.last)
     }
+}
+
+/// True when the group is in a later term than the request's leader: it takes nothing of it.
+fn is_outdated(log: &Log, request: &AppendEntriesRequest<Types>) -> bool {
+    log.vote().is_some_and(|vote| vote.term > request.vote.leader_id().term)
+}
+
+/// True unless the log lacks the entry in front of the request's: then the group takes nothing of it.
+fn continues(log: &Log, request: &AppendEntriesRequest<Types>) -> bool {
+    request.prev_log_id.as_ref().is_none_or(|id| holds(log, plain_log_id(id)))
+}
+
+/// What the log has had and let go of is committed, the same for all.
+fn holds(log: &Log, id: LogId) -> bool {
+    log.last().is_some_and(|last| last.index >= id.index)
+        && log.reader().log_id(id.index).is_none_or(|here| here == id)
 }
 
 /// What a piece brings that the log does not hold yet: a leader that does not know how far it got sends it again.
@@ -157,15 +188,18 @@ fn extent(entry: &Entry) -> (u64, bool) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use std::path::Path;
+    use std::sync::atomic::AtomicUsize;
 
     use tokio::sync::Notify;
 
+    use crate::log::WriterMode;
     use crate::log::testing::{Bench, Counting, TestClock, app, options};
-    use crate::log::{Log, WriterMode};
     use crate::raft::runtime::Blocking;
-    use crate::raft::types::RaftVote;
+    use crate::raft::types::{RaftVote, raft_log_id};
     use crate::record::Record;
+    use crate::types::Vote;
     use crate::vfs::MemVfs;
 
     use super::*;
@@ -183,6 +217,7 @@ mod tests {
             installed: Notify::new(),
             first_index_free: false,
             blocking: Blocking::Here,
+            installing: AtomicUsize::new(0),
         }
     }
 
@@ -251,10 +286,42 @@ mod tests {
         let (shared, intake) = (full(&records[..held]), Intake::default());
         let (piece, next) = pieces(request(&records[held..=held]), 4000).remove(0).unwrap();
         let within = Duration::from_secs(10);
-        let admitted = intake.admit(&shared, piece, &next.entries, true, within);
+        let admitted = intake.admit(&shared, piece, &next, true, within);
         let outcome = tokio::time::timeout(6 * within, admitted).await;
         assert_eq!(outcome, Ok(false));
         assert!(intake.0.lock().is_empty(), "it counts as never taken");
+    }
+
+    /// Regression: a leader that had purged what a full follower lacks never heard of a conflict, and never sent its checkpoint.
+    #[tokio::test(start_paused = true)]
+    async fn what_the_group_refuses_anyway_needs_no_room() {
+        let records = records();
+        let held = first_segment(&records);
+        let within = Duration::from_secs(10);
+        // The request goes on behind an entry that the log lacks, one that it has from another term, its last one.
+        for (term, index, refused) in [(1, held + 3, true), (2, held - 1, true), (1, held - 1, false)] {
+            let (shared, intake) = (full(&records[..held]), Intake::default());
+            let (piece, mut next) = pieces(request(&records[held..=held]), 4000).remove(0).unwrap();
+            next.prev_log_id = Some(raft_log_id(LogId { term, index: index as u64 }));
+            assert_eq!(intake.admit(&shared, piece, &next, true, within).await, refused, "{term} {index}");
+            assert!(intake.0.lock().iter().all(|under_way| under_way.piece.bytes == 0));
+        }
+        let (shared, intake) = (full(&records[..held]), Intake::default());
+        let (piece, next) = pieces(request(&records[held..=held]), 4000).remove(0).unwrap();
+        shared.log.lock().save_vote(Vote { term: 2, node: 7, committed: false }, Box::new(|_| {}));
+        assert!(intake.admit(&shared, piece, &next, true, within).await, "its leader was deposed");
+    }
+
+    /// The group counts a checkpoint's entries before the log has them.
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_known_to_be_refused_while_a_checkpoint_is_installed() {
+        let records = records();
+        let held = first_segment(&records);
+        let (shared, intake) = (full(&records[..held]), Intake::default());
+        let (piece, mut next) = pieces(request(&records[held..=held]), 4000).remove(0).unwrap();
+        next.prev_log_id = Some(raft_log_id(LogId { term: 1, index: held as u64 + 3 }));
+        let _installing = shared.installing();
+        assert!(!intake.admit(&shared, piece, &next, true, Duration::from_secs(10)).await);
     }
 
     #[test]

@@ -251,8 +251,7 @@ impl<M: Machine> Server<M> {
                     }
                 }
                 let (piece, request) = pieces.pop_front()?;
-                let admitted =
-                    intake.admit(&shared, piece, &request.entries, pieces.is_empty(), within).await;
+                let admitted = intake.admit(&shared, piece, &request, pieces.is_empty(), within).await;
                 if !admitted {
                     debug!(?piece, "append stream ended: no room came");
                     return None;
@@ -295,6 +294,7 @@ impl<M: Machine> Server<M> {
         let meta = snapshot_meta(&received).ok_or_else(|| malformed("membership of a checkpoint"))?;
         debug_assert_eq!(meta.last_log_id, Some(raft_log_id(received.at.id)));
         let snapshot = Snapshot { meta, snapshot: received };
+        let _installing = self.shared.installing();
         match self.raft.install_full_snapshot(vote, snapshot).await {
             Ok(answer) => checkpoint::answer(&mut stream, Ok(&answer.vote)).await,
             Err(error) => {
