@@ -26,6 +26,8 @@ const SETTLED_LOOKS: u64 = 20;
 #[derive(Debug, Clone, Copy)]
 struct UnderWay {
     piece: Piece,
+    /// Its last entry.
+    end: Option<LogId>,
     /// Its answer is the request's.
     last: bool,
 }
@@ -57,6 +59,7 @@ impl Intake {
         last: bool,
     ) {
         let (mut waits, mut free) = (0_u64, None);
+        let end = request.entries.last().map(|entry| plain_log_id(&entry.id));
         loop {
             let grows;
             {
@@ -66,10 +69,12 @@ impl Intake {
                     match news(piece, &request.entries, |index| (log.last(), log.reader().log_id(index))) {
                         News::Some(piece) => piece,
                         // What the log has at these indexes goes first and gives back what it took.
-                        News::InPlaceOfOthers => return under_way.push_back(UnderWay { piece, last }),
+                        News::InPlaceOfOthers => return under_way.push_back(UnderWay { piece, end, last }),
                     };
                 let room = log.room();
-                let before = || under_way.iter().map(|before| before.piece);
+                // What has been taken in and is not answered yet has its place: the log counts it.
+                let taken = |before: &UnderWay| before.end.is_some_and(|end| holds(&log, end));
+                let before = || under_way.iter().filter(|before| !taken(before)).map(|before| before.piece);
                 let fits = || room.space() == Space::Ready && room.takes_piece(before(), piece);
                 // A leader whose own segments began elsewhere (it has begun from a checkpoint) may go on in a segment beyond what
                 // was allocated for it here. No spare segment helps then: the file grows, where the disk lets it.
@@ -78,13 +83,13 @@ impl Intake {
                     || fits()
                     || more.is_some_and(|more| free.is_some_and(|free| free >= more))
                 {
-                    return under_way.push_back(UnderWay { piece, last });
+                    return under_way.push_back(UnderWay { piece, end, last });
                 }
                 // The leader must hear of a refusal, or it never sends what helps: an older entry or a checkpoint.
                 let settled = waits > SETTLED_LOOKS && under_way.is_empty() && !shared.installs();
                 if is_outdated(&log, request) || settled && !continues(&log, request) {
                     let piece = Piece { bytes: 0, ..piece };
-                    return under_way.push_back(UnderWay { piece, last });
+                    return under_way.push_back(UnderWay { piece, end, last });
                 }
                 grows = more.is_some();
                 if waits == 0 {
@@ -312,6 +317,23 @@ mod tests {
         assert!(intake.admit(&shared, piece, &next, true, within).await, "its leader was deposed");
     }
 
+    /// Regression: the piece that began a segment asked for another spare until its flush was done, and the next one waited.
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_that_is_taken_in_and_not_answered_takes_no_room_twice() {
+        let records = records();
+        let (shared, intake) = (full(&records[..1]), Intake::default());
+        let piece = Piece { bytes: records[0].size() as u64, starts_segment: true };
+        intake.0.lock().push_back(UnderWay { piece, end: Some(records[0].id()), last: true });
+        let (piece, mut next) = pieces(request(&records[1..2]), 4000).remove(0).unwrap();
+        next.prev_log_id = Some(raft_log_id(records[0].id()));
+        assert!(intake.admit(&shared, piece, &next, true, Duration::ZERO).await, "there is room at once");
+        assert!(!intake.admit(&shared, starting(piece), &next, true, Duration::from_secs(10)).await);
+    }
+
+    fn starting(piece: Piece) -> Piece {
+        Piece { starts_segment: true, ..piece }
+    }
+
     /// The group counts a checkpoint's entries before the log has them.
     #[tokio::test(start_paused = true)]
     async fn nothing_is_known_to_be_refused_while_a_checkpoint_is_installed() {
@@ -328,7 +350,7 @@ mod tests {
     fn the_leader_hears_of_whole_requests_only() {
         let intake = Intake::default();
         let piece = Piece { bytes: 1, starts_segment: false };
-        intake.0.lock().extend([false, true, true].map(|last| UnderWay { piece, last }));
+        intake.0.lock().extend([false, true, true].map(|last| UnderWay { piece, end: None, last }));
         assert_eq!([(); 3].map(|()| intake.answered()), [false, true, true]);
     }
 }
