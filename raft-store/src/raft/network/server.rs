@@ -281,16 +281,14 @@ impl<M: Machine> Server<M> {
 
     async fn serve_checkpoint(self: &Arc<Self>, mut stream: Connection, from: NodeId) -> io::Result<()> {
         let _admission = self.gate.admit(from)?;
-        let (vote, received) = checkpoint::receive(&mut stream).await?;
+        let announced = checkpoint::receive(&mut stream).await?;
+        let (vote, state_size) = (announced.vote, announced.state_size);
+        self.room_for_checkpoint(&mut stream, state_size).await?;
+        let received = announced.whole(&mut stream).await?;
         let LogId { term, index } = received.at.id;
-        debug!(term, index, bytes = received.state.len(), "checkpoint received");
-        // An installation that fails would stop the whole replica (LOG-RULES 11): the leader sends it again.
-        let needed = received.state.len() as u64 + INSTALL_BESIDE;
-        if self.shared.disk_space().await?.available < needed {
-            warn!(term, index, needed, "the disk has no room for the leader's checkpoint");
-            checkpoint::answer(&mut stream, Err(())).await?;
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        debug!(term, index, bytes = state_size, "checkpoint received");
+        // Something else may have taken the room meanwhile.
+        self.room_for_checkpoint(&mut stream, state_size).await?;
         let meta = snapshot_meta(&received).ok_or_else(|| malformed("membership of a checkpoint"))?;
         debug_assert_eq!(meta.last_log_id, Some(raft_log_id(received.at.id)));
         let snapshot = Snapshot { meta, snapshot: received };
@@ -302,6 +300,23 @@ impl<M: Machine> Server<M> {
                 Err(io::Error::other(error))
             }
         }
+    }
+}
+
+impl<M: Machine> Server<M> {
+    /// Refuses a checkpoint for which the disk has no room: an installation that fails would stop the whole replica
+    /// (LOG-RULES 11), and the leader sends it again.
+    ///
+    /// LIMIT: the segments that are allocated ahead don't count as room. A follower whose disk has only these left waits for an
+    /// operator although one of them would hold the checkpoint.
+    async fn room_for_checkpoint(&self, stream: &mut Connection, state_size: u64) -> io::Result<()> {
+        let needed = state_size + INSTALL_BESIDE;
+        if self.shared.disk_space().await?.available >= needed {
+            return Ok(());
+        }
+        warn!(needed, "the disk has no room for the leader's checkpoint");
+        checkpoint::answer(stream, Err(())).await?;
+        Err(io::ErrorKind::StorageFull.into())
     }
 }
 
