@@ -12,10 +12,10 @@ use openraft::raft::AppendEntriesRequest;
 use parking_lot::Mutex;
 use tracing::debug;
 
-use crate::log::{Log, Piece, Space};
+use crate::log::{Log, Piece};
 use crate::raft::storage::SharedLog;
 use crate::raft::types::{Body, Entry, Types, plain_log_id};
-use crate::types::LogId;
+use crate::types::{EntryKind, LogId};
 
 /// Between two looks at a log without room: a spare segment may be under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -75,7 +75,7 @@ impl Intake {
                 // What has been taken in and is not answered yet has its place: the log counts it.
                 let taken = |before: &UnderWay| before.end.is_some_and(|end| holds(&log, end));
                 let before = || under_way.iter().filter(|before| !taken(before)).map(|before| before.piece);
-                let fits = || room.space() == Space::Ready && room.takes_piece(before(), piece);
+                let fits = || room.takes_piece(before(), piece);
                 // A leader whose own segments began elsewhere (it has begun from a checkpoint) may go on in a segment beyond what
                 // was allocated for it here. No spare segment helps then: the file grows, where the disk lets it.
                 let more = room.beyond(piece).filter(|_| before().all(|before| before.bytes == 0));
@@ -164,16 +164,22 @@ pub(crate) fn pieces(
     let mut parts: Vec<(Piece, Vec<Entry>)> = Vec::with_capacity(1);
     for entry in entries {
         let (bytes, starts_segment) = extent(&entry);
+        let from_election = is_from_election(&entry);
         match parts.last_mut() {
-            Some((piece, part)) if !starts_segment && piece.bytes + bytes <= bytes_max => {
+            Some((piece, part))
+                if !starts_segment
+                    && piece.from_election == from_election
+                    && piece.bytes + bytes <= bytes_max =>
+            {
                 piece.bytes += bytes;
                 part.push(entry);
             }
-            _ => parts.push((Piece { bytes, starts_segment }, vec![entry])),
+            _ => parts.push((Piece { bytes, starts_segment, from_election }, vec![entry])),
         }
     }
     if parts.is_empty() {
-        parts.push((Piece { bytes: 0, starts_segment: false }, Vec::new()));
+        let nothing = Piece { bytes: 0, starts_segment: false, from_election: false };
+        parts.push((nothing, Vec::new()));
     }
     let requests = parts.into_iter().map(|(piece, entries)| {
         let last = entries.last().map(|entry| entry.id).or(prev_log_id);
@@ -181,6 +187,13 @@ pub(crate) fn pieces(
         (piece, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
     });
     requests.collect()
+}
+
+fn is_from_election(entry: &Entry) -> bool {
+    match &entry.body {
+        Body::Stored(record) => matches!(record.kind(), EntryKind::Blank | EntryKind::Membership),
+        Body::New(_) => false,
+    }
 }
 
 fn extent(entry: &Entry) -> (u64, bool) {
@@ -266,13 +279,13 @@ mod tests {
         let records = records();
         let entries = request(&records[..3]).entries;
         let bytes = records[..3].iter().map(|record| record.size() as u64).sum();
-        let piece = Piece { bytes, starts_segment: true };
+        let piece = Piece { bytes, starts_segment: true, from_election: false };
         let own = |count: usize, term| {
             let last = count.checked_sub(1).map(|last| LogId { term, index: last as u64 });
             move |index| (last, last.filter(|last| index <= last.index).map(|_| LogId { term, index }))
         };
         assert_eq!(news(piece, &entries, own(0, 1)), News::Some(piece));
-        let rest = Piece { bytes: records[2].size() as u64, starts_segment: false };
+        let rest = Piece { bytes: records[2].size() as u64, starts_segment: false, from_election: false };
         assert_eq!(news(piece, &entries, own(2, 1)), News::Some(rest));
         assert_eq!(news(piece, &entries, own(2, 2)), News::InPlaceOfOthers);
     }
@@ -322,7 +335,7 @@ mod tests {
     async fn a_piece_that_is_taken_in_and_not_answered_takes_no_room_twice() {
         let records = records();
         let (shared, intake) = (full(&records[..1]), Intake::default());
-        let piece = Piece { bytes: records[0].size() as u64, starts_segment: true };
+        let piece = Piece { bytes: records[0].size() as u64, starts_segment: true, from_election: false };
         intake.0.lock().push_back(UnderWay { piece, end: Some(records[0].id()), last: true });
         let (piece, mut next) = pieces(request(&records[1..2]), 4000).remove(0).unwrap();
         next.prev_log_id = Some(raft_log_id(records[0].id()));
@@ -349,7 +362,7 @@ mod tests {
     #[test]
     fn the_leader_hears_of_whole_requests_only() {
         let intake = Intake::default();
-        let piece = Piece { bytes: 1, starts_segment: false };
+        let piece = Piece { bytes: 1, starts_segment: false, from_election: false };
         intake.0.lock().extend([false, true, true].map(|last| UnderWay { piece, end: None, last }));
         assert_eq!([(); 3].map(|()| intake.answered()), [false, true, true]);
     }
