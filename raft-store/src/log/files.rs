@@ -56,7 +56,7 @@ pub(crate) fn create_spare(shared: &Shared) -> io::Result<Spare> {
     }
 }
 
-/// Allocates what is missing in spares. A failure is remembered and reported by `Log::space`, it is not fatal.
+/// Allocates what is missing in spares; nothing is refused any more once none is. A failure is remembered and reported by `Log::space`, it is not fatal.
 pub(crate) fn ensure_spares(shared: &Shared) {
     while shared.spares.lock().ready.len() < shared.options.spare_count {
         match create_spare(shared) {
@@ -75,6 +75,7 @@ pub(crate) fn ensure_spares(shared: &Shared) {
             }
         }
     }
+    shared.spares.lock().settle(shared.options.spare_count);
 }
 
 /// Takes a purged segment's file out of the log: it becomes a spare if nobody can still look at its bytes and a spare is
@@ -93,7 +94,9 @@ pub(crate) fn retire(shared: &Shared, segment: Arc<Segment>) -> io::Result<()> {
         let name = next_spare_name(shared);
         folder.vfs.rename(&path, &folder.log.join(&name))?;
         let size = file.size()?;
-        shared.spares.lock().ready.push(Spare { name, file, size });
+        let mut spares = shared.spares.lock();
+        spares.ready.push(Spare { name, file, size });
+        spares.settle(shared.options.spare_count);
         Ok(())
     } else {
         folder.vfs.remove(&path)

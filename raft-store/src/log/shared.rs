@@ -110,8 +110,17 @@ pub(crate) struct Spares {
     pub(crate) next_number: u64,
     /// Names of files whose allocation failed and that could not be removed.
     pub(crate) left: Vec<String>,
-    /// True from a failed allocation to the next one that succeeds.
+    /// True from a failed allocation to the next one that succeeds, or until purged segments have made up for it.
     pub(crate) failed: bool,
+}
+
+impl Spares {
+    /// A failed allocation counts no longer when there are `wanted` spares: nothing would be allocated that could succeed.
+    pub(crate) fn settle(&mut self, wanted: usize) {
+        if self.ready.len() >= wanted {
+            self.failed = false;
+        }
+    }
 }
 
 /// What has been written and not synced.

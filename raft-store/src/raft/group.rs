@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use openraft::Raft;
@@ -177,6 +177,7 @@ impl<M: Machine> Group<M> {
             installed: Notify::new(),
             first_index_free: false,
             blocking,
+            installing: AtomicUsize::new(0),
         });
         let storage = Storage {
             shared: Arc::clone(&shared),
@@ -221,6 +222,7 @@ impl<M: Machine> Group<M> {
             forming: Arc::clone(&group.desk),
             shared: Arc::clone(&group.shared),
             peer_service,
+            append_idle: options.append_idle,
             stop: group.stop.clone(),
             tasks: group.tasks.clone(),
         });

@@ -196,6 +196,7 @@ mod tests {
             installed: tokio::sync::Notify::new(),
             first_index_free: false,
             blocking: Blocking::Pool,
+            installing: std::sync::atomic::AtomicUsize::new(0),
         };
         let shared = Arc::new(shared);
         let mut reader = Reader::new(log_reader, Arc::clone(&shared), 1 << 20);

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -36,9 +36,31 @@ pub(crate) struct SharedLog {
     pub(crate) first_index_free: bool,
     /// Where old entries and checkpoints are read.
     pub(crate) blocking: Blocking,
+    /// Checkpoints that the group may have counted on and the log does not know yet.
+    pub(crate) installing: AtomicUsize,
+}
+
+/// An installation under way, until it is dropped.
+pub(crate) struct Installing<'a>(&'a AtomicUsize);
+
+impl Drop for Installing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl SharedLog {
+    /// Marks that a checkpoint is handed to the group.
+    pub(crate) fn installing(&self) -> Installing<'_> {
+        self.installing.fetch_add(1, Ordering::AcqRel);
+        Installing(&self.installing)
+    }
+
+    /// True while the group may count entries that the log does not have.
+    pub(crate) fn installs(&self) -> bool {
+        self.installing.load(Ordering::Acquire) > 0
+    }
+
     /// Room on the log's file system, asked for off the group's thread.
     pub(crate) async fn disk_space(&self) -> io::Result<DiskSpace> {
         let reader = self.log.lock().reader();

@@ -277,6 +277,43 @@ fn room_taken_by_what_failed_half_way_is_given_back() {
     }
 }
 
+/// Regression: a spare that comes from a purge left the failed allocation standing for ever, and what waits for a disk that gives
+/// segments waited for ever, too.
+#[test]
+fn a_purged_segment_makes_up_for_a_spare_that_was_not_allocated() {
+    let mut bench = Bench::new(WriterMode::Inline);
+    let records = bench.append((0..60).map(|n| app(1, n, 400)));
+    bench.commit(59);
+    let at =
+        records.iter().filter(|record| record.starts_segment()).nth(1).unwrap().previous_point().unwrap();
+    bench.checkpoint(at);
+    bench.log().checkpoints().set_snapshot(at, Box::new(|set| set.unwrap()));
+    // Room for the bounds, none for a segment.
+    bench.disk.set_capacity(Some(bench.disk.used() + 8000));
+    let refused = |bench: &Bench| bench.log().room().refused;
+    let mut next = 60;
+    while !refused(&bench) {
+        bench.append([app(1, next, 400)]);
+        next += 1;
+        assert!(next < 200, "never full");
+    }
+    bench.log_mut().purge(at.id, Box::new(|purged| purged.unwrap())).unwrap();
+    assert_eq!(bench.log().room().spares, 1);
+    assert!(!refused(&bench));
+    bench.log().run_writer();
+    assert!(!refused(&bench));
+}
+
+/// As above, where the spare was given up to move the boundary.
+#[test]
+fn a_spare_that_was_given_up_and_is_back_is_forgotten() {
+    let bench = Bench::new(WriterMode::Inline);
+    bench.log().shared.spares.lock().failed = true;
+    assert_eq!(bench.log().room().spares, 1);
+    bench.log().run_writer();
+    assert!(!bench.log().shared.spares.lock().failed);
+}
+
 #[test]
 fn a_checkpoint_that_does_not_fit_leaves_nothing_behind() {
     let mut bench = Bench::new(WriterMode::Inline);

@@ -65,8 +65,20 @@ pub(crate) async fn send(
     }
 }
 
-/// Reads what [`send`] wrote, up to the answer.
-pub(crate) async fn receive(stream: &mut Connection) -> io::Result<(RaftVote, Checkpoint)> {
+/// A checkpoint whose state is still to come.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    pub(crate) vote: RaftVote,
+    /// Bytes of the state.
+    pub(crate) state_size: u64,
+    at: ChainPoint,
+    time_ms: u64,
+    membership: Bytes,
+    state_crc: u32,
+}
+
+/// Reads the head of what [`send`] wrote.
+pub(crate) async fn receive(stream: &mut Connection) -> io::Result<Announced> {
     let size = in_time(STALL, stream.read_u32_le()).await?;
     if size > HEAD_SIZE_MAX {
         return Err(malformed("checkpoint head"));
@@ -94,11 +106,19 @@ pub(crate) async fn receive(stream: &mut Connection) -> io::Result<(RaftVote, Ch
     if state_size > STATE_SIZE_MAX {
         return Err(malformed("checkpoint size"));
     }
-    let state = read_state(stream, state_size).await?;
-    if crc32c(&state) != state_crc {
-        return Err(malformed("checkpoint: its checksum does not match"));
+    Ok(Announced { vote, state_size, at, time_ms, membership, state_crc })
+}
+
+impl Announced {
+    /// Reads the state, up to the answer.
+    pub(crate) async fn whole(self, stream: &mut Connection) -> io::Result<Checkpoint> {
+        let Announced { state_size, at, time_ms, membership, state_crc, .. } = self;
+        let state = read_state(stream, state_size).await?;
+        if crc32c(&state) != state_crc {
+            return Err(malformed("checkpoint: its checksum does not match"));
+        }
+        Ok(Checkpoint { at, time_ms, installed: true, membership, state })
     }
-    Ok((vote, Checkpoint { at, time_ms, installed: true, membership, state }))
 }
 
 /// Memory grows with what has arrived, not with what was announced.
@@ -154,6 +174,10 @@ mod tests {
         (near.into(), listener.accept().await.unwrap().0.into())
     }
 
+    async fn received(stream: &mut Connection) -> io::Result<Checkpoint> {
+        receive(stream).await?.whole(stream).await
+    }
+
     #[tokio::test]
     async fn a_checkpoint_arrives_as_sent_and_is_answered() {
         for size in [0, 1, 3 << 20] {
@@ -161,7 +185,10 @@ mod tests {
             let sent = checkpoint(size);
             let vote = RaftVote::new_committed(7, 1);
             let receiving = async {
-                let (vote, received) = receive(&mut far).await.unwrap();
+                let announced = receive(&mut far).await.unwrap();
+                assert_eq!(announced.state_size, size as u64);
+                let vote = announced.vote;
+                let received = announced.whole(&mut far).await.unwrap();
                 answer(&mut far, Ok(&RaftVote::new(8, 2))).await.unwrap();
                 (vote, received)
             };
@@ -189,11 +216,27 @@ mod tests {
             damaged[change] ^= 1;
             let (mut near, mut far) = pair().await;
             near.write_all(&damaged).await.unwrap();
-            assert!(receive(&mut far).await.is_err(), "byte {change}");
+            assert!(received(&mut far).await.is_err(), "byte {change}");
         }
         let (mut near, mut far) = pair().await;
         near.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
         drop(near);
-        assert!(receive(&mut far).await.is_err(), "cut");
+        assert!(received(&mut far).await.is_err(), "cut");
+    }
+
+    /// So that one without room can say so before it has taken gigabytes into its memory.
+    #[tokio::test]
+    async fn the_size_of_a_state_is_known_before_it_arrives() {
+        let (mut near, mut far) = pair().await;
+        let (vote, whole) = (RaftVote::new_committed(7, 1), checkpoint(64 << 20));
+        let refusing = async {
+            let announced = receive(&mut far).await.unwrap();
+            answer(&mut far, Err(())).await.unwrap();
+            drop(far);
+            announced.state_size
+        };
+        let (sent, size) = tokio::join!(send(&mut near, &vote, &whole), refusing);
+        assert_eq!(size, 64 << 20);
+        assert!(sent.is_err());
     }
 }

@@ -31,6 +31,10 @@ use crate::raft::types::{RaftVote, Types};
 type Failure = RPCError<Types>;
 type SnapshotOf = Snapshot<openraft::vote::leader_id_std::CommittedLeaderId<u64>, u64, (), Checkpoint>;
 
+/// Pause behind a checkpoint that did not arrive. A peer that has no room for it says so at once, and the library would have the
+/// next one read from the disk and sent 200 ms later.
+const SEND_AGAIN: Duration = Duration::from_secs(2);
+
 /// A peer that can't be reached is tried again soon, then every 200 ms: a follower that comes back should catch up at
 /// once, and a refused connection costs little.
 fn pauses() -> Backoff {
@@ -228,7 +232,12 @@ impl RaftNetworkV2<Types> for Client {
         let send = async {
             self.may_speak(&vote)?;
             let mut connection = self.route.connect(Purpose::Checkpoint).await?;
-            checkpoint::send(&mut connection, &vote, &snapshot.snapshot).await
+            let sent = checkpoint::send(&mut connection, &vote, &snapshot.snapshot).await;
+            if sent.is_err() {
+                drop(connection);
+                tokio::time::sleep(SEND_AGAIN).await;
+            }
+            sent
         };
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),

@@ -12,18 +12,22 @@ use openraft::raft::AppendEntriesRequest;
 use parking_lot::Mutex;
 use tracing::debug;
 
-use crate::log::{Piece, Space};
+use crate::log::{Log, Piece};
 use crate::raft::storage::SharedLog;
 use crate::raft::types::{Body, Entry, Types, plain_log_id};
-use crate::types::LogId;
+use crate::types::{EntryKind, LogId};
 
 /// Between two looks at a log without room: a spare segment may be under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Looks after which the group has brought to the log all that it had taken: what the log lacks then, the group lacks, too.
+const SETTLED_LOOKS: u64 = 20;
 
 /// A piece that has no answer yet.
 #[derive(Debug, Clone, Copy)]
 struct UnderWay {
     piece: Piece,
+    /// Its last entry.
+    end: Option<LogId>,
     /// Its answer is the request's.
     last: bool,
 }
@@ -33,23 +37,45 @@ struct UnderWay {
 pub(crate) struct Intake(Arc<Mutex<VecDeque<UnderWay>>>);
 
 impl Intake {
-    /// Waits until the log has room for the next piece, which is made of `entries`, and counts it in. Dropped in between it is as
-    /// if never called.
-    pub(crate) async fn admit(&self, shared: &SharedLog, piece: Piece, entries: &[Entry], last: bool) {
+    /// Waits until the log has room for the next piece, which is `request`'s, and counts it in; false when there was none
+    /// `within` that time, and the piece is not counted. Whoever waits does not see that the leader has gone: the bound is what
+    /// ends the connections that a leader leaves behind when it finds them silent. Dropped in between it is as if never called.
+    pub(crate) async fn admit(
+        &self,
+        shared: &SharedLog,
+        piece: Piece,
+        request: &AppendEntriesRequest<Types>,
+        last: bool,
+        within: Duration,
+    ) -> bool {
+        tokio::time::timeout(within, self.take_up(shared, piece, request, last)).await.is_ok()
+    }
+
+    async fn take_up(
+        &self,
+        shared: &SharedLog,
+        piece: Piece,
+        request: &AppendEntriesRequest<Types>,
+        last: bool,
+    ) {
         let (mut waits, mut free) = (0_u64, None);
+        let end = request.entries.last().map(|entry| plain_log_id(&entry.id));
         loop {
             let grows;
             {
                 let log = shared.log.lock();
                 let mut under_way = self.0.lock();
-                let piece = match news(piece, entries, |index| (log.last(), log.reader().log_id(index))) {
-                    News::Some(piece) => piece,
-                    // What the log has at these indexes goes first and gives back what it took.
-                    News::InPlaceOfOthers => return under_way.push_back(UnderWay { piece, last }),
-                };
+                let piece =
+                    match news(piece, &request.entries, |index| (log.last(), log.reader().log_id(index))) {
+                        News::Some(piece) => piece,
+                        // What the log has at these indexes goes first and gives back what it took.
+                        News::InPlaceOfOthers => return under_way.push_back(UnderWay { piece, end, last }),
+                    };
                 let room = log.room();
-                let before = || under_way.iter().map(|before| before.piece);
-                let fits = || room.space() == Space::Ready && room.takes_piece(before(), piece);
+                // What has been taken in and is not answered yet has its place: the log counts it.
+                let taken = |before: &UnderWay| before.end.is_some_and(|end| holds(&log, end));
+                let before = || under_way.iter().filter(|before| !taken(before)).map(|before| before.piece);
+                let fits = || room.takes_piece(before(), piece);
                 // A leader whose own segments began elsewhere (it has begun from a checkpoint) may go on in a segment beyond what
                 // was allocated for it here. No spare segment helps then: the file grows, where the disk lets it.
                 let more = room.beyond(piece).filter(|_| before().all(|before| before.bytes == 0));
@@ -57,7 +83,13 @@ impl Intake {
                     || fits()
                     || more.is_some_and(|more| free.is_some_and(|free| free >= more))
                 {
-                    return under_way.push_back(UnderWay { piece, last });
+                    return under_way.push_back(UnderWay { piece, end, last });
+                }
+                // The leader must hear of a refusal, or it never sends what helps: an older entry or a checkpoint.
+                let settled = waits > SETTLED_LOOKS && under_way.is_empty() && !shared.installs();
+                if is_outdated(&log, request) || settled && !continues(&log, request) {
+                    let piece = Piece { bytes: 0, ..piece };
+                    return under_way.push_back(UnderWay { piece, end, last });
                 }
                 grows = more.is_some();
                 if waits == 0 {
@@ -79,6 +111,22 @@ impl Intake {
     pub(crate) fn answered(&self) -> bool {
         self.0.lock().pop_front().is_none_or(|answered| answered.last)
     }
+}
+
+/// True when the group is in a later term than the request's leader: it takes nothing of it.
+fn is_outdated(log: &Log, request: &AppendEntriesRequest<Types>) -> bool {
+    log.vote().is_some_and(|vote| vote.term > request.vote.leader_id().term)
+}
+
+/// True unless the log lacks the entry in front of the request's: then the group takes nothing of it.
+fn continues(log: &Log, request: &AppendEntriesRequest<Types>) -> bool {
+    request.prev_log_id.as_ref().is_none_or(|id| holds(log, plain_log_id(id)))
+}
+
+/// What the log has had and let go of is committed, the same for all.
+fn holds(log: &Log, id: LogId) -> bool {
+    log.last().is_some_and(|last| last.index >= id.index)
+        && log.reader().log_id(id.index).is_none_or(|here| here == id)
 }
 
 /// What a piece brings that the log does not hold yet: a leader that does not know how far it got sends it again.
@@ -116,16 +164,22 @@ pub(crate) fn pieces(
     let mut parts: Vec<(Piece, Vec<Entry>)> = Vec::with_capacity(1);
     for entry in entries {
         let (bytes, starts_segment) = extent(&entry);
+        let from_election = is_from_election(&entry);
         match parts.last_mut() {
-            Some((piece, part)) if !starts_segment && piece.bytes + bytes <= bytes_max => {
+            Some((piece, part))
+                if !starts_segment
+                    && piece.from_election == from_election
+                    && piece.bytes + bytes <= bytes_max =>
+            {
                 piece.bytes += bytes;
                 part.push(entry);
             }
-            _ => parts.push((Piece { bytes, starts_segment }, vec![entry])),
+            _ => parts.push((Piece { bytes, starts_segment, from_election }, vec![entry])),
         }
     }
     if parts.is_empty() {
-        parts.push((Piece { bytes: 0, starts_segment: false }, Vec::new()));
+        let nothing = Piece { bytes: 0, starts_segment: false, from_election: false };
+        parts.push((nothing, Vec::new()));
     }
     let requests = parts.into_iter().map(|(piece, entries)| {
         let last = entries.last().map(|entry| entry.id).or(prev_log_id);
@@ -133,6 +187,13 @@ pub(crate) fn pieces(
         (piece, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
     });
     requests.collect()
+}
+
+fn is_from_election(entry: &Entry) -> bool {
+    match &entry.body {
+        Body::Stored(record) => matches!(record.kind(), EntryKind::Blank | EntryKind::Membership),
+        Body::New(_) => false,
+    }
 }
 
 fn extent(entry: &Entry) -> (u64, bool) {
@@ -145,11 +206,38 @@ fn extent(entry: &Entry) -> (u64, bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio::sync::Notify;
+
     use crate::log::WriterMode;
-    use crate::log::testing::{Bench, app};
-    use crate::raft::types::RaftVote;
+    use crate::log::testing::{Bench, Counting, TestClock, app, options};
+    use crate::raft::runtime::Blocking;
+    use crate::raft::types::{RaftVote, raft_log_id};
     use crate::record::Record;
+    use crate::types::Vote;
+    use crate::vfs::MemVfs;
+
+    use super::*;
+
+    /// A log that has taken these records on a disk that has been full since, and that has used up what was allocated ahead.
+    fn full(records: &[Record]) -> SharedLog {
+        let (disk, clock) = (MemVfs::new(), Arc::new(TestClock::default()));
+        let (own, stamper) = (Arc::new(disk.clone()), Box::new(Counting::default()));
+        let options = options(WriterMode::Inline);
+        let (mut log, _) = Log::open(own, Path::new("/node"), options, clock, stamper, &mut ()).unwrap();
+        disk.set_capacity(Some(disk.used()));
+        log.append_records(records.to_vec(), Box::new(|outcome| outcome.unwrap())).unwrap();
+        SharedLog {
+            log: Mutex::new(log),
+            installed: Notify::new(),
+            first_index_free: false,
+            blocking: Blocking::Here,
+            installing: AtomicUsize::new(0),
+        }
+    }
 
     /// Records over several segments of 12 KiB.
     fn records() -> Vec<Record> {
@@ -191,22 +279,91 @@ mod tests {
         let records = records();
         let entries = request(&records[..3]).entries;
         let bytes = records[..3].iter().map(|record| record.size() as u64).sum();
-        let piece = Piece { bytes, starts_segment: true };
+        let piece = Piece { bytes, starts_segment: true, from_election: false };
         let own = |count: usize, term| {
             let last = count.checked_sub(1).map(|last| LogId { term, index: last as u64 });
             move |index| (last, last.filter(|last| index <= last.index).map(|_| LogId { term, index }))
         };
         assert_eq!(news(piece, &entries, own(0, 1)), News::Some(piece));
-        let rest = Piece { bytes: records[2].size() as u64, starts_segment: false };
+        let rest = Piece { bytes: records[2].size() as u64, starts_segment: false, from_election: false };
         assert_eq!(news(piece, &entries, own(2, 1)), News::Some(rest));
         assert_eq!(news(piece, &entries, own(2, 2)), News::InPlaceOfOthers);
+    }
+
+    /// As many as one segment takes.
+    fn first_segment(records: &[Record]) -> usize {
+        1 + records[1..].iter().take_while(|record| !record.starts_segment()).count()
+    }
+
+    /// Regression: it waited for ever, without seeing that the leader had closed the connection, and each such connection kept
+    /// its place until none was left for heartbeats and votes.
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_that_finds_no_room_ends_the_stream_after_a_while() {
+        let records = records();
+        let held = first_segment(&records);
+        let (shared, intake) = (full(&records[..held]), Intake::default());
+        let (piece, next) = pieces(request(&records[held..=held]), 4000).remove(0).unwrap();
+        let within = Duration::from_secs(10);
+        let admitted = intake.admit(&shared, piece, &next, true, within);
+        let outcome = tokio::time::timeout(6 * within, admitted).await;
+        assert_eq!(outcome, Ok(false));
+        assert!(intake.0.lock().is_empty(), "it counts as never taken");
+    }
+
+    /// Regression: a leader that had purged what a full follower lacks never heard of a conflict, and never sent its checkpoint.
+    #[tokio::test(start_paused = true)]
+    async fn what_the_group_refuses_anyway_needs_no_room() {
+        let records = records();
+        let held = first_segment(&records);
+        let within = Duration::from_secs(10);
+        // The request goes on behind an entry that the log lacks, one that it has from another term, its last one.
+        for (term, index, refused) in [(1, held + 3, true), (2, held - 1, true), (1, held - 1, false)] {
+            let (shared, intake) = (full(&records[..held]), Intake::default());
+            let (piece, mut next) = pieces(request(&records[held..=held]), 4000).remove(0).unwrap();
+            next.prev_log_id = Some(raft_log_id(LogId { term, index: index as u64 }));
+            assert_eq!(intake.admit(&shared, piece, &next, true, within).await, refused, "{term} {index}");
+            assert!(intake.0.lock().iter().all(|under_way| under_way.piece.bytes == 0));
+        }
+        let (shared, intake) = (full(&records[..held]), Intake::default());
+        let (piece, next) = pieces(request(&records[held..=held]), 4000).remove(0).unwrap();
+        shared.log.lock().save_vote(Vote { term: 2, node: 7, committed: false }, Box::new(|_| {}));
+        assert!(intake.admit(&shared, piece, &next, true, within).await, "its leader was deposed");
+    }
+
+    /// Regression: the piece that began a segment asked for another spare until its flush was done, and the next one waited.
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_that_is_taken_in_and_not_answered_takes_no_room_twice() {
+        let records = records();
+        let (shared, intake) = (full(&records[..1]), Intake::default());
+        let piece = Piece { bytes: records[0].size() as u64, starts_segment: true, from_election: false };
+        intake.0.lock().push_back(UnderWay { piece, end: Some(records[0].id()), last: true });
+        let (piece, mut next) = pieces(request(&records[1..2]), 4000).remove(0).unwrap();
+        next.prev_log_id = Some(raft_log_id(records[0].id()));
+        assert!(intake.admit(&shared, piece, &next, true, Duration::ZERO).await, "there is room at once");
+        assert!(!intake.admit(&shared, starting(piece), &next, true, Duration::from_secs(10)).await);
+    }
+
+    fn starting(piece: Piece) -> Piece {
+        Piece { starts_segment: true, ..piece }
+    }
+
+    /// The group counts a checkpoint's entries before the log has them.
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_known_to_be_refused_while_a_checkpoint_is_installed() {
+        let records = records();
+        let held = first_segment(&records);
+        let (shared, intake) = (full(&records[..held]), Intake::default());
+        let (piece, mut next) = pieces(request(&records[held..=held]), 4000).remove(0).unwrap();
+        next.prev_log_id = Some(raft_log_id(LogId { term: 1, index: held as u64 + 3 }));
+        let _installing = shared.installing();
+        assert!(!intake.admit(&shared, piece, &next, true, Duration::from_secs(10)).await);
     }
 
     #[test]
     fn the_leader_hears_of_whole_requests_only() {
         let intake = Intake::default();
-        let piece = Piece { bytes: 1, starts_segment: false };
-        intake.0.lock().extend([false, true, true].map(|last| UnderWay { piece, last }));
+        let piece = Piece { bytes: 1, starts_segment: false, from_election: false };
+        intake.0.lock().extend([false, true, true].map(|last| UnderWay { piece, end: None, last }));
         assert_eq!([(); 3].map(|()| intake.answered()), [false, true, true]);
     }
 }

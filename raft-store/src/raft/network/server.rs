@@ -52,6 +52,8 @@ pub(crate) struct Server<M: Machine> {
     pub(crate) forming: Arc<forming::Desk>,
     pub(crate) shared: Arc<SharedLog>,
     pub(crate) peer_service: Arc<dyn PeerService>,
+    /// The longest wait for room on an entries connection: after this time the leader has given it up.
+    pub(crate) append_idle: Duration,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -230,7 +232,7 @@ impl<M: Machine> Server<M> {
         let _admission = self.gate.admit(from)?;
         let (reader, mut writer) = stream.into_split();
         let reader = BufReader::with_capacity(16 << 10, reader);
-        let shared = Arc::clone(&self.shared);
+        let (shared, within) = (Arc::clone(&self.shared), self.append_idle);
         let piece_max = shared.log.lock().room().piece_max();
         let intake = Intake::default();
         let state = (reader, VecDeque::new(), intake.clone());
@@ -249,7 +251,11 @@ impl<M: Machine> Server<M> {
                     }
                 }
                 let (piece, request) = pieces.pop_front()?;
-                intake.admit(&shared, piece, &request.entries, pieces.is_empty()).await;
+                let admitted = intake.admit(&shared, piece, &request, pieces.is_empty(), within).await;
+                if !admitted {
+                    debug!(?piece, "append stream ended: no room came");
+                    return None;
+                }
                 Some((request, (reader, pieces, intake)))
             }
         });
@@ -275,19 +281,18 @@ impl<M: Machine> Server<M> {
 
     async fn serve_checkpoint(self: &Arc<Self>, mut stream: Connection, from: NodeId) -> io::Result<()> {
         let _admission = self.gate.admit(from)?;
-        let (vote, received) = checkpoint::receive(&mut stream).await?;
+        let announced = checkpoint::receive(&mut stream).await?;
+        let (vote, state_size) = (announced.vote, announced.state_size);
+        self.room_for_checkpoint(&mut stream, state_size).await?;
+        let received = announced.whole(&mut stream).await?;
         let LogId { term, index } = received.at.id;
-        debug!(term, index, bytes = received.state.len(), "checkpoint received");
-        // An installation that fails would stop the whole replica (LOG-RULES 11): the leader sends it again.
-        let needed = received.state.len() as u64 + INSTALL_BESIDE;
-        if self.shared.disk_space().await?.available < needed {
-            warn!(term, index, needed, "the disk has no room for the leader's checkpoint");
-            checkpoint::answer(&mut stream, Err(())).await?;
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        debug!(term, index, bytes = state_size, "checkpoint received");
+        // Something else may have taken the room meanwhile.
+        self.room_for_checkpoint(&mut stream, state_size).await?;
         let meta = snapshot_meta(&received).ok_or_else(|| malformed("membership of a checkpoint"))?;
         debug_assert_eq!(meta.last_log_id, Some(raft_log_id(received.at.id)));
         let snapshot = Snapshot { meta, snapshot: received };
+        let _installing = self.shared.installing();
         match self.raft.install_full_snapshot(vote, snapshot).await {
             Ok(answer) => checkpoint::answer(&mut stream, Ok(&answer.vote)).await,
             Err(error) => {
@@ -295,6 +300,23 @@ impl<M: Machine> Server<M> {
                 Err(io::Error::other(error))
             }
         }
+    }
+}
+
+impl<M: Machine> Server<M> {
+    /// Refuses a checkpoint for which the disk has no room: an installation that fails would stop the whole replica
+    /// (LOG-RULES 11), and the leader sends it again.
+    ///
+    /// LIMIT: the segments that are allocated ahead don't count as room. A follower whose disk has only these left waits for an
+    /// operator although one of them would hold the checkpoint.
+    async fn room_for_checkpoint(&self, stream: &mut Connection, state_size: u64) -> io::Result<()> {
+        let needed = state_size + INSTALL_BESIDE;
+        if self.shared.disk_space().await?.available >= needed {
+            return Ok(());
+        }
+        warn!(needed, "the disk has no room for the leader's checkpoint");
+        checkpoint::answer(stream, Err(())).await?;
+        Err(io::ErrorKind::StorageFull.into())
     }
 }
 

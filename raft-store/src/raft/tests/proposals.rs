@@ -253,3 +253,39 @@ async fn rule_11_a_follower_whose_disk_fills_waits_and_does_not_stop() {
     disks[full].set_capacity(None);
     cluster.agree_at(end).await;
 }
+
+/// Regression: followers kept back what the leader had taken from its reserve, so nothing was committed any more, and what would
+/// have made room on all of them was never applied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_makes_room_is_committed_when_all_disks_are_full() {
+    let disks: Vec<MemVfs> = (0..3).map(|_| MemVfs::new()).collect();
+    let mut cluster = Cluster::prepare(3);
+    let own = disks.clone();
+    cluster.vfs_of = Box::new(move |index| Arc::new(own[index].clone()));
+    // Four segments and what lies beside them.
+    let capacity = (4 << 20) + (600 << 10);
+    disks.iter().for_each(|disk| disk.set_capacity(Some(capacity)));
+    cluster.start_all().await;
+    let replicas: Vec<_> = (0..3).map(|index| cluster.node(index).replica.clone()).collect();
+    let is_full = |index: usize| disks[index].used() + (1 << 20) > capacity && !replicas[index].has_room();
+    let mut tag = 0;
+    while !is_full(cluster.leader().await) {
+        // Refused or not: a segment may be on its way, and the last one may be too large.
+        let leader = cluster.leader().await;
+        cluster.submit(leader, vec![payload(tag, 8000)], None).await;
+        tag += 1;
+        assert!(tag < 5000, "never full");
+    }
+    becomes("all are full", || (0..3).all(is_full)).await;
+    let leader = cluster.leader().await;
+    for size in [64, 50_000, 64] {
+        let (sender, outcome) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |outcome: Result<_, _>| {
+            sender.send(outcome.map(drop)).ok();
+        });
+        let proposal = Proposal { payload: payload(9000, size), expected_term: None, done };
+        replicas[leader].submit_into_reserve(vec![proposal]).await;
+        assert_eq!(soon("an outcome", outcome).await.unwrap(), Ok(()), "{size} bytes");
+    }
+    assert!((0..3).all(is_full), "room for nothing else");
+}

@@ -54,6 +54,7 @@ pub(super) fn open(dir: &Path) -> Store {
         installed: Notify::new(),
         first_index_free: false,
         blocking: Blocking::Pool,
+        installing: std::sync::atomic::AtomicUsize::new(0),
     });
     let storage = Storage {
         shared: Arc::clone(&shared),

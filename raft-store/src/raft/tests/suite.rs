@@ -191,6 +191,7 @@ impl StoreBuilder<Types, Storage, HeadTarget, TempDir> for Builder {
             installed: Notify::new(),
             first_index_free: true,
             blocking: Blocking::Pool,
+            installing: std::sync::atomic::AtomicUsize::new(0),
         });
         let counters = Arc::new(Counters::default());
         let storage = Storage {
