@@ -279,7 +279,9 @@ impl VfsFile for MemFile {
     fn zero_range(&self, offset: u64, size: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
         match disk.step()? {
-            Step::Whole | Step::Short => disk.write(self.file, offset as usize, vec![0; size as usize].into()),
+            Step::Whole | Step::Short => {
+                disk.write(self.file, offset as usize, vec![0; size as usize].into())
+            }
             Step::PartThenOff => Err(disk.cut_power()),
             Step::Fail(kind) => Err(kind.into()),
         }

@@ -224,9 +224,9 @@ pub(crate) async fn write_all_vectored(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::types::LogId;
     use crate::raft::network::wire::{APPEND_HEAD_SIZE, put_append_answer};
     use crate::raft::types::{RaftVote, raft_log_id};
+    use crate::types::LogId;
     use bytes::BytesMut;
     use std::sync::atomic::AtomicUsize;
     use tokio::net::{TcpListener, TcpStream};
