@@ -269,6 +269,7 @@ mod tests {
             "flotilla bench produce --window 256 --clients 4 --batch 32 --warmup 0 --threads 2",
             "flotilla bench consume --topic t --clients 4 --messages 2000000 --from first --groups 2",
             "flotilla bench e2e --topic t --rate 5000 --size 1024 --seconds 10 --warmup 5",
+            "flotilla bench e2e --rate 0",
             "flotilla bench failover --clients 8 --rate 2000 --seconds 20 --trials 20 --kill true",
             "flotilla bench report results.jsonl --page docs/performance.md",
         ];
@@ -284,7 +285,7 @@ mod tests {
             "flotilla bench",
             "flotilla bench produce --size 10",
             "flotilla bench produce --seconds 0",
-            "flotilla bench e2e --rate 0",
+            "flotilla bench e2e --rate=-1",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

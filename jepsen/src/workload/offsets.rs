@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Env;
 use super::common::{Outcome, PATIENCE, client, create_topic, outcome, pace, queues_of};
+use super::replica::Replica;
+use crate::cluster::Ability;
 use crate::history::Act;
 use crate::recorder::Session;
 
@@ -25,10 +27,10 @@ const QUEUES: u32 = 4;
 const GROUPS: u64 = 3;
 const CLIENTS: u32 = 4;
 const WORKERS: u32 = 3;
-/// Of the clients, those that never write: a leader that answers their questions gives them no cause to look for another one.
-const READERS: u32 = 1;
-/// Part of the others' operations that write.
-const WRITES: f64 = 0.6;
+/// Part of the operations that write.
+const WRITES: f64 = 0.5;
+/// Most questions a second to each replica.
+const ASKED_RATE_MAX: u32 = 20;
 
 pub(super) async fn run(env: Env) -> anyhow::Result<()> {
     let first = client(&env, "reader")?;
@@ -41,12 +43,15 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
     for number in 0..CLIENTS {
         let client = client(&env, &format!("client-{number}"))?;
         let admin = AdminClient::new(&client).patience(Duration::ZERO);
-        let writes = if number < READERS { 0.0 } else { WRITES };
         for worker in 0..WORKERS {
             let seed = env.seed.wrapping_add(u64::from(number * WORKERS + worker));
-            let own = Own { admin: admin.clone(), queues: queues.clone(), writes, seed };
-            workers.spawn(work(env.clone(), own, values.clone()));
+            workers.spawn(work(env.clone(), admin.clone(), queues.clone(), values.clone(), seed));
         }
+    }
+    // The library leaves a leader that says nothing; a client with an old route, as there are others, does not.
+    let nodes = if env.cluster.server().can(Ability::ReplicaReads) { env.cluster.size() } else { 0 };
+    for node in 0..nodes {
+        workers.spawn(ask_replica(env.clone(), node));
     }
     env.phases.prepared.cancel();
     while let Some(ended) = workers.join_next().await {
@@ -74,17 +79,35 @@ fn name(group: u64) -> String {
     format!("jepsen-register-{group}")
 }
 
-/// What a worker goes by.
-struct Own {
-    admin: AdminClient,
-    queues: Vec<MessageQueue>,
-    /// Part of its operations that write.
-    writes: f64,
-    seed: u64,
+/// Reads registers at one replica, whoever leads: what it does not know for sure it must not answer.
+async fn ask_replica(env: Env, node: usize) {
+    let mut random = SmallRng::seed_from_u64(env.seed.wrapping_add(1000 + node as u64));
+    let session = env.recorder.session();
+    let mut ticks = pace(env.rate.min(ASKED_RATE_MAX), 1, &mut random);
+    let mut replica = None;
+    while !env.phases.writes_end.is_cancelled() {
+        ticks.tick().await;
+        let group = name(random.random_range(0..GROUPS));
+        let queue = random.random_range(0..QUEUES);
+        let act = |offset| Act::ReadOffset { group: group.clone(), topic: TOPIC.to_owned(), queue, offset };
+        session.invoke(act(None));
+        let committed = async {
+            if replica.is_none() {
+                replica = Some(Replica::connect(env.cluster.layout().nodes[node].advertised).await?);
+            }
+            replica.as_mut().context("no connection")?.committed(&group, TOPIC, queue).await
+        };
+        match committed.await {
+            Ok(offset) => session.ok(act(offset)),
+            Err(error) => {
+                session.fail(act(None), format!("n{node}: {error:#}"));
+                replica = None;
+            }
+        }
+    }
 }
 
-async fn work(env: Env, own: Own, values: Arc<AtomicU64>) {
-    let Own { admin, queues, writes, seed } = own;
+async fn work(env: Env, admin: AdminClient, queues: Vec<MessageQueue>, values: Arc<AtomicU64>, seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed);
     let mut session = env.recorder.session();
     let mut ticks = pace(env.rate, CLIENTS * WORKERS, &mut random);
@@ -92,7 +115,7 @@ async fn work(env: Env, own: Own, values: Arc<AtomicU64>) {
         ticks.tick().await;
         let group = name(random.random_range(0..GROUPS));
         let queue = &queues[random.random_range(0..queues.len())];
-        if random.random_bool(writes) {
+        if random.random_bool(WRITES) {
             write(&admin, &mut session, &group, queue, values.fetch_add(1, Ordering::Relaxed)).await;
         } else {
             // A read that failed is in the history.

@@ -44,15 +44,16 @@ fn seeds_that_have_found_something_are_clean_now() {
 
 #[test]
 fn every_mutant_is_found_within_a_few_seeds() {
-    // With the invariant that finds it, as its findings begin, and what it says.
-    let mutants = [
-        ("skipped-sync", "durability: ", ""),
-        ("unsynced-vote", "vote durability: ", "its disk says"),
-        ("unsynced-names", "durability: ", ""),
-        ("skipped-entry", "tables equal: n1 ", ""),
-        ("kept-numbers", "stopped by itself: ", "cannot be stamped"),
-        ("ahead-checkpoint", "durability: ", "a start would refuse the log"),
-        ("swapped-answers", "history: ", "was refused"),
+    // With the invariants that may find it first, as their findings begin, and what they say. Whoever looks first at a log that
+    // lost its end finds the loss.
+    let mutants: [(&str, &[&str], &str); 7] = [
+        ("skipped-sync", &["durability: ", "log matching: n0's log can't be read at 0: damage in "], ""),
+        ("unsynced-vote", &["vote durability: "], "its disk says"),
+        ("unsynced-names", &["durability: "], ""),
+        ("skipped-entry", &["tables equal: n1 "], ""),
+        ("kept-numbers", &["stopped by itself: "], "cannot be stamped"),
+        ("ahead-checkpoint", &["durability: "], "a start would refuse the log"),
+        ("swapped-answers", &["history: "], "was refused"),
     ];
     for (mutant, by, what) in mutants {
         let options =
@@ -64,7 +65,8 @@ fn every_mutant_is_found_within_a_few_seeds() {
         let found: Vec<&str> = found.map(|(_, finding)| finding).collect();
         let [finding] = found.as_slice() else { panic!("{mutant} is not found, or more than once:\n{told}") };
         assert!(!output.status.success(), "{mutant}: a finding is a failure");
-        assert!(finding.starts_with(by) && finding.contains(what), "{mutant} is not found by {by}:\n{told}");
+        let is_found = by.iter().any(|by| finding.starts_with(by)) && finding.contains(what);
+        assert!(is_found, "{mutant} is not found by {by:?}:\n{told}");
         assert!(told.contains(&format!(" --mutant {mutant} --trace ")), "a run like that again: {told}");
     }
 }
