@@ -136,6 +136,8 @@ impl Replica {
             ("consumerGroup", group.to_owned()),
             ("topic", topic.to_owned()),
             ("queueId", queue.to_string()),
+            // Else nothing committed may be told as the beginning of the queue.
+            ("setZeroIfNotFound", "false".to_owned()),
         ];
         let (answer, _) = self.ask(QUERY_CONSUMER_OFFSET, fields.into_iter().collect()).await?;
         match answer.code {
