@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use parking_lot::Mutex;
 
 use super::link::Link;
 use super::rules::{Rules, Way};
+
+/// Ports that are tried for a link.
+const PORT_ATTEMPTS: usize = 16;
 
 /// One end of links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,10 +90,16 @@ impl Network {
         target: SocketAddr,
     ) -> anyhow::Result<SocketAddr> {
         let seed = self.seed.wrapping_add(self.links.len() as u64);
-        let link = Link::open(SocketAddr::from(listen), target, seed).await?;
-        let address = link.address();
-        self.links.insert((caller, called), link);
-        Ok(address)
+        // A link is closed until its target runs, so the system may give its port away once more.
+        for _ in 0..PORT_ATTEMPTS {
+            let link = Link::open(SocketAddr::from(listen), target, seed).await?;
+            let address = link.address();
+            if self.links.values().all(|other| other.address() != address) {
+                self.links.insert((caller, called), link);
+                return Ok(address);
+            }
+        }
+        bail!("no port at {} that no other link has", listen.0)
     }
 
     /// Address that a caller is told for one called.
@@ -149,5 +158,24 @@ impl Network {
 
     fn called(&self, end: End) -> impl Iterator<Item = &Link> {
         self.links.iter().filter(move |((_, called), _)| *called == end).map(|(_, link)| link)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_two_links_have_one_port_even_while_they_are_closed() {
+        let mut network = Network::new(1);
+        let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let any = (Ipv4Addr::LOCALHOST, 0);
+        let first = network.add(End::Clients, End::Node(0), any, target).await.expect("a port");
+        // Its port is free again as soon as the link has closed; the one that asks for it must not get it.
+        let same = (Ipv4Addr::LOCALHOST, first.port());
+        let second = network.add(End::Clients, End::Node(1), same, target).await;
+        assert!(second.is_err(), "{first} twice");
+        let third = network.add(End::Clients, End::Node(1), any, target).await.expect("another port");
+        assert_ne!(third, first);
     }
 }
