@@ -56,7 +56,8 @@ pub(crate) fn create_spare(shared: &Shared) -> io::Result<Spare> {
     }
 }
 
-/// Allocates what is missing in spares; nothing is refused any more once none is. A failure is remembered and reported by `Log::space`, it is not fatal.
+/// Allocates what is missing in spares. A failure is remembered until none is missing and reported by `Log::space`; it is not
+/// fatal.
 pub(crate) fn ensure_spares(shared: &Shared) {
     while shared.spares.lock().ready.len() < shared.options.spare_count {
         match create_spare(shared) {

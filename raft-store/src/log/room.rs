@@ -2,7 +2,7 @@
 //!
 //! An append that needs a segment which can't be allocated ends the replica, so whatever is taken on must fit into what has been
 //! allocated already, together with all that is under way. What the disk would still give is not counted: something else may
-//! take it first. Leader and follower ask here, so that they never disagree.
+//! take it first. Leader and follower ask here: what a leader has taken on, a follower with as much room takes too.
 
 /// Whether the log has room for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -162,7 +162,8 @@ pub(crate) fn pieces(
 ) -> VecDeque<(Piece, AppendEntriesRequest<Types>)> {
     let AppendEntriesRequest { vote, mut prev_log_id, entries, leader_commit } = request;
     let mut parts: Vec<(Piece, Vec<Entry>)> = Vec::with_capacity(1);
-    for entry in entries {
+    let mut entries = entries.into_iter();
+    while let Some(entry) = entries.next() {
         let (bytes, starts_segment) = extent(&entry);
         let from_election = is_from_election(&entry);
         match parts.last_mut() {
@@ -174,7 +175,12 @@ pub(crate) fn pieces(
                 piece.bytes += bytes;
                 part.push(entry);
             }
-            _ => parts.push((Piece { bytes, starts_segment, from_election }, vec![entry])),
+            _ => {
+                // Most requests are one piece.
+                let mut part = Vec::with_capacity(1 + entries.len());
+                part.push(entry);
+                parts.push((Piece { bytes, starts_segment, from_election }, part));
+            }
         }
     }
     if parts.is_empty() {
