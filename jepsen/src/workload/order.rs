@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flotilla_client::{Client, ConsumeFrom, OrderlyOutcome, PushConsumer};
+use flotilla_client::{Client, OrderlyOutcome, PushConsumer};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::sleep;
@@ -58,12 +58,8 @@ async fn listen(env: Env, client: Client, number: u64) -> anyhow::Result<PushCon
     let listeners = Listeners::new(&env);
     let random =
         Arc::new(parking_lot::Mutex::new(SmallRng::seed_from_u64(env.seed ^ (0x6F72_6400 + number))));
-    let consumer = PushConsumer::builder(&client)
-        .group(group)
-        .subscribe(topic, "*")
-        .consume_from(ConsumeFrom::First)
-        .suspend(Duration::from_millis(50))
-        .start_orderly(move |messages| {
+    let consumer =
+        PARTY.consumer(&client).suspend(Duration::from_millis(50)).start_orderly(move |messages| {
             let (listeners, random) = (listeners.clone(), random.clone());
             async move {
                 for message in &messages {

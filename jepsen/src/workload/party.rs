@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use anyhow::Context;
-use flotilla_client::{AdminClient, Client, Producer, PushConsumer};
+use flotilla_client::{AdminClient, Client, ConsumeFrom, Producer, PushConsumer, PushConsumerBuilder};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::task::JoinSet;
@@ -55,6 +55,14 @@ pub(super) struct Working {
 }
 
 impl Party {
+    /// A consumer of the group that reads all of the topic.
+    pub(super) fn consumer(&self, client: &Client) -> PushConsumerBuilder {
+        PushConsumer::builder(client)
+            .group(self.group)
+            .subscribe(self.topic, "*")
+            .consume_from(ConsumeFrom::First)
+    }
+
     /// Makes the topic, starts consumers by `listen`, which is given a client and the consumer's number, and then senders by
     /// `send`; says that all is prepared.
     ///

@@ -1,7 +1,7 @@
 //! Many producers, many queues, consumers of one group: nothing acknowledged is lost, nothing is stored twice, and the group
 //! is given everything.
 
-use flotilla_client::{Client, ConsumeFrom, Outcome, PushConsumer};
+use flotilla_client::{Client, Outcome, PushConsumer};
 
 use super::common::{Listeners, consume};
 use super::party::{Party, send_anywhere};
@@ -33,22 +33,17 @@ pub(super) async fn run(env: Env) -> anyhow::Result<()> {
 async fn listen(env: Env, client: Client) -> anyhow::Result<PushConsumer> {
     let Party { topic, group, .. } = PARTY;
     let listeners = Listeners::new(&env);
-    let consumer = PushConsumer::builder(&client)
-        .group(group)
-        .subscribe(topic, "*")
-        .consume_from(ConsumeFrom::First)
-        .concurrency(4)
-        .start(move |messages| {
-            let listeners = listeners.clone();
-            async move {
-                for message in &messages {
-                    let session = listeners.begin();
-                    session.invoke(consume(group, topic, message));
-                    session.ok(consume(group, topic, message));
-                    listeners.done(session);
-                }
-                Outcome::Success
+    let consumer = PARTY.consumer(&client).concurrency(4).start(move |messages| {
+        let listeners = listeners.clone();
+        async move {
+            for message in &messages {
+                let session = listeners.begin();
+                session.invoke(consume(group, topic, message));
+                session.ok(consume(group, topic, message));
+                listeners.done(session);
             }
-        });
+            Outcome::Success
+        }
+    });
     Ok(consumer.await?)
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use flotilla_client::{AdminClient, Client, ConsumeFrom, MessageQueue, Outcome, PushConsumer};
+use flotilla_client::{AdminClient, Client, MessageQueue, Outcome, PushConsumer};
 use tokio::time::{Instant, sleep};
 
 use super::Env;
@@ -65,31 +65,25 @@ async fn calm(admin: &AdminClient, dead: &MessageQueue) {
 async fn listen(env: Env, client: Client) -> anyhow::Result<PushConsumer> {
     let Party { topic, group, .. } = PARTY;
     let listeners = Listeners::new(&env);
-    let consumer = PushConsumer::builder(&client)
-        .group(group)
-        .subscribe(topic, "*")
-        .consume_from(ConsumeFrom::First)
-        .concurrency(4)
-        .max_reconsume_times(TIMES)
-        .start(move |messages| {
-            let listeners = listeners.clone();
-            async move {
-                let mut outcome = Outcome::Success;
-                for message in &messages {
-                    let session = listeners.begin();
-                    session.invoke(consume(group, topic, message));
-                    if fails(id_of(message.body()), message.reconsume_times()) {
-                        session.fail(consume(group, topic, message), "wanted again");
-                        outcome = Outcome::RetryAtLevel(1);
-                    } else {
-                        session.ok(consume(group, topic, message));
-                    }
-                    listeners.done(session);
+    let consumer = PARTY.consumer(&client).concurrency(4).max_reconsume_times(TIMES).start(move |messages| {
+        let listeners = listeners.clone();
+        async move {
+            let mut outcome = Outcome::Success;
+            for message in &messages {
+                let session = listeners.begin();
+                session.invoke(consume(group, topic, message));
+                if fails(id_of(message.body()), message.reconsume_times()) {
+                    session.fail(consume(group, topic, message), "wanted again");
+                    outcome = Outcome::RetryAtLevel(1);
+                } else {
+                    session.ok(consume(group, topic, message));
                 }
-                // One message a call.
-                outcome
+                listeners.done(session);
             }
-        });
+            // One message a call.
+            outcome
+        }
+    });
     Ok(consumer.await?)
 }
 

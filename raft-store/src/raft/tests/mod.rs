@@ -9,6 +9,7 @@ mod cluster;
 mod elections;
 mod faults;
 mod forming;
+mod full_disks;
 mod here;
 mod install;
 mod links;
