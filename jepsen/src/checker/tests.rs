@@ -3,6 +3,7 @@
 mod delivery;
 mod notes;
 mod placement;
+mod reads;
 mod registers;
 mod speed;
 pub(crate) mod tape;

@@ -164,3 +164,13 @@ impl Tape {
         self.note(inspect("log verify"), Kind::Ok);
     }
 }
+
+/// A read of queue 0 from one replica.
+pub(crate) fn at(node: u32, from: u64, max: u64, ids: &[u64]) -> Act {
+    match pull(0, from, max, ids) {
+        Act::Pull { topic, queue, from, max, seen, .. } => {
+            Act::Pull { topic, queue, from, max, seen, node: Some(node) }
+        }
+        other => other,
+    }
+}
