@@ -21,7 +21,7 @@ use super::forming::{Desk, Former, Token};
 use super::gate::Gate;
 use super::machine::{Adapter, State, save};
 use super::network::client::{Clients, Links};
-use super::network::entries::Pace;
+use super::network::entries::{NOTICE, Pace};
 use super::network::server::Server;
 use super::network::{Caller, Revert};
 use super::options::{Hands, ReplicaOptions};
@@ -33,6 +33,7 @@ use super::runtime::{Blocking, Timed, count_slow_polls, spawn};
 use super::startup::{check, config, identity, listen};
 use super::status::Counters;
 use super::storage::{SharedLog, Storage, unwatched};
+use super::tail::Tail;
 use super::types::{StoredMembers, Types};
 use super::watcher::{Boards, Watcher, tell_waiting};
 use crate::identity::NodeId;
@@ -166,8 +167,11 @@ impl<M: Machine> Group<M> {
             options.peers.iter().map(|peer| (peer.index, peer.address())).collect();
         let links = Arc::new(Links::new(Arc::clone(&caller), addresses));
         let silence = Silence::new();
+        let tail = Tail::new(recovered.last.map_or(0, |last| last.index + 1));
         let pace = Pace {
             window: options.window,
+            notice: NOTICE,
+            tail: tail.clone(),
             idle: options.append_idle,
             counters: Arc::clone(&counters),
             silence: silence.clone(),
@@ -185,6 +189,7 @@ impl<M: Machine> Group<M> {
             permits: Arc::clone(&permits),
             counters: Arc::clone(&counters),
             append_bytes_max: options.append_bytes_max,
+            tail,
         };
         let adapter = Adapter {
             state: Mutex::new(state),

@@ -15,7 +15,7 @@
 //! | `replica`, `ops` | the handle, and what it asks of the group |
 //! | `group`, `startup`, `watcher` | what runs on the thread, what is looked at before, what is told about it |
 //! | `types` | entries and payloads for the consensus library |
-//! | `storage`, `reader` | the log as the library wants it |
+//! | `storage`, `reader`, `tail` | the log as the library wants it |
 //! | `machine`, `recovery` | applying, checkpoints; the same before the library starts |
 //! | `answers`, `permits` | outcomes of proposals, bytes in flight |
 //! | `network` | connections between replicas |
@@ -41,6 +41,7 @@ mod replica;
 mod runtime;
 mod startup;
 mod storage;
+mod tail;
 mod transfer;
 mod types;
 mod watcher;

@@ -19,6 +19,7 @@ use super::permits::{Coming, Permits};
 use super::reader::Reader;
 use super::runtime::Blocking;
 use super::status::Counters;
+use super::tail::Tail;
 use super::types::{
     Body, Entry, Payload, RaftLogId, RaftVote, Types, encode_members, plain_log_id, plain_vote, raft_log_id,
 };
@@ -78,6 +79,7 @@ pub(crate) struct Storage {
     pub(crate) permits: Arc<Permits>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) append_bytes_max: usize,
+    pub(crate) tail: Tail,
 }
 
 /// Entries of one call that are appended in the same way.
@@ -264,7 +266,9 @@ impl RaftLogStorage<Types> for Storage {
             }
             flushed.report(outcome);
         });
-        self.append_run(last, done).await
+        self.append_run(last, done).await?;
+        self.tail.set(end + 1);
+        Ok(())
     }
 
     async fn truncate_after(&mut self, last_kept: Option<RaftLogId>) -> io::Result<()> {
@@ -276,7 +280,9 @@ impl RaftLogStorage<Types> for Storage {
             }
             log.truncate_after(kept, unwatched())?;
         }
-        self.permits.truncated(kept.map_or(0, |kept| kept.index + 1));
+        let end = kept.map_or(0, |kept| kept.index + 1);
+        self.permits.truncated(end);
+        self.tail.set(end);
         Ok(())
     }
 

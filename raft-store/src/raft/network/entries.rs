@@ -5,6 +5,10 @@
 //! is prepared. The stream ends with an error when an unanswered request makes no progress for a while: a stream that
 //! silently stops would hold back replication and, through it, the purge of the log.
 //!
+//! Behind entries the library is not asked at once for the next request but when there are further entries, or after a moment:
+//! without entries it would be the news that those before are committed, which the next entries bring along. So under load a
+//! follower is called once for each entry and not twice.
+//!
 //! An answer is kept back while a request without entries that was taken after the answered one is on its way. Both end at the same
 //! entry, and openraft takes an answer for one to all that end there (0.10.0-alpha.37, `InflightAppendQueue::drain_acked`): it
 //! would count the later request's time for the leader's lease and for confirmed reads, although the peer may have said the answer
@@ -21,7 +25,7 @@ use futures::{Stream, StreamExt, stream};
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::wire::{APPEND_ANSWER_SIZE, append_head, get_append_answer};
@@ -29,15 +33,24 @@ use crate::net::{Connection, ReadHalf, WriteHalf};
 use crate::raft::quorum::Silence;
 use crate::raft::runtime::spawn;
 use crate::raft::status::Counters;
+use crate::raft::tail::Tail;
 use crate::raft::types::{Body, RaftLogId, Types};
 
 /// Slices per vectored write; the operating system takes no more (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
 
+/// For how long the news of a commit waits for entries to go with: longer than from one entry to the next under load, and less than
+/// anybody notices who reads at a follower.
+pub(crate) const NOTICE: Duration = Duration::from_millis(2);
+
 /// How the stream behaves.
 #[derive(Debug, Clone)]
 pub(crate) struct Pace {
     pub(crate) window: usize,
+    /// For how long the news of a commit waits for entries to go with.
+    pub(crate) notice: Duration,
+    /// The end of the own log.
+    pub(crate) tail: Tail,
     pub(crate) idle: Duration,
     pub(crate) counters: Arc<Counters>,
     /// What must not be sent now.
@@ -70,6 +83,8 @@ where
         room: Arc::clone(&room),
         sent,
         taken: Arc::clone(&taken),
+        notice: pace.notice,
+        tail: pace.tail.watch(),
         counters,
         sent_bytes,
         silence,
@@ -151,6 +166,8 @@ struct Sending {
     room: Arc<Semaphore>,
     sent: mpsc::Sender<()>,
     taken: Arc<Taken>,
+    notice: Duration,
+    tail: watch::Receiver<u64>,
     counters: Arc<Counters>,
     sent_bytes: Arc<AtomicU64>,
     silence: Silence,
@@ -161,10 +178,17 @@ impl Sending {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
     {
+        let mut last_sent = None;
         while let Ok(permit) = self.room.acquire().await {
             permit.forget();
+            if let Some(last) = last_sent {
+                let further = self.tail.wait_for(|end| *end > last + 1);
+                // Late or without a log, the library is asked all the same.
+                tokio::time::timeout(self.notice, further).await.ok();
+            }
             let Some(request) = requests.next().await else { break };
             self.taken.push(&request);
+            last_sent = request.entries.last().map(|entry| entry.id.index);
             // Kept rather than refused: the stream stays as it is, and nothing counts as unanswered meanwhile.
             self.silence.over(request.vote.leader_id().term).await;
             self.counters.append_requests.fetch_add(1, Ordering::Relaxed);
@@ -225,8 +249,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::raft::network::wire::{APPEND_HEAD_SIZE, put_append_answer};
-    use crate::raft::types::{RaftVote, raft_log_id};
-    use crate::types::LogId;
+    use crate::raft::types::{Entry, RaftVote, raft_log_id};
+    use crate::record::{RECORD_HEADER_SIZE, Record, RecordHeader};
+    use crate::types::{EntryKind, LogId};
     use bytes::BytesMut;
     use std::sync::atomic::AtomicUsize;
     use tokio::net::{TcpListener, TcpStream};
@@ -244,7 +269,14 @@ mod tests {
     }
 
     fn pace(idle: Duration) -> Pace {
-        Pace { window: 2, idle, counters: Arc::default(), silence: Silence::new() }
+        Pace {
+            window: 2,
+            notice: NOTICE,
+            tail: Tail::new(0),
+            idle,
+            counters: Arc::default(),
+            silence: Silence::new(),
+        }
     }
 
     /// Counts how many requests were taken from the library.
@@ -303,6 +335,74 @@ mod tests {
         assert_eq!(answers.next().await.unwrap().unwrap().unwrap(), Some(id(5)));
         far.write_all(&answer_for(6)).await.unwrap();
         assert_eq!(answers.next().await.unwrap().unwrap().unwrap(), Some(id(6)));
+    }
+
+    /// One entry, of this index.
+    fn entries(index: u64) -> AppendEntriesRequest<Types> {
+        let header = RecordHeader {
+            kind: EntryKind::Application,
+            starts_segment: false,
+            id: LogId { term: 1, index },
+            position: 0,
+            leader: 1,
+            time_ms: 0,
+            prev_term: 1,
+            prev_crc: 0,
+        };
+        let mut bytes = vec![0; RECORD_HEADER_SIZE];
+        Record::seal(&mut bytes, &header);
+        let body = Body::Stored(Record::from_sealed(bytes.into()));
+        AppendEntriesRequest { entries: vec![Entry { id: id(index), body }], ..request(index - 1) }
+    }
+
+    /// Gives what it is told to, and counts how often it was asked for something that was not there.
+    fn told(
+        mut requests: mpsc::UnboundedReceiver<AppendEntriesRequest<Types>>,
+        asked: &Arc<AtomicUsize>,
+    ) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + use<> {
+        let asked = Arc::clone(asked);
+        stream::poll_fn(move |context| {
+            let next = requests.poll_recv(context);
+            asked.fetch_add(usize::from(next.is_pending()), Ordering::Relaxed);
+            next
+        })
+    }
+
+    #[tokio::test]
+    async fn behind_entries_the_library_is_asked_when_there_are_more_or_after_a_moment() {
+        let (near, mut far) = pair().await;
+        let (tell, requests) = mpsc::unbounded_channel();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let tail = Tail::new(8);
+        let pace =
+            Pace { notice: Duration::from_secs(3600), tail: tail.clone(), ..pace(Duration::from_secs(10)) };
+        tell.send(entries(7)).unwrap();
+        let mut answers = Box::pin(exchange(near, told(requests, &asked), &pace, Arc::default()));
+        let mut frame = [0; 4 + APPEND_HEAD_SIZE + RECORD_HEADER_SIZE];
+        far.read_exact(&mut frame).await.unwrap();
+        far.write_all(&answer_for(7)).await.unwrap();
+        assert_eq!(answers.next().await.unwrap().unwrap().unwrap(), Some(id(7)));
+        assert_eq!(asked.load(Ordering::Relaxed), 0, "nothing of the log is unsent");
+        tail.set(9);
+        tell.send(entries(8)).unwrap();
+        far.read_exact(&mut frame).await.unwrap();
+        far.write_all(&answer_for(8)).await.unwrap();
+        assert_eq!(answers.next().await.unwrap().unwrap().unwrap(), Some(id(8)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_no_entries_waits_for_a_moment_only() {
+        let (near, mut far) = pair().await;
+        let requests = Box::pin(stream::iter([entries(7), request(7)]).chain(stream::pending()));
+        let pace = Pace { tail: Tail::new(8), ..pace(Duration::from_secs(10)) };
+        let started = tokio::time::Instant::now();
+        let mut answers = Box::pin(exchange(near, requests, &pace, Arc::default()));
+        let mut frames = [0; 2 * (4 + APPEND_HEAD_SIZE) + RECORD_HEADER_SIZE];
+        tokio::select! {
+            answer = answers.next() => panic!("given: {answer:?}"),
+            read = far.read_exact(&mut frames) => _ = read.unwrap(),
+        }
+        assert!(started.elapsed() >= NOTICE, "{:?}", started.elapsed());
     }
 
     #[tokio::test]

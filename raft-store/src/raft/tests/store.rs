@@ -18,6 +18,7 @@ use crate::raft::recovery::Replay;
 use crate::raft::runtime::Blocking;
 use crate::raft::status::Counters;
 use crate::raft::storage::{SharedLog, Storage};
+use crate::raft::tail::Tail;
 use crate::raft::types::{Draft, Entry, Members, Payload, StoredMembers, raft_log_id};
 use crate::types::LogId;
 use crate::vfs::RealVfs;
@@ -62,6 +63,7 @@ pub(super) fn open(dir: &Path) -> Store {
         permits: Arc::clone(&permits),
         counters: Arc::clone(&counters),
         append_bytes_max: 1 << 20,
+        tail: Tail::new(0),
     };
     let pending: Arc<Pending<Answer>> = Arc::new(Pending::new(permits));
     let adapter = Adapter { state: Mutex::new(replay.state), shared, checkpoints, pending, counters };

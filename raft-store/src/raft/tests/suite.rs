@@ -23,6 +23,7 @@ use crate::raft::recovery::Replay;
 use crate::raft::runtime::Blocking;
 use crate::raft::status::Counters;
 use crate::raft::storage::{SharedLog, Storage};
+use crate::raft::tail::Tail;
 use crate::raft::types::{
     Body, Entry, Payload, RaftLogId, SnapshotMeta, StoredMembers, Types, encode_members,
     encode_stored_members, plain_log_id,
@@ -200,6 +201,7 @@ impl StoreBuilder<Types, Storage, HeadTarget, TempDir> for Builder {
             permits: Arc::new(Permits::new(1 << 20, Arc::clone(&counters))),
             counters,
             append_bytes_max: 1 << 20,
+            tail: Tail::new(0),
         };
         let state = State { machine: Tolerant::default(), at: None, members: StoredMembers::default() };
         let target = HeadTarget { state: Mutex::new(state), current: Arc::default() };
