@@ -164,7 +164,7 @@ impl<M: Machine> Group<M> {
         });
         let addresses: HashMap<u16, String> =
             options.peers.iter().map(|peer| (peer.index, peer.address())).collect();
-        let links = Arc::new(Links::new(Arc::clone(&caller), addresses));
+        let links = Arc::new(Links::new(Arc::clone(&caller), addresses, Arc::clone(&counters)));
         let silence = Silence::new();
         let pace = Pace {
             window: options.window,
@@ -297,7 +297,7 @@ impl<M: Machine> Group<M> {
         }));
     }
 
-    /// Silences this node while it leads and hears no majority.
+    /// Silences this node while it leads and hears no majority, and has another one lead.
     fn spawn_quorum(&self, options: &ReplicaOptions, links: Arc<Links>, silence: Silence) {
         let quorum = Quorum {
             own: self.caller.own.0,
@@ -307,8 +307,10 @@ impl<M: Machine> Group<M> {
             links,
             silence,
             counters: Arc::clone(&self.counters),
+            boards: Arc::clone(&self.boards),
+            raft: self.raft.clone(),
         };
-        self.tasks.spawn(Timed::new(quorum.run(self.raft.metrics(), self.stop.clone())));
+        self.tasks.spawn(Timed::new(quorum.run(self.stop.clone())));
     }
 
     /// Keeps the node's own vote to itself, too, until the leases that it may have granted have ended. The random part

@@ -192,6 +192,10 @@ impl<M: Machine> Server<M> {
                 let vote = wire::get_vote(&mut body)?;
                 let last = wire::get_log_id(&mut body)?;
                 let to = bytes::Buf::try_get_u64_le(&mut body).map_err(|_| malformed("transfer request"))?;
+                if to == self.gate.own().0 && self.gate.came_back_unsure() {
+                    // Its log may miss acknowledged entries, and with the vote of another one that does it would lead without.
+                    return Err(io::Error::other("this node has come back unsure and takes no leadership"));
+                }
                 let request = TransferLeaderRequest::new(vote, to, last);
                 self.raft
                     .handle_transfer_leader(request)

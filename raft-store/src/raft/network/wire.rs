@@ -166,6 +166,15 @@ pub(crate) fn get_append_answer(mut bytes: &[u8]) -> io::Result<StreamAppendResu
     }
 }
 
+/// The leader of `vote` asks `to` to lead once its log reaches `last`, and all others to let it.
+pub(crate) fn transfer_request(vote: &RaftVote, last: Option<&RaftLogId>, to: u64) -> Bytes {
+    let mut body = BytesMut::with_capacity(64);
+    put_vote(&mut body, vote);
+    put_log_id(&mut body, last);
+    body.put_u64_le(to);
+    body.freeze()
+}
+
 pub(crate) fn put_vote_request(out: &mut BytesMut, request: &VoteRequest<Types>) {
     put_vote(out, &request.vote);
     put_log_id(out, request.last_log_id.as_ref());

@@ -213,6 +213,30 @@ async fn after_a_power_cut_a_node_with_unsynced_acknowledgements_is_quarantined(
     assert!(!in_quarantine(&status));
 }
 
+/// Rules 12 and 27: a silent leader that stepped down at once would find members that vote for nobody until a leader has brought
+/// them up to date, and nobody could ever be elected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_27_a_silent_leader_brings_back_members_that_may_not_vote() {
+    let (mut cluster, moods) = moody_cluster_with(FlushMode::Async).await;
+    cluster.commit_many(0..10, 64).await;
+    let leader = cluster.leader().await;
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    for other in others {
+        cluster.nodes[other].take().unwrap().replica.abandon().await;
+        moods[other].boots.fetch_add(1, Ordering::Relaxed);
+    }
+    let counters = cluster.node(leader).replica.counters();
+    becomes("the leader falls silent", || counters.silences.load(Ordering::Relaxed) >= 1).await;
+    for other in others {
+        cluster.start_node(other).await;
+    }
+    let last = cluster.commit(10).await;
+    cluster.agree_at(last.index).await;
+    for other in others {
+        cluster.until("the quarantine ends", other, |status| status.waiting_for.is_none()).await;
+    }
+}
+
 /// The whole group loses power: nobody is left who could know better.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_all_are_quarantined_the_longest_log_leads_and_it_is_counted() {
