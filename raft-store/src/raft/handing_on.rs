@@ -1,6 +1,6 @@
 //! A leader that can't wait for answers has another member lead (LOG-RULES.md 27).
 //!
-//! It sends the library's own message for a transfer, but not through the library: there the sender becomes a leader that for the
+//! It has the library's own request for a transfer made, but not by the library: there the sender becomes a leader that for the
 //! rest of its term neither writes nor sends heartbeats nor campaigns (openraft 0.10.0-alpha.37, `Leader::transfer_to`), so a
 //! group in which nobody else can be elected would have nobody for ever; and the target has to hold all of the leader's log, of
 //! which a part may not have been sent when the window was full. Here the message asks for what has been sent, and this leader
@@ -44,7 +44,7 @@ pub(crate) fn tell(links: &Links, everybody: impl Iterator<Item = u64>, own: u64
     let vote = RaftVote::new_committed(term, own);
     let body = transfer_request(&vote, heir.end.as_ref(), heir.node);
     for node in everybody {
-        links.link(node).tell(Control::TransferLeader, body.clone());
+        links.link(node).tell(Control::HandOn, body.clone());
     }
 }
 

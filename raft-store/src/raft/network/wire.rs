@@ -40,6 +40,8 @@ pub(crate) enum Control {
     TransferLeader = 4,
     /// Asks for a sign of life. Unlike a heartbeat's its answer waits for nothing, and it does not count as hearing a leader.
     Ping = 5,
+    /// As a transfer, from a leader that hears nobody and does not know how much of its log the target has.
+    HandOn = 6,
 }
 
 impl Control {
@@ -50,6 +52,7 @@ impl Control {
             3 => Some(Control::PreVote),
             4 => Some(Control::TransferLeader),
             5 => Some(Control::Ping),
+            6 => Some(Control::HandOn),
             _ => None,
         }
     }
