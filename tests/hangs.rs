@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
+use flotilla_remoting::code::OUTCOME_UNKNOWN;
 use flotilla_remoting::headers::GetConsumerRunningInfoRequest;
 use flotilla_remoting::{Frame, RequestCode, ResponseCode};
 use support::beat;
+use support::exchange::send_header;
 use support::settings::NODES;
 use support::wait::claim;
 use support::{Client, Cluster, Message, eventually, run};
@@ -190,6 +192,51 @@ fn a_leader_that_hangs_is_left_within_the_budget_of_each_request() {
         })
         .await?;
         member.close().await;
+        cluster.finish();
+        Ok(())
+    });
+}
+
+/// A leader that is left without a majority keeps no sender waiting until its own time is over: what is in the log without an
+/// outcome is told to be so, what waits behind it is refused as not stored.
+#[test]
+fn a_leader_that_hears_nobody_leaves_no_send_without_an_answer() {
+    run(LIMIT, async {
+        let cluster = Cluster::start().await?;
+        let leader = cluster.leader().await?;
+        let here = cluster.address(leader);
+        let others: Vec<usize> = (0..NODES).filter(|node| *node != leader).collect();
+        let tool = cluster.client();
+        tool.create_topic(&here, TOPIC, 4, 6).await?;
+        for other in &others {
+            cluster.process(*other)?.pause().await?;
+        }
+        // One after the other, so that they are in more entries than may be in flight, and some wait behind those.
+        let mut asking = tokio::task::JoinSet::new();
+        for number in 0..12 {
+            let (tool, here) = (tool.clone(), here.clone());
+            let message = Message::new(TOPIC, 0, format!("{number}"));
+            asking.spawn(async move {
+                let header = send_header(&message, false);
+                let frame =
+                    Frame::request(RequestCode::SendMessageV2, header.encode_short(), message.body.clone());
+                in_time("310", async { Ok(tool.ask(&here, frame, PATIENT).await?) }).await
+            });
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut unknown = 0;
+        while let Some(asked) = asking.join_next().await {
+            let answer = asked??;
+            ensure!(answer.header.code != ResponseCode::Success.as_i32(), "acknowledged by one of three");
+            let remark = answer.header.remark.unwrap_or_default();
+            unknown += usize::from(remark.contains(OUTCOME_UNKNOWN));
+        }
+        ensure!(unknown > 0, "nothing was appended: the scenario shows nothing");
+        eprintln!("{unknown} of 12 were told that the outcome is not known");
+        for other in &others {
+            cluster.process(*other)?.resume()?;
+        }
+        cluster.settled().await?;
         cluster.finish();
         Ok(())
     });

@@ -13,6 +13,12 @@ pub const ENTRY_BYTES_MAX: usize = 1 << 20;
 /// Entries that the proposer keeps in flight. Few, so that sends gather into large entries while a flush is under way.
 pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
 
+/// A replica that holds no lease for so many rounds of this time tells the senders of messages whose entries have no outcome that
+/// it is not known: 0.5 to 0.6 s, in which a successor is elected and heard, or an ordinary hiccup is over.
+pub const UNLED_ROUND: Duration = Duration::from_millis(100);
+/// See [`UNLED_ROUND`].
+pub const UNLED_ROUNDS_MAX: u32 = 6;
+
 /// Commands in one entry: each is small, the bound keeps one step of apply short.
 pub const ENTRY_COMMANDS_MAX: usize = 1024;
 

@@ -292,6 +292,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         reroute: Arc::new(move |call| reroute.to_leader(call)),
         holding,
         in_flight: in_flight.clone(),
+        awaited: Arc::default(),
     };
     replica.raft_runtime().spawn(proposer.run());
 

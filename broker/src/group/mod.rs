@@ -6,6 +6,7 @@
 //! answers <-- done call-backs <-- machine.apply (raft thread): tables, views, long polls
 //! ```
 
+pub mod awaited;
 pub mod encoder;
 pub mod machine;
 #[cfg(feature = "faults")]

@@ -6,7 +6,10 @@
 //! wait for company. Messages are encoded here, straight into the record: the only copy between frame and disk.
 //!
 //! Refusals that leave no trace in any log go back to the dispatcher, which finds the leader; unknown outcomes are answered
-//! as such and never proposed again (LOG-RULES.md 20).
+//! as such and never proposed again (LOG-RULES.md 20). An entry that stays without an outcome while this replica has no lease is
+//! given up: its sends are told that the outcome is not known, and it no longer counts as in flight, so that what waits behind it
+//! finds out that this replica does not lead. Its commands wait on: those who made them have times of their own, and some reason
+//! about the term.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use flotilla_remoting::code::ResponseCode;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
+use super::awaited::Awaited;
 use super::encoder::Encoder;
 use super::machine::EntryAnswer;
 #[cfg(feature = "faults")]
@@ -42,9 +46,16 @@ pub struct Proposer {
     /// While set, work waits: leadership is being handed over.
     pub holding: Arc<AtomicBool>,
     pub in_flight: Arc<InFlight>,
+    pub awaited: Arc<Awaited<Waits>>,
 }
 
-/// Entries that were submitted and have no outcome yet.
+/// What an entry without an outcome keeps.
+pub struct Waits {
+    sends: Vec<SendWork>,
+    _counted: Turn,
+}
+
+/// Entries that were submitted and are waited for.
 #[derive(Default)]
 pub struct InFlight {
     count: AtomicUsize,
@@ -120,7 +131,7 @@ impl InFlight {
     }
 }
 
-/// One turn of the proposer, counted as in flight.
+/// An entry or a turn of the proposer, counted as in flight.
 struct Turn {
     in_flight: Arc<InFlight>,
 }
@@ -139,8 +150,20 @@ impl Drop for Turn {
 }
 
 impl Proposer {
-    /// Runs until all handles of the queue are gone.
-    pub async fn run(mut self) {
+    /// Runs until all handles of the queue are gone, in the runtime of the Raft thread.
+    pub async fn run(self) {
+        let (answers, reroute) = (self.answers.clone(), self.reroute.clone());
+        let give_up = move |waits: Waits| {
+            for send in waits.sends {
+                unknown(send, &answers, &*reroute);
+            }
+        };
+        let watching = tokio::spawn(self.awaited.clone().watch(self.replica.status(), give_up));
+        self.propose().await;
+        watching.abort();
+    }
+
+    async fn propose(mut self) {
         let mut waiting: VecDeque<Work> = VecDeque::new();
         let mut batch: Vec<Work> = Vec::new();
         loop {
@@ -225,16 +248,21 @@ impl Proposer {
     /// An entry of a duty, as it was made. Nothing of it is ever tried again here: the duty alone knows what its entry rested on.
     fn duty_proposal(&self, entry: EntryWork) -> Proposal<EntryAnswer> {
         let EntryWork { payload, term, answer } = entry;
-        let in_flight = self.in_flight.clone();
-        in_flight.started();
+        let (awaited, key) = self.await_outcome(Vec::new());
         Proposal {
             payload,
             expected_term: Some(term),
             done: Box::new(move |outcome| {
-                in_flight.ended();
+                drop(awaited.take(key));
                 answer(outcome.map(|committed| committed.answer));
             }),
         }
+    }
+
+    /// Counts an entry as in flight until it is taken or given up.
+    fn await_outcome(&self, sends: Vec<SendWork>) -> (Arc<Awaited<Waits>>, u64) {
+        let key = self.awaited.add(Waits { sends, _counted: Turn::new(&self.in_flight) });
+        (self.awaited.clone(), key)
     }
 
     fn proposal(
@@ -253,16 +281,14 @@ impl Proposer {
         let payload = builder.finish().freeze();
         #[cfg(feature = "faults")]
         let sends = mutated::answered_when_stamped(&payload, sends, &self.answers);
-        let waiters = Waiters { sends, commands };
-        let (answers, reroute, in_flight) =
-            (self.answers.clone(), self.reroute.clone(), self.in_flight.clone());
-        in_flight.started();
+        let (awaited, key) = self.await_outcome(sends);
+        let (answers, reroute) = (self.answers.clone(), self.reroute.clone());
         Proposal {
             payload,
             expected_term: None,
             done: Box::new(move |outcome| {
-                in_flight.ended();
-                waiters.settle(outcome, &answers, &*reroute);
+                let sends = awaited.take(key).map(|waits| waits.sends);
+                Waiters { sends, commands }.settle(outcome, &answers, &*reroute);
             }),
         }
     }
@@ -270,7 +296,8 @@ impl Proposer {
 
 /// Those who wait for one entry, in the order in which their parts stand in it.
 struct Waiters {
-    sends: Vec<SendWork>,
+    /// `None`: they have been told that the outcome is not known.
+    sends: Option<Vec<SendWork>>,
     commands: Vec<CommandWork>,
 }
 
@@ -283,8 +310,10 @@ impl Waiters {
     ) {
         match outcome {
             Ok(committed) => {
-                if !mutants::on(Mutant::AckBeforeQuorum) {
-                    answers.stored(self.sends, &committed.answer.appended);
+                if let Some(sends) = self.sends
+                    && !mutants::on(Mutant::AckBeforeQuorum)
+                {
+                    answers.stored(sends, &committed.answer.appended);
                 }
                 answer_commands(self.commands, committed.answer.commands);
             }
@@ -292,23 +321,27 @@ impl Waiters {
                 for work in self.commands {
                     (work.answer)(Err(error));
                 }
-                for send in self.sends {
+                for send in self.sends.unwrap_or_default() {
                     match error {
                         #[cfg(feature = "faults")]
                         ProposeError::NotLeader { .. } if mutants::on(Mutant::AckThenDrop) => {
                             let places = vec![mutated::NOWHERE; send.messages.count()];
                             answers.stored(vec![send], &places);
                         }
-                        ProposeError::Unknown if mutants::on(Mutant::RepeatUnknown) => reroute(send.call),
                         ProposeError::NotLeader { .. } => reroute(send.call),
                         ProposeError::Busy => answers.busy(send),
                         ProposeError::TooLarge => answers.too_large(send),
-                        ProposeError::Unknown | ProposeError::Stopped => answers.unknown(send),
+                        ProposeError::Unknown => unknown(send, answers, reroute),
+                        ProposeError::Stopped => answers.unknown(send),
                     }
                 }
             }
         }
     }
+}
+
+fn unknown(send: SendWork, answers: &SendAnswers, reroute: &(dyn Fn(Call) + Send + Sync)) {
+    if mutants::on(Mutant::RepeatUnknown) { reroute(send.call) } else { answers.unknown(send) }
 }
 
 fn answer_commands(work: Vec<CommandWork>, answers: Vec<Answer>) {

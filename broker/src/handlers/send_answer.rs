@@ -103,7 +103,8 @@ impl SendAnswers {
     /// RocketMQ broker that dies between storing and answering.
     pub fn unknown(&self, send: SendWork) {
         self.metrics.unknown_outcome();
-        let remark = format!("leadership changed while the message was being stored: {OUTCOME_UNKNOWN}");
+        let why = "leadership changed, or no majority answered, while the message was being stored";
+        let remark = format!("{why}: {OUTCOME_UNKNOWN}");
         refuse(send, ResponseCode::ServiceNotAvailable, &remark, "UNKNOWN_ERROR");
     }
 }

@@ -106,7 +106,10 @@ impl LogRoom {
         }
         let left = if piece.from_election { self.kept / 8 } else { self.kept };
         let needed = piece.bytes.saturating_add(left);
-        needed <= rest || piece.bytes <= rest && (spares > 0 || alone && !self.refused)
+        // Only what leaves nothing in any segment may count on another one that the disk has not given yet: when it does not, and
+        // this node is elected, its first entry finds no place.
+        let large = needed > self.segment && alone && !self.refused;
+        needed <= rest || piece.bytes <= rest && (spares > 0 || large)
     }
 
     /// Bytes by which a piece that goes on in the last segment would be longer than it; `None` when it would not.
@@ -179,6 +182,11 @@ mod tests {
         assert!(!spare.takes_piece([starting(10)], starting(10)));
         assert!(
             spare.takes_piece([starting(700)], piece(250)) && !spare.takes_piece([starting(700)], piece(251))
+        );
+        let hoping = LogRoom { refused: false, ..ROOM };
+        assert!(
+            hoping.takes_piece([], piece(350)) && !hoping.takes_piece([], piece(351)),
+            "what an election needs stays while no other segment is there"
         );
         let giving = LogRoom { refused: false, ..spare };
         assert!(giving.takes_piece([], starting(1000)) && !giving.takes_piece([piece(1)], starting(1000)));

@@ -165,7 +165,7 @@ impl<M: Machine> Group<M> {
         });
         let addresses: HashMap<u16, String> =
             options.peers.iter().map(|peer| (peer.index, peer.address())).collect();
-        let links = Arc::new(Links::new(Arc::clone(&caller), addresses));
+        let links = Arc::new(Links::new(Arc::clone(&caller), addresses, Arc::clone(&counters)));
         let silence = Silence::new();
         let tail = Tail::new(recovered.last.map_or(0, |last| last.index + 1));
         let pace = Pace {
@@ -302,7 +302,7 @@ impl<M: Machine> Group<M> {
         }));
     }
 
-    /// Silences this node while it leads and hears no majority.
+    /// Silences this node while it leads and hears no majority, and has another one lead.
     fn spawn_quorum(&self, options: &ReplicaOptions, links: Arc<Links>, silence: Silence) {
         let quorum = Quorum {
             own: self.caller.own.0,
@@ -312,8 +312,10 @@ impl<M: Machine> Group<M> {
             links,
             silence,
             counters: Arc::clone(&self.counters),
+            boards: Arc::clone(&self.boards),
+            raft: self.raft.clone(),
         };
-        self.tasks.spawn(Timed::new(quorum.run(self.raft.metrics(), self.stop.clone())));
+        self.tasks.spawn(Timed::new(quorum.run(self.stop.clone())));
     }
 
     /// Keeps the node's own vote to itself, too, until the leases that it may have granted have ended. The random part

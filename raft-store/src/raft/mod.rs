@@ -19,7 +19,7 @@
 //! | `machine`, `recovery` | applying, checkpoints; the same before the library starts |
 //! | `answers`, `permits` | outcomes of proposals, bytes in flight |
 //! | `network` | connections between replicas |
-//! | `quorum` | a leader that hears no majority falls silent |
+//! | `quorum`, `handing_on` | a leader that hears no majority falls silent and has another one lead |
 //! | `gate`, `forming` | whose calls are answered; how a group comes to be |
 
 pub mod api;
@@ -30,6 +30,7 @@ mod answers;
 mod forming;
 mod gate;
 mod group;
+mod handing_on;
 mod machine;
 mod network;
 mod ops;

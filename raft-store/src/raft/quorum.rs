@@ -1,9 +1,10 @@
-//! A leader that hears no majority falls silent (LOG-RULES.md 27).
+//! A leader that hears no majority falls silent and has another one lead (LOG-RULES.md 27).
 //!
 //! Followers wait for an election as long as heartbeats arrive, whether or not their answers do. So a leader that is
-//! heard and does not hear would keep its place for as long as the fault lasts, without committing anything. Once it has
+//! heard and does not hear would keep its place for as long as the fault lasted, without committing anything. Once it has
 //! heard no majority for a lease and one heartbeat more, nothing that counts as a sign of a leader leaves it any more: no
-//! heartbeat, whoever asked for it, no entries, no checkpoint. The followers' patience ends and those who can elect.
+//! heartbeat, whoever asked for it, no entries, no checkpoint. And as it may be heard, it says who should lead
+//! ([`super::handing_on`]), so that nobody's patience has to end first.
 //!
 //! - *Hearing* is any message that comes back on the control connection. Heartbeats' answers wait for the follower's disk, so
 //!   whoever was not heard in a round is pinged: that is answered by the connection's task, means nothing to the follower's
@@ -12,28 +13,35 @@
 //!   heartbeats and reads what waits in its sockets, instead of taking the pause for its peers' silence.
 //! - *The end* of the silence is the next term, or a majority that is heard again: a silent leader goes on pinging. Silence for
 //!   good would not do, because nobody else need be electable: where the only other member with all committed entries is
-//!   lost, this leader and a member with a shorter log are a majority, and only this leader can lead it.
+//!   lost, this leader and a member with a shorter log are a majority, and only this leader can lead it. Nor would stepping down
+//!   at once: a member that comes back unsure of its log votes for nobody before a leader has brought it up to date (12).
+//! - *Heard again* it has no lease in this term any more, for whoever was told to lead may still ask for votes. It brings the
+//!   others up to date, and when a majority has what it had it steps down, for an election in which anybody can be elected.
 //!
 //! Nothing here bears on safety. What may be answered hangs on the lease, which the consensus library counts from when
-//! requests were sent; a wrong silence costs an election at most.
+//! requests were sent and which is given up before anybody is told to lead; a wrong silence costs an election at most.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::type_config::alias::WatchReceiverOf;
-use openraft::{RaftMetrics, ServerState};
+use openraft::{Instant as _, RaftMetrics, ServerState};
 use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::api::Machine;
+use super::group::RaftOf;
+use super::handing_on::{Heir, step_down, tell};
 use super::network::client::Links;
 use super::network::control::Answered;
 use super::status::Counters;
-use super::types::Types;
+use super::types::{RaftLogId, Types};
+use super::watcher::Boards;
+use crate::identity::NodeId;
 
 /// The term whose leader, this node, is silent. Shared with the connections that it would send on.
 #[derive(Debug, Clone)]
@@ -82,12 +90,37 @@ struct Hearing {
     /// So many rounds without a message make a peer unheard.
     rounds_max: u32,
     peers: BTreeMap<u64, Heard>,
+    /// Another one was told to lead.
+    handed_on: Option<HandedOn>,
+}
+
+/// What a leader sees that has told another one to lead, and hears a majority again before that one does.
+#[derive(Debug, Default)]
+struct HandedOn {
+    /// Its last entry when it heard a majority again.
+    end: Option<Option<u64>>,
+    /// When that was seen to be committed.
+    committed: Option<Instant>,
+}
+
+impl HandedOn {
+    /// Claims that a majority holds this leader's log and knows it for committed. A member that came back unsure of its own log
+    /// is waited for, too, where no majority is without it.
+    fn settled(&mut self, metrics: &RaftMetrics<Types>) -> bool {
+        let end = *self.end.get_or_insert(metrics.last_log_index);
+        if metrics.cluster_committed.as_ref().map(RaftLogId::index) < end {
+            return false;
+        }
+        // Only what was sent after that has told them.
+        let committed = *self.committed.get_or_insert_with(Instant::now);
+        metrics.last_quorum_acked.is_some_and(|asked| asked.elapsed() < committed.elapsed())
+    }
 }
 
 impl Hearing {
     /// Everybody counts as heard at the start of a term: a majority has just voted.
     fn new(term: u64, own: u64, rounds_max: u32) -> Hearing {
-        Hearing { term, own, rounds_max, peers: BTreeMap::new() }
+        Hearing { term, own, rounds_max, peers: BTreeMap::new(), handed_on: None }
     }
 
     /// Ends a round. `messages` gives how many messages a peer has sent so far, `ping` asks it for one.
@@ -124,7 +157,7 @@ impl Hearing {
 }
 
 /// Watches over one replica.
-pub(crate) struct Quorum {
+pub(crate) struct Quorum<M: Machine> {
     pub(crate) own: u64,
     pub(crate) group: String,
     pub(crate) heartbeat: Duration,
@@ -132,24 +165,27 @@ pub(crate) struct Quorum {
     pub(crate) links: Arc<Links>,
     pub(crate) silence: Silence,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) boards: Arc<Boards>,
+    pub(crate) raft: RaftOf<M>,
 }
 
-impl Quorum {
+impl<M: Machine> Quorum<M> {
     /// Runs until stopped.
-    pub(crate) async fn run(
-        self,
-        metrics: WatchReceiverOf<Types, RaftMetrics<Types>>,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.rounds() => {}
+        }
+    }
+
+    async fn rounds(self) {
+        let metrics = self.raft.metrics();
         let mut hearing: Option<Hearing> = None;
         let mut rounds = tokio::time::interval(self.heartbeat);
         // However long this process did not run, one round has gone.
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = rounds.tick() => {}
-            }
+            rounds.tick().await;
             let (term, members) = {
                 let now = metrics.borrow_watched();
                 let leads = now.state == ServerState::Leader;
@@ -160,7 +196,7 @@ impl Quorum {
                 Some(_) | None => Hearing::new(term, self.own, rounds_max(self.lease, self.heartbeat)),
             });
             match &mut hearing {
-                Some(hearing) => self.round(hearing, members.get_joint_config()),
+                Some(hearing) => self.round(hearing, members.get_joint_config()).await,
                 None => {
                     self.silence.set(None);
                 }
@@ -168,19 +204,52 @@ impl Quorum {
         }
     }
 
-    fn round(&self, hearing: &mut Hearing, configs: &[BTreeSet<u64>]) {
+    async fn round(&self, hearing: &mut Hearing, configs: &[BTreeSet<u64>]) {
         hearing.round(configs, |node| self.links.link(node).heard(), |node| self.links.link(node).ping());
         let term = hearing.term;
         let silent = !hearing.majority(configs);
-        if !self.silence.set(silent.then_some(term)) {
-            return;
+        if self.silence.set(silent.then_some(term)) {
+            if silent {
+                self.counters.silences.fetch_add(1, Ordering::Relaxed);
+                warn!(group = %self.group, term, "no majority is heard: this leader falls silent so that others can elect");
+            } else {
+                info!(group = %self.group, term, "a majority is heard again: this leader goes on");
+            }
         }
-        if silent {
-            self.counters.silences.fetch_add(1, Ordering::Relaxed);
-            warn!(group = %self.group, term, "no majority is heard: this leader falls silent so that others can elect");
-        } else {
-            info!(group = %self.group, term, "a majority is heard again: this leader goes on");
+        match &mut hearing.handed_on {
+            None if silent => {
+                hearing.handed_on = Some(HandedOn::default());
+                self.boards.give_up_lease(term);
+                if let Some(heir) = self.heir(hearing) {
+                    self.tell(hearing, heir);
+                }
+            }
+            None => {}
+            Some(handed_on) if silent => *handed_on = HandedOn::default(),
+            Some(handed_on) => {
+                let settled = handed_on.settled(&self.raft.metrics().borrow_watched());
+                if settled && let Some(heir) = self.heir(hearing) {
+                    self.tell(hearing, heir);
+                    step_down(&self.raft, term, heir.node).await;
+                }
+            }
         }
+    }
+
+    fn tell(&self, hearing: &Hearing, heir: Heir) {
+        warn!(group = %self.group, term = hearing.term, heir = %NodeId(heir.node), "another member is told to lead");
+        tell(&self.links, hearing.peers.keys().copied(), self.own, hearing.term, heir);
+    }
+
+    /// Whom this leader would have lead; `None` when it is alone.
+    fn heir(&self, hearing: &Hearing) -> Option<Heir> {
+        let matched = self.raft.metrics().borrow_watched().replication.clone().unwrap_or_default();
+        let candidates = hearing.peers.iter().map(|(node, heard)| {
+            let matched = matched.get(node).copied().flatten();
+            let end = matched.max(self.links.sent(*node).end_in(hearing.term));
+            (Heir { node: *node, end }, heard.rounds_without)
+        });
+        Heir::of(candidates)
     }
 }
 

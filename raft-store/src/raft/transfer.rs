@@ -5,6 +5,10 @@
 //! near the tail; then new proposals are refused (as never appended) and the target has a moment to reach the tail;
 //! only then it is told. If it does not take over, the others' patience ends and an election follows.
 //!
+//! Before all that the own term's first entry must be applied here. Entries of earlier terms are committed only with one of the
+//! leader's own (Raft dissertation, section 3.6.2), so a group whose leaders all go before that point would commit nothing for as
+//! long as somebody asks for transfers.
+//!
 //! The target's vote requests pass the others' leases. So this leader gives its own up, for good in this term, before it
 //! tells the target: cut off right behind that it would answer reads for up to one lease as if it still led.
 
@@ -82,6 +86,7 @@ impl<M: Machine> Transfer<'_, M> {
         let Some(node) = (self.node_of)(target) else {
             return Err(TransferError::NoTarget(format!("peer {target} is not a member")));
         };
+        self.until_own_term_applied(term, deadline).await?;
         self.until_behind_by(target, NEAR, term, deadline).await?;
         let Some(hold) = Hold::take(self.holding) else {
             return Err(TransferError::NoTarget("another transfer is under way".into()));
@@ -98,6 +103,13 @@ impl<M: Machine> Transfer<'_, M> {
         outcome
     }
 
+    async fn until_own_term_applied(&mut self, term: u64, deadline: Instant) -> Result<(), TransferError> {
+        if self.until(term, deadline, |status| status.own_term_applied).await? {
+            return Ok(());
+        }
+        Err(TransferError::NoTarget("nothing of this term is committed yet".into()))
+    }
+
     async fn until_behind_by(
         &mut self,
         target: u64,
@@ -106,14 +118,28 @@ impl<M: Machine> Transfer<'_, M> {
         deadline: Instant,
     ) -> Result<(), TransferError> {
         let near = |status: &Status| {
-            let gone = status.role != Role::Leader || status.term != term;
-            gone || matched(status, target).map_or(0, |index| index + 1) + entries
+            matched(status, target).map_or(0, |index| index + 1) + entries
                 >= status.last_log.map_or(0, |index| index + 1)
         };
-        match timeout_at(deadline, self.status.wait_for(near)).await {
-            Err(_) => Err(TransferError::NoTarget(format!("peer {target} is too far behind"))),
+        if self.until(term, deadline, near).await? {
+            return Ok(());
+        }
+        Err(TransferError::NoTarget(format!("peer {target} is too far behind")))
+    }
+
+    /// Waits until the condition holds while this node leads `term`; false where it does not in time.
+    async fn until(
+        &mut self,
+        term: u64,
+        deadline: Instant,
+        holds: impl Fn(&Status) -> bool,
+    ) -> Result<bool, TransferError> {
+        let leads = |status: &Status| status.role == Role::Leader && status.term == term;
+        let decided = self.status.wait_for(|status| !leads(status) || holds(status));
+        match timeout_at(deadline, decided).await {
+            Err(_) => Ok(false),
             Ok(Err(_)) => Err(TransferError::Stopped),
-            Ok(Ok(status)) if status.role == Role::Leader && status.term == term => Ok(()),
+            Ok(Ok(status)) if leads(&status) => Ok(true),
             Ok(Ok(_)) => Err(TransferError::NotLeader),
         }
     }

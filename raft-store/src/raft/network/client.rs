@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -20,12 +19,13 @@ use openraft::storage::Snapshot;
 use parking_lot::Mutex;
 
 use super::control::ControlLink;
-use super::entries::{Pace, exchange};
+use super::entries::{Pace, Sent, exchange};
 use super::handshake::Purpose;
 use super::wire::{self, Control};
 use super::{Caller, Route, checkpoint};
 use crate::identity::NodeId;
 use crate::log::Checkpoint;
+use crate::raft::status::Counters;
 use crate::raft::types::{RaftVote, Types};
 
 type Failure = RPCError<Types>;
@@ -58,11 +58,18 @@ pub(crate) struct Links {
     addresses: HashMap<u16, String>,
     /// As many as there have been members.
     links: Mutex<HashMap<u64, ControlLink>>,
+    /// What entries connections have brought to the peers.
+    sent: Mutex<HashMap<u64, Sent>>,
+    counters: Arc<Counters>,
 }
 
 impl Links {
-    pub(crate) fn new(caller: Arc<Caller>, addresses: HashMap<u16, String>) -> Links {
-        Links { caller, addresses, links: Mutex::default() }
+    pub(crate) fn new(
+        caller: Arc<Caller>,
+        addresses: HashMap<u16, String>,
+        counters: Arc<Counters>,
+    ) -> Links {
+        Links { caller, addresses, links: Mutex::default(), sent: Mutex::default(), counters }
     }
 
     fn route(&self, target: u64) -> Arc<Route> {
@@ -75,6 +82,12 @@ impl Links {
     /// The control link to this node, started where there is none yet. Only on the group's thread.
     pub(crate) fn link(&self, target: u64) -> ControlLink {
         self.links.lock().entry(target).or_insert_with(|| ControlLink::start(self.route(target))).clone()
+    }
+
+    /// What has been sent to this node over entries connections.
+    pub(crate) fn sent(&self, target: u64) -> Sent {
+        let bytes = || self.counters.sent_bytes.counter(NodeId(target).peer_index().into());
+        self.sent.lock().entry(target).or_insert_with(|| Sent::new(bytes())).clone()
     }
 }
 
@@ -91,8 +104,7 @@ impl Clients {
 
     fn client(&self, target: u64, beats: bool) -> Client {
         let (route, link) = (self.links.route(target), self.links.link(target));
-        let sent_bytes = self.pace.counters.sent_bytes.counter(NodeId(target).peer_index().into());
-        Client { route, link, pace: self.pace.clone(), sent_bytes, beats }
+        Client { route, link, pace: self.pace.clone(), sent: self.links.sent(target), beats }
     }
 }
 
@@ -113,7 +125,7 @@ pub(crate) struct Client {
     route: Arc<Route>,
     link: ControlLink,
     pace: Pace,
-    sent_bytes: Arc<AtomicU64>,
+    sent: Sent,
     /// Append requests of this client are heartbeats and go over the control link.
     beats: bool,
 }
@@ -199,7 +211,7 @@ impl RaftNetworkV2<Types> for Client {
             self.may_speak(&first.vote).map_err(|error| failure(&error))?;
             let connection = self.route.connect(Purpose::Entries).await.map_err(|error| failure(&error))?;
             let requests = stream::iter([first]).chain(requests);
-            let answers = exchange(connection, requests, &self.pace, Arc::clone(&self.sent_bytes));
+            let answers = exchange(connection, requests, &self.pace, self.sent.clone());
             let answers: BoxStream<'s, _> =
                 Box::pin(answers.map(|answer| answer.map_err(|error| failure(&error))));
             Ok(answers)
@@ -253,14 +265,8 @@ impl RaftNetworkV2<Types> for Client {
         request: TransferLeaderRequest<Types>,
         _option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, Failure> {
-        let mut body = BytesMut::with_capacity(64);
-        wire::put_vote(&mut body, request.from_leader());
-        wire::put_log_id(&mut body, request.last_log_id());
-        let body: Bytes = {
-            use bytes::BufMut;
-            body.put_u64_le(*request.to_node_id());
-            body.freeze()
-        };
+        let body =
+            wire::transfer_request(request.from_leader(), request.last_log_id(), *request.to_node_id());
         self.link.call(Control::TransferLeader, body).await.map_err(|error| failure(&error))?;
         Ok(Ok(()))
     }

@@ -33,7 +33,16 @@ pub(crate) type Answered = io::Result<Bytes>;
 struct Call {
     kind: Control,
     body: Bytes,
-    answer: oneshot::Sender<Answered>,
+    /// `None`: nobody waits, and it is sent all the same.
+    answer: Option<oneshot::Sender<Answered>>,
+}
+
+impl Call {
+    fn fail(self, error: io::Error) {
+        if let Some(answer) = self.answer {
+            answer.send(Err(error)).ok();
+        }
+    }
 }
 
 /// A handle to the connection; cheap to clone, the connection closes with the last handle.
@@ -61,14 +70,19 @@ impl ControlLink {
     /// many calls wait.
     pub(crate) fn ping(&self) -> Option<oneshot::Receiver<Answered>> {
         let (answer, answered) = oneshot::channel();
-        let call = Call { kind: Control::Ping, body: Bytes::new(), answer };
+        let call = Call { kind: Control::Ping, body: Bytes::new(), answer: Some(answer) };
         self.calls.try_send(call).ok().map(|()| answered)
+    }
+
+    /// Sends a request whose answer nobody waits for, if the connection is there or can be made, and not too many calls wait.
+    pub(crate) fn tell(&self, kind: Control, body: Bytes) {
+        self.calls.try_send(Call { kind, body, answer: None }).ok();
     }
 
     /// Sends one request and waits for its answer. Dropping the future gives the answer up.
     pub(crate) async fn call(&self, kind: Control, body: Bytes) -> io::Result<Bytes> {
         let (answer, answered) = oneshot::channel();
-        let call = Call { kind, body, answer };
+        let call = Call { kind, body, answer: Some(answer) };
         self.calls
             .try_send(call)
             .map_err(|_| io::Error::new(io::ErrorKind::WouldBlock, "too many calls wait"))?;
@@ -109,9 +123,9 @@ async fn run(route: Arc<Route>, mut queue: mpsc::Receiver<Call>, heard: Arc<Atom
                     // Whoever queued up behind the failed attempt gets its result too, else each would wait for its own.
                     let kind = error.kind();
                     let text = error.to_string();
-                    call.answer.send(Err(error)).ok();
+                    call.fail(error);
                     while let Ok(call) = queue.try_recv() {
-                        call.answer.send(Err(io::Error::new(kind, text.clone()))).ok();
+                        call.fail(io::Error::new(kind, text.clone()));
                     }
                     continue;
                 }
@@ -136,18 +150,18 @@ async fn connect(route: &Route, heard: &Arc<AtomicU64>) -> io::Result<Open> {
 
 impl Open {
     async fn send(&mut self, call: Call) -> io::Result<()> {
-        if call.answer.is_closed() {
+        if call.answer.as_ref().is_some_and(oneshot::Sender::is_closed) {
             return Ok(());
         }
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1);
-        {
+        if let Some(answer) = call.answer {
             let mut unanswered = self.unanswered.lock();
             unanswered.retain(|_, answer| !answer.is_closed());
             if unanswered.len() >= UNANSWERED_MAX {
                 return Err(broken());
             }
-            unanswered.insert(id, call.answer);
+            unanswered.insert(id, answer);
         }
         self.writer.write_all(&frame(call.kind as u8, id, &call.body)).await
     }

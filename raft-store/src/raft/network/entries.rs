@@ -59,13 +59,44 @@ pub(crate) struct Pace {
 
 type Answer = io::Result<StreamAppendResult<Types>>;
 
-/// Sends `requests` over `connection`, counts the bytes of their records in `sent_bytes`, and gives the answers in order. The
-/// stream ends behind the first error.
+/// What has been written to one peer, whether it has answered or not.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sent {
+    /// Bytes of records.
+    bytes: Arc<AtomicU64>,
+    /// End of the last request, and the term of the leader that this node was then.
+    end: Arc<Mutex<Option<(u64, RaftLogId)>>>,
+}
+
+impl Sent {
+    pub(crate) fn new(bytes: Arc<AtomicU64>) -> Sent {
+        Sent { bytes, end: Arc::default() }
+    }
+
+    /// The entry up to which the leader of `term` has sent its log.
+    pub(crate) fn end_in(&self, term: u64) -> Option<RaftLogId> {
+        self.end.lock().filter(|(of, _)| *of == term).map(|(_, end)| end)
+    }
+
+    fn wrote(&self, request: &AppendEntriesRequest<Types>, records_size: usize) {
+        self.bytes.fetch_add(records_size as u64, Ordering::Relaxed);
+        let end = end_of(request).map(|end| (request.vote.leader_id().term, end));
+        *self.end.lock() = end;
+    }
+}
+
+/// The entry that a request ends with, or stands behind when it has none.
+fn end_of(request: &AppendEntriesRequest<Types>) -> Option<RaftLogId> {
+    request.entries.last().map(|entry| entry.id).or(request.prev_log_id)
+}
+
+/// Sends `requests` over `connection`, notes in `sent` what was written, and gives the answers in order. The stream ends behind
+/// the first error.
 pub(crate) fn exchange<S>(
     connection: Connection,
     requests: S,
     pace: &Pace,
-    sent_bytes: Arc<AtomicU64>,
+    sent: Sent,
 ) -> impl Stream<Item = Answer> + Send + use<S>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
@@ -74,19 +105,19 @@ where
     let (reader, writer) = connection.into_split();
     let room = Arc::new(Semaphore::new(window));
     // One token per request on its way: it tells silence from idleness, and closes behind the last request.
-    let (sent, unanswered) = mpsc::channel(window);
+    let (token, unanswered) = mpsc::channel(window);
     let taken = Arc::new(Taken::default());
     let counters = Arc::clone(&pace.counters);
     let silence = pace.silence.clone();
     let sending = Sending {
         writer,
         room: Arc::clone(&room),
-        sent,
+        token,
         taken: Arc::clone(&taken),
         notice: pace.notice,
         tail: pace.tail.watch(),
         counters,
-        sent_bytes,
+        sent,
         silence,
     };
     let sender = Owned(spawn(sending.run(requests)));
@@ -119,7 +150,7 @@ struct Taken(Mutex<VecDeque<Option<RaftLogId>>>);
 
 impl Taken {
     fn push(&self, request: &AppendEntriesRequest<Types>) {
-        self.0.lock().push_back(request.entries.last().map(|entry| entry.id).or(request.prev_log_id));
+        self.0.lock().push_back(end_of(request));
     }
 
     /// The oldest one is answered. Claims that its answer would pass for one to a request that was taken later.
@@ -164,12 +195,12 @@ impl Receiving {
 struct Sending {
     writer: WriteHalf,
     room: Arc<Semaphore>,
-    sent: mpsc::Sender<()>,
+    token: mpsc::Sender<()>,
     taken: Arc<Taken>,
     notice: Duration,
     tail: watch::Receiver<u64>,
     counters: Arc<Counters>,
-    sent_bytes: Arc<AtomicU64>,
+    sent: Sent,
     silence: Silence,
 }
 
@@ -194,11 +225,11 @@ impl Sending {
             self.counters.append_requests.fetch_add(1, Ordering::Relaxed);
             self.counters.append_request_records.fetch_add(request.entries.len() as u64, Ordering::Relaxed);
             // Before the write: the other side may hang in the middle of it, and then its silence must be noticed.
-            if self.sent.send(()).await.is_err() {
+            if self.token.send(()).await.is_err() {
                 break;
             }
             match write_request(&mut self.writer, &request).await {
-                Ok(records_size) => self.sent_bytes.fetch_add(records_size as u64, Ordering::Relaxed),
+                Ok(records_size) => self.sent.wrote(&request, records_size),
                 // The answers' side sees the broken connection by itself.
                 Err(_) => break,
             };
@@ -305,7 +336,7 @@ mod tests {
         let (near, mut far) = pair().await;
         let taken = Arc::new(AtomicUsize::new(0));
         let mut answers =
-            Box::pin(exchange(near, counted(&taken), &pace(Duration::from_secs(10)), Arc::default()));
+            Box::pin(exchange(near, counted(&taken), &pace(Duration::from_secs(10)), Sent::default()));
         let mut frame = [0; 4 + APPEND_HEAD_SIZE];
         for answered in 0..10 {
             far.read_exact(&mut frame).await.unwrap();
@@ -322,7 +353,7 @@ mod tests {
     async fn rule_22_an_answer_passes_for_no_request_that_was_taken_after_its_own() {
         let (near, mut far) = pair().await;
         let requests = Box::pin(stream::iter([5, 5, 6].map(request)).chain(stream::pending()));
-        let mut answers = Box::pin(exchange(near, requests, &pace(Duration::from_secs(10)), Arc::default()));
+        let mut answers = Box::pin(exchange(near, requests, &pace(Duration::from_secs(10)), Sent::default()));
         far.write_all(&answer_for(5)).await.unwrap();
         // The answer to the first is there before it is asked for; both requests of the window are taken by then.
         let mut frame = [0; 4 + APPEND_HEAD_SIZE];
@@ -410,7 +441,7 @@ mod tests {
         let (near, _far) = pair().await;
         let taken = Arc::new(AtomicUsize::new(0));
         let mut answers =
-            Box::pin(exchange(near, counted(&taken), &pace(Duration::from_millis(50)), Arc::default()));
+            Box::pin(exchange(near, counted(&taken), &pace(Duration::from_millis(50)), Sent::default()));
         let error = answers.next().await.unwrap().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(answers.next().await.is_none());
@@ -424,7 +455,7 @@ mod tests {
         let idle = crate::raft::ReplicaOptions::new("/node", "c", "g", vec![peer], 0).append_idle;
         let (near, _far) = pair().await;
         let taken = Arc::new(AtomicUsize::new(0));
-        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(idle), Arc::default()));
+        let mut answers = Box::pin(exchange(near, counted(&taken), &pace(idle), Sent::default()));
         let started = tokio::time::Instant::now();
         let error = answers.next().await.unwrap().unwrap_err();
         assert_eq!((error.kind(), started.elapsed().as_secs()), (io::ErrorKind::TimedOut, 10));
@@ -437,7 +468,7 @@ mod tests {
             near,
             Box::pin(stream::pending()),
             &pace(Duration::from_millis(10)),
-            Arc::default(),
+            Sent::default(),
         ));
         let quiet = tokio::time::timeout(Duration::from_millis(100), answers.next()).await;
         assert!(quiet.is_err(), "nothing was asked, nothing ends");
@@ -448,7 +479,7 @@ mod tests {
         let (near, far) = pair().await;
         let taken = Arc::new(AtomicUsize::new(0));
         let mut answers =
-            Box::pin(exchange(near, counted(&taken), &pace(Duration::from_secs(10)), Arc::default()));
+            Box::pin(exchange(near, counted(&taken), &pace(Duration::from_secs(10)), Sent::default()));
         drop(far);
         assert!(answers.next().await.unwrap().is_err());
     }

@@ -188,10 +188,16 @@ impl<M: Machine> Server<M> {
             }
             // Answered where it is read.
             Control::Ping => {}
-            Control::TransferLeader => {
+            Control::TransferLeader | Control::HandOn => {
                 let vote = wire::get_vote(&mut body)?;
                 let last = wire::get_log_id(&mut body)?;
                 let to = bytes::Buf::try_get_u64_le(&mut body).map_err(|_| malformed("transfer request"))?;
+                let unsure = kind == Control::HandOn && self.gate.came_back_unsure();
+                if unsure && to == self.gate.own().0 {
+                    // Its log may miss acknowledged entries, and with the vote of another one that does it would lead without.
+                    // Who gets leadership by a transfer holds all that the leader has.
+                    return Err(io::Error::other("this node has come back unsure and takes no leadership"));
+                }
                 let request = TransferLeaderRequest::new(vote, to, last);
                 self.raft
                     .handle_transfer_leader(request)

@@ -40,6 +40,8 @@ pub(crate) enum Control {
     TransferLeader = 4,
     /// Asks for a sign of life. Unlike a heartbeat's its answer waits for nothing, and it does not count as hearing a leader.
     Ping = 5,
+    /// As a transfer, from a leader that hears nobody and does not know how much of its log the target has.
+    HandOn = 6,
 }
 
 impl Control {
@@ -50,6 +52,7 @@ impl Control {
             3 => Some(Control::PreVote),
             4 => Some(Control::TransferLeader),
             5 => Some(Control::Ping),
+            6 => Some(Control::HandOn),
             _ => None,
         }
     }
@@ -164,6 +167,15 @@ pub(crate) fn get_append_answer(mut bytes: &[u8]) -> io::Result<StreamAppendResu
         2 => Ok(Err(StreamAppendError::HigherVote(vote))),
         _ => Err(malformed("append answer")),
     }
+}
+
+/// The leader of `vote` asks `to` to lead once its log reaches `last`, and all others to let it.
+pub(crate) fn transfer_request(vote: &RaftVote, last: Option<&RaftLogId>, to: u64) -> Bytes {
+    let mut body = BytesMut::with_capacity(64);
+    put_vote(&mut body, vote);
+    put_log_id(&mut body, last);
+    body.put_u64_le(to);
+    body.freeze()
 }
 
 pub(crate) fn put_vote_request(out: &mut BytesMut, request: &VoteRequest<Types>) {

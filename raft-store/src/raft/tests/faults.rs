@@ -6,8 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::cluster::{Cluster, becomes};
+use tokio::sync::mpsc;
+
+use super::cluster::{Cluster, becomes, soon};
+use crate::identity::NodeId;
+use crate::net::Network;
+use crate::raft::network::control::ControlLink;
+use crate::raft::network::wire::{Control, transfer_request};
+use crate::raft::network::{Caller, Revert, Route};
 use crate::raft::status::{Role, Status};
+use crate::raft::types::RaftVote;
 use crate::types::FlushMode;
 use crate::vfs::RealVfs;
 use crate::vfs::hooked::{Call, Hook, Hooked};
@@ -160,6 +168,33 @@ fn in_quarantine(status: &Status) -> bool {
     status.waiting_for.as_ref().is_some_and(|reason| reason.contains("votes for nobody"))
 }
 
+/// What a leader that has fallen silent says to the node that should lead. False when that refuses.
+async fn told_to_lead(cluster: &Cluster, leader: NodeId, term: u64, to: usize) -> bool {
+    let (reverts, mut asked) = mpsc::channel::<Revert>(1);
+    tokio::spawn(async move {
+        while let Some(revert) = asked.recv().await {
+            revert.taken.send(()).ok();
+        }
+    });
+    let caller = Caller {
+        cluster: "test-cluster".into(),
+        group: "test-group".into(),
+        own: leader,
+        connect_timeout: Duration::from_secs(5),
+        network: Network::Tcp,
+        reverts,
+    };
+    let target = cluster.node(to).replica.node_id();
+    let route = Route {
+        caller: Arc::new(caller),
+        address: cluster.peers[to].address(),
+        target: Some(NodeId(target)),
+    };
+    let body = transfer_request(&RaftVote::new_committed(term, leader.0), None, target);
+    let link = ControlLink::start(Arc::new(route));
+    !soon("an answer", link.call(Control::HandOn, body)).await.unwrap().is_empty()
+}
+
 /// A machine that went down while acknowledgements did not wait for the disk may have forgotten some of them: the node
 /// keeps its id but helps to elect nobody until it has caught up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -178,10 +213,12 @@ async fn after_a_power_cut_a_node_with_unsynced_acknowledgements_is_quarantined(
     cluster.nodes[cut].take().unwrap().replica.abandon().await;
     moods[cut].boots.fetch_add(1, Ordering::Relaxed);
     // Without a leader it can't catch up, and the one that is left gets no vote from it.
+    let (leader_id, term) = (NodeId(cluster.node(leader).replica.node_id()), cluster.status(leader).term);
     cluster.stop_node(leader).await;
     cluster.start_node(cut).await;
     assert_eq!(cluster.node(cut).replica.node_id(), id);
     cluster.until("it is quarantined", cut, in_quarantine).await;
+    assert!(!told_to_lead(&cluster, leader_id, term, cut).await, "it takes no leadership either");
     let rest = (leader + 2) % 3;
     let mut watched = cluster.node(rest).replica.status();
     let elected = tokio::time::timeout(
@@ -189,6 +226,7 @@ async fn after_a_power_cut_a_node_with_unsynced_acknowledgements_is_quarantined(
         watched.wait_for(|status| status.role == Role::Leader),
     );
     assert!(elected.await.is_err(), "elected by a node that may have lost acknowledged entries");
+    assert_ne!(cluster.role(cut), Role::Leader);
     cluster.start_node(leader).await;
     let last = cluster.commit(11).await;
     cluster.agree_at(last.index).await;
@@ -211,6 +249,30 @@ async fn after_a_power_cut_a_node_with_unsynced_acknowledgements_is_quarantined(
     cluster.start_node(cut).await;
     let status = cluster.until("it has looked at its log", cut, |status| status.last_log.is_some()).await;
     assert!(!in_quarantine(&status));
+}
+
+/// Rules 12 and 27: a silent leader that stepped down at once would find members that vote for nobody until a leader has brought
+/// them up to date, and nobody could ever be elected.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_27_a_silent_leader_brings_back_members_that_may_not_vote() {
+    let (mut cluster, moods) = moody_cluster_with(FlushMode::Async).await;
+    cluster.commit_many(0..10, 64).await;
+    let leader = cluster.leader().await;
+    let others = [(leader + 1) % 3, (leader + 2) % 3];
+    for other in others {
+        cluster.nodes[other].take().unwrap().replica.abandon().await;
+        moods[other].boots.fetch_add(1, Ordering::Relaxed);
+    }
+    let counters = cluster.node(leader).replica.counters();
+    becomes("the leader falls silent", || counters.silences.load(Ordering::Relaxed) >= 1).await;
+    for other in others {
+        cluster.start_node(other).await;
+    }
+    let last = cluster.commit(10).await;
+    cluster.agree_at(last.index).await;
+    for other in others {
+        cluster.until("the quarantine ends", other, |status| status.waiting_for.is_none()).await;
+    }
 }
 
 /// The whole group loses power: nobody is left who could know better.

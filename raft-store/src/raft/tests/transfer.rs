@@ -1,13 +1,19 @@
 //! Planned leader changes.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
+
 use super::cluster::{Cluster, soon, submit};
 use super::machine::payload;
 use crate::raft::api::{ProposeError, TransferError};
-use crate::raft::status::Role;
+use crate::raft::status::{Role, Status};
+use crate::vfs::RealVfs;
+use crate::vfs::hooked::{Call, Hook, Hooked};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -90,4 +96,66 @@ async fn a_transfer_needs_a_member_that_follows() {
     assert!(matches!(down, Err(TransferError::NoTarget(_))), "{down:?}");
     assert_eq!(cluster.role(leader), Role::Leader);
     cluster.commit(5000).await;
+}
+
+/// A disk whose segments can be made to hang; votes and marks go on.
+#[derive(Debug, Default)]
+struct Stuck {
+    hangs: Mutex<bool>,
+    goes_on: Condvar,
+}
+
+impl Stuck {
+    fn set(&self, hangs: bool) {
+        *self.hangs.lock() = hangs;
+        self.goes_on.notify_all();
+    }
+}
+
+impl Hook for Stuck {
+    fn before(&self, call: Call, path: &Path) -> io::Result<()> {
+        if call == Call::Sync && !path.ends_with("vote") && !path.ends_with("marks") {
+            self.goes_on.wait_while(&mut self.hangs.lock(), |hangs| *hangs);
+        }
+        Ok(())
+    }
+}
+
+/// Whoever asks for transfers again and again would move leadership before a term's first entry is committed, and as entries of
+/// earlier terms are committed only with it, nothing ever was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_stays_until_the_terms_first_entry_is_applied() {
+    let disks: Vec<Arc<Stuck>> = (0..5).map(|_| Arc::default()).collect();
+    let mut cluster = Cluster::prepare(5);
+    let handed = disks.clone();
+    cluster.vfs_of = Box::new(move |index| Arc::new(Hooked::new(RealVfs, handed[index].clone())));
+    cluster.start_all().await;
+    let old = cluster.leader().await;
+    cluster.commit_many(0..10, 64).await;
+    let (leader, fast) = ((old + 1) % 5, (old + 2) % 5);
+    let held = |of: usize| {
+        move |status: &Status| {
+            let found = status.replication.iter().find(|progress| progress.peer == of as u64);
+            found.is_some_and(|progress| progress.matched == status.last_log)
+        }
+    };
+    cluster.until("the next leader holds the tail", old, held(leader)).await;
+    // Three of five vote and store nothing.
+    let stuck = [old, (old + 3) % 5, (old + 4) % 5];
+    stuck.iter().for_each(|index| disks[*index].set(true));
+    let first = cluster.node(old).replica.clone();
+    let moved = soon("a transfer", first.transfer_leadership(Some(leader as u64), WITHIN)).await;
+    assert_eq!(moved, Ok(leader as u64));
+    let status = cluster.until("it leads", leader, |status| status.role == Role::Leader).await;
+    let term = status.term;
+    cluster.until("one has its first entry", leader, held(fast)).await;
+    assert!(!cluster.status(leader).own_term_applied);
+    let second = cluster.node(leader).replica.clone();
+    let refused = second.transfer_leadership(Some(fast as u64), Duration::from_secs(1)).await;
+    let reason = "no fit target: nothing of this term is committed yet";
+    assert_eq!(refused.map_err(|error| error.to_string()), Err(reason.to_owned()));
+    stuck.iter().for_each(|index| disks[*index].set(false));
+    let last = cluster.commit(10).await;
+    assert_eq!(last.term, term, "it leads on");
+    cluster.agree_at(last.index).await;
 }
