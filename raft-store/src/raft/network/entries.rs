@@ -408,7 +408,7 @@ mod tests {
         let pace =
             Pace { notice: Duration::from_secs(3600), tail: tail.clone(), ..pace(Duration::from_secs(10)) };
         tell.send(entries(7)).unwrap();
-        let mut answers = Box::pin(exchange(near, told(requests, &asked), &pace, Arc::default()));
+        let mut answers = Box::pin(exchange(near, told(requests, &asked), &pace, Sent::default()));
         let mut frame = [0; 4 + APPEND_HEAD_SIZE + RECORD_HEADER_SIZE];
         far.read_exact(&mut frame).await.unwrap();
         far.write_all(&answer_for(7)).await.unwrap();
@@ -427,11 +427,11 @@ mod tests {
         let requests = Box::pin(stream::iter([entries(7), request(7)]).chain(stream::pending()));
         let pace = Pace { tail: Tail::new(8), ..pace(Duration::from_secs(10)) };
         let started = tokio::time::Instant::now();
-        let mut answers = Box::pin(exchange(near, requests, &pace, Arc::default()));
+        let mut answers = Box::pin(exchange(near, requests, &pace, Sent::default()));
         let mut frames = [0; 2 * (4 + APPEND_HEAD_SIZE) + RECORD_HEADER_SIZE];
         tokio::select! {
             answer = answers.next() => panic!("given: {answer:?}"),
-            read = far.read_exact(&mut frames) => _ = read.unwrap(),
+            read = far.read_exact(&mut frames) => { read.unwrap(); }
         }
         assert!(started.elapsed() >= NOTICE, "{:?}", started.elapsed());
     }
