@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::group::{Group, Standing};
 use crate::limits::PRESENCE_GRACE;
-use crate::peers::links::Links;
+use crate::party::{Party, Standing};
+use crate::peers::calls::PeerCalls;
 use crate::peers::wire;
 use crate::sessions::Sessions;
 use crate::sessions::presence::Presence;
@@ -162,8 +162,8 @@ impl Reports {
 
 /// Tells the leader who is connected here: on each change, on each new leader, and every now and then. Runs until stopped.
 pub async fn report_to_leader(
-    group: Group,
-    links: Arc<Links>,
+    group: impl Party,
+    links: Arc<impl PeerCalls>,
     sessions: Arc<Sessions>,
     stop: CancellationToken,
 ) {

@@ -6,7 +6,7 @@
 //! name server shows another broker 0, or for 5 s. One registration is under way per name server, the newest state wins.
 
 pub(crate) mod body;
-mod party;
+mod part;
 mod visibility;
 
 use std::collections::BTreeMap;
@@ -28,11 +28,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::body::register_body;
-use self::party::Part;
+use self::part::Part;
 use self::visibility::Seen;
-pub use crate::group::Standing;
+use crate::party::Party;
 
-pub use self::party::Party;
 pub use self::visibility::Visibility;
 
 const RETRY: Duration = Duration::from_millis(500);

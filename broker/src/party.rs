@@ -1,4 +1,5 @@
-//! What a registrar knows of the replica that it speaks for, and the part that the replica plays for name servers.
+//! A replica of a group as those see it who speak or act for it: registrars, and who keeps consumer groups' members. The node has one
+//! of its own, [`Group`]; a simulation gives another.
 
 use std::ops::Deref;
 use std::time::Instant;
@@ -7,7 +8,8 @@ use flotilla_core::{Answer, Command, Tables};
 use flotilla_raft_store::raft::{Leadership, ProposeError};
 use tokio::sync::watch;
 
-use crate::group::{Group, Standing};
+use crate::group::Group;
+pub use crate::group::Standing;
 
 /// A replica of a group: the node's own, or a simulation's.
 pub trait Party: Send + Sync + 'static {
@@ -16,6 +18,9 @@ pub trait Party: Send + Sync + 'static {
 
     /// Changes when someone's part does.
     fn leadership(&self) -> watch::Receiver<Leadership>;
+
+    /// Waits until the standing may have changed, or the deadline has passed. Cancel-safe.
+    fn changed(&self, deadline: Instant) -> impl Future<Output = ()> + Send;
 
     /// The replicated tables as far as this replica has applied the log.
     fn tables(&self) -> impl Deref<Target = Tables>;
@@ -40,6 +45,10 @@ impl Party for Group {
         Group::leadership(self)
     }
 
+    fn changed(&self, deadline: Instant) -> impl Future<Output = ()> + Send {
+        Group::changed(self, deadline)
+    }
+
     fn tables(&self) -> impl Deref<Target = Tables> {
         Group::tables(self)
     }
@@ -50,30 +59,5 @@ impl Party for Group {
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, ProposeError>> + Send {
         Group::propose(self, command, deadline)
-    }
-}
-
-/// The part that a replica plays for name servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Leader {
-        term: u64,
-    },
-    Follower {
-        term: u64,
-    },
-    /// No leader is known: nothing is said until there is one.
-    None,
-}
-
-impl Part {
-    pub(super) fn of(party: &impl Party) -> Part {
-        match party.standing() {
-            // Without the group's names and system topics there is nothing to say yet (FAILOVER.md 23).
-            _ if party.tables().identity().is_none() => Part::None,
-            Standing::Leading { term } => Part::Leader { term },
-            Standing::Following { .. } => Part::Follower { term: party.leadership().borrow().term },
-            Standing::Unsettled => Part::None,
-        }
     }
 }
