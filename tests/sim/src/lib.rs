@@ -2,16 +2,18 @@
 //!
 //! The real replicas of `raft-store`, with the broker's own tables as their machine, run on disks in memory that lose, tear and
 //! reorder what was not synced, and on a network that delays, cuts and resets. The broker's own registrars tell real name servers
-//! of them, frame by frame. A seed decides everything: settings, delays,
+//! of them, frame by frame, and its own parts keep the members of consumer groups. A seed decides everything: settings, delays,
 //! the order of steps, what clients do, which faults happen. After a phase with faults all of them end, and the group must
 //! come to life in bounded time. The [`invariants`] are looked at all along.
 //!
 //! ```text
 //! sweep ── a process per run ── run ─┬─ plan, faults: drawn from the seed
 //!                                    ├─ world: one millisecond for each host after the other
-//!                                    │    host: runtime with a paused clock, replica, hands (disk), workload (clients), registrars
+//!                                    │    host: runtime with a paused clock, replica, hands (disk), workload (clients), registrars,
+//!                                    │          membership of consumer groups
 //!                                    │    names: name servers, registry and warm-up, which forget all with their process
-//!                                    │    net: pipes between hosts, and between them and name servers
+//!                                    │    consumers: introduce themselves to hosts, come and go
+//!                                    │    net: pipes between hosts, and between them, name servers and consumers
 //!                                    ├─ judge: history, invariants
 //!                                    └─ trace: what happened, as one number
 //! ```

@@ -1,4 +1,4 @@
-//! Makes faults of name servers and of the ways to them happen, and ends them. They are drawn apart from those of the group.
+//! Makes faults of name servers and of the ways to them and to consumers happen, and ends them. They are drawn apart from those of the group.
 
 use crate::faults::{Wound, Wounds};
 use crate::names::Names;
@@ -28,13 +28,13 @@ enum Kind {
     All,
     /// A name server's process is stopped (SIGSTOP) for a while; what arrives waits for it.
     Pause,
-    /// A replica and a name server hear nothing of each other.
+    /// A replica and a name server or a consumer hear nothing of each other.
     Cut,
     /// Nothing passes from one to the other.
     OneWay,
-    /// A replica's way to a name server becomes slow.
+    /// A replica's way to one becomes slow.
     Slow,
-    /// The connections between a replica and a name server are reset.
+    /// The connections between a replica and one are reset.
     Reset,
 }
 
