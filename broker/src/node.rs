@@ -239,7 +239,7 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
     let traffic = Arc::new(Traffic::default());
     let under_way = Arc::new(UnderWay::default());
     let in_flight = Arc::new(InFlight::default());
-    let visibility = Visibility::new(group.clone(), config.registration.name_servers.len());
+    let visibility = Visibility::new(config.registration.name_servers.len());
     let disk = Arc::new(DiskState::default());
     let pool = ClientPool::new(PoolOptions::default(), Arc::new(crate::registration::NoRequests));
 
@@ -520,7 +520,7 @@ fn registrars(
     group: &Group,
     pool: &ClientPool,
     visibility: &Arc<Visibility>,
-) -> Vec<Arc<Registrar>> {
+) -> Vec<Arc<Registrar<Group>>> {
     let name_servers = config.registration.name_servers.iter().enumerate();
     name_servers
         .map(|(index, name_server)| {
@@ -528,7 +528,7 @@ fn registrars(
                 index,
                 name_server: name_server.clone(),
                 identity: identity.clone(),
-                group: group.clone(),
+                party: group.clone(),
                 pool: pool.clone(),
                 visibility: visibility.clone(),
                 interval: config.registration.period,

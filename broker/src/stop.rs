@@ -38,7 +38,7 @@ pub struct StopParts {
     pub traffic: Arc<Traffic>,
     pub under_way: Arc<UnderWay>,
     pub polls: Arc<LongPolls>,
-    pub registrars: Vec<Arc<Registrar>>,
+    pub registrars: Vec<Arc<Registrar<Group>>>,
     /// The registrars at work, and what ends them.
     pub registering: TaskTracker,
     pub registering_stop: CancellationToken,

@@ -8,7 +8,9 @@
 //! | `kv`        | key-value table and its file                                                |
 //! | `config`    | settings as tools see and change them                                       |
 //! | `handlers`  | one row per request code                                                    |
-//! | `server`    | listener, scan, admin pages: started and stopped as one                     |
+//! | `service`   | what happens on a connection, and the scan for silent brokers               |
+//! | `server`    | listener, service, admin pages: started and stopped as one                  |
+//! | `unbound`   | a name server without listener and files, for a simulation                  |
 //!
 //! Works with Flotilla's brokers and Apache's alike; what ours get beyond the protocol is told in `registry`. Facts come
 //! from the protocol notes on the name server, found in RocketMQ 5.3.
@@ -28,8 +30,11 @@ mod handlers;
 mod kv;
 mod metrics;
 mod server;
+mod service;
 mod state;
+mod unbound;
 mod warm_up;
 
 pub use config::names as setting_names;
 pub use server::{NameServer, NameServerHandle, NameServerOptions, StartError};
+pub use unbound::{Told, Unbound};

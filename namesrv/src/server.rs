@@ -4,19 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
-use flotilla_net::{BytesPermit, CloseReason, Connection, ListenOptions, Listener, Outgoing, Service};
-use flotilla_remoting::Frame;
+use flotilla_net::{ListenOptions, Listener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::admin;
 use crate::config::{Config, UpdateError};
-use crate::handlers::{Answer, Call, answer};
 use crate::kv::KvFile;
 use crate::limits::{CONNECTIONS_MAX, IN_FLIGHT_BYTES_MAX};
+use crate::service::{Requests, scan};
 use crate::state::State;
 
 /// How a name server is started.
@@ -171,81 +169,4 @@ fn load_state(options: &NameServerOptions, local: SocketAddr) -> Result<Arc<Stat
     config.set("bindAddress", local.ip());
     config.set("listenPort", local.port());
     Ok(Arc::new(State::new(config, options.config_path.clone(), kv, kv_file)))
-}
-
-/// Removes silent brokers, again and again.
-async fn scan(state: Arc<State>, stop: CancellationToken) {
-    loop {
-        let interval = state.with_config(|config| config.scan_interval());
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(interval) => state.expire(),
-        }
-    }
-}
-
-/// The service of the listener.
-struct Requests {
-    state: Arc<State>,
-}
-
-impl Requests {
-    fn serve(&self, connection: &Arc<Connection>, request: Frame) -> Option<Result<Frame, Later>> {
-        let (oneway, code) = (request.is_oneway(), request.header.request_code());
-        let name = code.name().unwrap_or("UNKNOWN");
-        let start = Instant::now();
-        let call = Call { state: self.state.clone(), connection: connection.clone() };
-        match answer(&call, request) {
-            Answer::Now(reply) => {
-                self.state.metrics.answered(name, reply.header.code, start.elapsed());
-                (!oneway).then_some(Ok(reply))
-            }
-            Answer::Later(reply) => Some(Err(Later { reply, name, start, oneway })),
-        }
-    }
-}
-
-/// An answer that waits for the disk.
-struct Later {
-    reply: std::pin::Pin<Box<dyn Future<Output = Frame> + Send>>,
-    name: &'static str,
-    start: Instant,
-    oneway: bool,
-}
-
-impl Service for Requests {
-    fn disconnected(&self, connection: &Arc<Connection>, _: &CloseReason) {
-        self.state.connection_closed(connection);
-    }
-
-    fn call(&self, connection: &Arc<Connection>, request: Frame, permit: BytesPermit) {
-        self.call_batch(connection, vec![(request, permit)]);
-    }
-
-    fn call_batch(&self, connection: &Arc<Connection>, requests: Vec<(Frame, BytesPermit)>) {
-        let mut replies = Vec::with_capacity(requests.len());
-        for (request, permit) in requests {
-            match self.serve(connection, request) {
-                Some(Ok(reply)) => replies.push(Outgoing::new(reply).permit(permit)),
-                Some(Err(later)) => self.answer_later(connection, later, permit),
-                None => {}
-            }
-        }
-        // A failure means that the connection is gone, and with it those who asked.
-        let _ = connection.send_all(replies);
-    }
-}
-
-impl Requests {
-    /// Changes of settings and key-value entries are rare: a task each is fine, the permit bounds their number.
-    fn answer_later(&self, connection: &Arc<Connection>, later: Later, permit: BytesPermit) {
-        let (state, connection) = (self.state.clone(), connection.clone());
-        tokio::spawn(async move {
-            let reply = later.reply.await;
-            state.metrics.answered(later.name, reply.header.code, later.start.elapsed());
-            if !later.oneway {
-                let _ = connection.reply(reply, permit);
-            }
-        });
-    }
 }

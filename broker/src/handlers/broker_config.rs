@@ -22,7 +22,7 @@ use crate::config::{self, BROKER, BrokerConfig, Effect};
 use crate::dispatch::Handler;
 use crate::group::Group;
 use crate::leader::LeaderCalls;
-use crate::registration_body::wire_version;
+use crate::registration::body::wire_version;
 
 /// Longest wait until a change that is in the log shows on this replica.
 const SHOWN_WAIT: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use super::respond::success_body;
 use crate::call::Call;
 use crate::dispatch::Handler;
 use crate::group::Group;
-use crate::registration_body::wire_version;
+use crate::registration::body::wire_version;
 
 /// Serves 45. Runs on the leader.
 pub struct DelayOffsetHandler {

@@ -25,7 +25,7 @@ use super::reads::Reads;
 use super::respond::{Outcome, Refusal, Success, answer, unreadable};
 use crate::call::Call;
 use crate::dispatch::Handler;
-use crate::registration_body::wire_version;
+use crate::registration::body::wire_version;
 use crate::wire_group::{core_group, wire_group};
 
 /// Bit of a group's forbidden topics that means reading. Source: PermName.INDEX_PERM_READ 5.3.3.

@@ -27,6 +27,9 @@ use crate::group::Group;
 use crate::leader::LeaderCalls;
 use crate::leader::calls::CallError;
 use crate::metrics::Metrics;
+use crate::party::Party;
+use crate::peers::calls::PeerCalls;
+use crate::peers::links::Links;
 use crate::sessions::Sessions;
 use crate::wall_clock::now_ms;
 
@@ -178,16 +181,16 @@ fn subscription(data: &SubscriptionData) -> Subscription {
 type Key = (Arc<str>, Arc<str>);
 
 /// Joins that are under way, so that the heartbeats of a busy client propose each piece of news once.
-pub struct Joins {
-    group: Group,
-    leader: Arc<LeaderCalls>,
+pub struct Joins<P = Group, L = Links> {
+    group: P,
+    leader: Arc<LeaderCalls<P, L>>,
     runtime: Handle,
     /// The newest description of each member whose join is under way, by group and client id.
     under_way: Mutex<HashMap<Key, Member>>,
 }
 
-impl Joins {
-    pub fn new(group: Group, leader: Arc<LeaderCalls>, runtime: Handle) -> Arc<Self> {
+impl<P: Party, L: PeerCalls> Joins<P, L> {
+    pub fn new(group: P, leader: Arc<LeaderCalls<P, L>>, runtime: Handle) -> Arc<Self> {
         Arc::new(Self { group, leader, runtime, under_way: Mutex::default() })
     }
 
@@ -250,7 +253,7 @@ impl Joins {
 }
 
 /// The commands that make the tables agree with what a member says of itself.
-fn news(group: &Group, name: &Arc<str>, member: &Member) -> Vec<Command> {
+fn news(group: &impl Party, name: &Arc<str>, member: &Member) -> Vec<Command> {
     let tables = group.tables();
     let mut commands = Vec::new();
     match tables.group(name) {

@@ -161,7 +161,8 @@ impl Sends {
             return call
                 .refuse(ResponseCode::ServiceNotAvailable, format!("topic could not be made: {error}"));
         }
-        self.visibility.topics_visible().await;
+        let topics = self.group.tables().topic_version().counter;
+        self.visibility.topics_visible(topics).await;
         if Instant::now() >= call.deadline {
             return call.refuse(
                 ResponseCode::ServiceNotAvailable,

@@ -59,7 +59,8 @@ impl Handler for TopicChangeHandler {
                     rounds.begin(topic, &call.caller, Instant::now());
                 }
                 // Whoever asked for the topic uses it next, through a name server's route.
-                visibility.topics_visible().await;
+                let topics = changes.group().tables().topic_version().counter;
+                visibility.topics_visible(topics).await;
             }
             answer(call, made.map(|()| Success::default()));
         });

@@ -13,7 +13,7 @@ use super::reads::Reads;
 use super::respond::{Outcome, Success, unreadable};
 use crate::call::Call;
 use crate::dispatch::Handler;
-use crate::registration_body::{topic_table, wire_topic, wire_version};
+use crate::registration::body::{topic_table, wire_topic, wire_version};
 use crate::stats::Stats;
 
 /// Serves 21, 202, 305 and 351. Runs on the leader.

@@ -8,7 +8,9 @@ use flotilla_core::{Answer, Command};
 use flotilla_raft_store::raft::ProposeError;
 use thiserror::Error;
 
-use crate::group::{Group, Standing};
+use crate::group::Group;
+use crate::party::{Party, Standing};
+use crate::peers::calls::PeerCalls;
 use crate::peers::links::{ForwardError, Links};
 
 /// Why a command has no answer.
@@ -26,13 +28,13 @@ pub enum CallError {
 }
 
 /// The way to the leader.
-pub struct LeaderCalls {
-    group: Group,
-    links: Arc<Links>,
+pub struct LeaderCalls<P = Group, L = Links> {
+    group: P,
+    links: Arc<L>,
 }
 
-impl LeaderCalls {
-    pub fn new(group: Group, links: Arc<Links>) -> Arc<Self> {
+impl<P: Party, L: PeerCalls> LeaderCalls<P, L> {
+    pub fn new(group: P, links: Arc<L>) -> Arc<Self> {
         Arc::new(Self { group, links })
     }
 

@@ -9,23 +9,26 @@ use tracing::info;
 
 use super::calls::LeaderCalls;
 use super::reports::Reports;
-use crate::group::{Group, Standing};
+use crate::group::Group;
+use crate::party::{Party, Standing};
+use crate::peers::calls::PeerCalls;
+use crate::peers::links::Links;
 use crate::sessions::Sessions;
 
 /// Time between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the duty needs.
-pub struct MemberDuty {
-    pub group: Group,
+pub struct MemberDuty<P = Group, L = Links> {
+    pub group: P,
     pub reports: Arc<Reports>,
     pub sessions: Arc<Sessions>,
-    pub leader: Arc<LeaderCalls>,
+    pub leader: Arc<LeaderCalls<P, L>>,
     pub self_index: u64,
     pub peers: Vec<u64>,
 }
 
-impl MemberDuty {
+impl<P: Party, L: PeerCalls> MemberDuty<P, L> {
     /// Runs until stopped.
     pub async fn run(self, stop: CancellationToken) {
         let mut changes = self.sessions.watch();

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::group::{Group, Standing};
 use crate::limits::PRESENCE_GRACE;
-use crate::peers::links::Links;
+use crate::party::{Party, Standing};
+use crate::peers::calls::PeerCalls;
 use crate::peers::wire;
 use crate::sessions::Sessions;
 use crate::sessions::presence::Presence;
@@ -19,6 +19,10 @@ type Member = (Arc<str>, Arc<str>);
 
 /// A report is repeated after this time although nothing has changed, so that a lost one is made good.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A report that came so long before the first look of a term was for an earlier one, and its replica may hold others by now. It
+/// says nothing: who still follows has reported again since, and who is cut off must not be taken for one that holds nobody.
+const EARLY_MAX: Duration = Duration::from_secs(2);
 
 /// The same for the longer report of producers, which only tools and checks of transactions need.
 const PRODUCER_REPORT_INTERVAL: Duration = Duration::from_secs(3);
@@ -36,7 +40,8 @@ pub struct Reports {
 struct State {
     term: u64,
     presence: Option<Presence>,
-    /// Reports that came before this replica knew that it leads; the first look of the new term takes them in.
+    /// Reports that came before this replica knew that it leads; the first look of the new term takes those in that are young
+    /// enough to have been meant for it.
     early: HashMap<u64, Early>,
     /// When this replica was first seen to lead in the term.
     led_since: Option<Instant>,
@@ -132,7 +137,8 @@ impl Reports {
         if state.term != term || state.presence.is_none() {
             state.term = term;
             let mut presence = Presence::new(now, PRESENCE_GRACE);
-            for (replica, early) in state.early.drain() {
+            let young = |early: &Early| now.saturating_duration_since(early.at) < EARLY_MAX;
+            for (replica, early) in state.early.drain().filter(|(_, early)| young(early)) {
                 presence.report(replica, early.stream, early.members, early.at);
             }
             state.presence = Some(presence);
@@ -156,8 +162,8 @@ impl Reports {
 
 /// Tells the leader who is connected here: on each change, on each new leader, and every now and then. Runs until stopped.
 pub async fn report_to_leader(
-    group: Group,
-    links: Arc<Links>,
+    group: impl Party,
+    links: Arc<impl PeerCalls>,
     sessions: Arc<Sessions>,
     stop: CancellationToken,
 ) {
@@ -213,6 +219,25 @@ mod tests {
             version: 479,
             heard_ms: 5,
         }
+    }
+
+    #[test]
+    fn a_report_to_an_earlier_term_does_not_let_a_new_leader_drop_who_has_come_since() {
+        let reports = Reports::default();
+        let before = Instant::now();
+        let client: Member = (Arc::from("g"), Arc::from("a"));
+        // Replica 1 still took this one for the leader; since then it holds the client, and nothing of it arrives here any more.
+        reports.report(1, 7, Vec::new(), before);
+        let led = before + Duration::from_secs(20);
+        let look = |now| reports.gone(9, (0, Vec::new()), vec![client.clone()], &[0, 1], now);
+        assert!(look(led).is_empty());
+        assert!(look(led + Duration::from_secs(10)).is_empty(), "replica 1 has said nothing in this term");
+        // One that came just before the first look counts.
+        let reports = Reports::default();
+        reports.report(1, 7, Vec::new(), led - Duration::from_millis(500));
+        let look = |now| reports.gone(9, (0, Vec::new()), vec![client.clone()], &[0, 1], now);
+        assert!(look(led).is_empty());
+        assert_eq!(look(led + Duration::from_secs(2)), std::slice::from_ref(&client));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! The streams run on the Raft port, after its handshake has proved cluster, group and both identities; on them the
 //! ordinary remoting frames travel, with codes of our own ([`wire`]) that no client port answers.
 
+pub mod calls;
 pub mod links;
 mod relay;
 pub mod service;

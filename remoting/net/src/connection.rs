@@ -28,6 +28,7 @@ use crate::outbox::{Outbox, Outgoing, SendError};
 use crate::pending::{Callback, Expected, Pending, RequestError};
 use crate::service::Service;
 use crate::stats::NetStats;
+use crate::stream::Stream;
 use crate::{keeper, limits};
 
 /// Why a connection ended.
@@ -103,6 +104,19 @@ impl Connection {
         Ok(connection)
     }
 
+    /// As [`Connection::over`], over a stream of another kind than TCP.
+    pub fn over_stream(
+        stream: Stream,
+        options: ConnectionOptions,
+        budget: ByteBudget,
+        service: Arc<dyn Service>,
+    ) -> Arc<Connection> {
+        let around = Surroundings { service, options, budget, stats: Arc::default() };
+        let (connection, keeper) = Connection::prepare_stream(stream, around);
+        tokio::spawn(keeper);
+        connection
+    }
+
     /// The connection and the future that runs it to its end.
     pub(crate) fn prepare(
         stream: TcpStream,
@@ -114,6 +128,16 @@ impl Connection {
         let connection = Arc::new(Connection::new(peer, local, &around.options));
         let keeper = keeper::run(connection.clone(), read_half, write_half, around);
         Ok((connection, keeper))
+    }
+
+    /// As [`Connection::prepare`], over a stream of another kind.
+    pub(crate) fn prepare_stream(
+        stream: Stream,
+        around: Surroundings,
+    ) -> (Arc<Connection>, impl Future<Output = ()> + Send + 'static) {
+        let connection = Arc::new(Connection::new(stream.peer, stream.local, &around.options));
+        let keeper = keeper::run(connection.clone(), stream.read, stream.write, around);
+        (connection, keeper)
     }
 
     /// The seam for encrypted or otherwise wrapped streams, and for a peer address told by a proxy: nothing below here

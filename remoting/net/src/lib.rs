@@ -20,6 +20,7 @@ pub mod pending;
 pub mod pool;
 pub mod service;
 pub mod stats;
+pub mod stream;
 
 mod keeper;
 mod reader;
@@ -34,3 +35,4 @@ pub use pending::{Callback, Expected, RequestError, Unsent};
 pub use pool::{ClientPool, ConnectError};
 pub use service::{Service, busy_reply};
 pub use stats::NetStats;
+pub use stream::{Dial, Dialling, Stream};

@@ -7,6 +7,7 @@
 //! One attempt per address at a time: callers that come meanwhile share its result.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::options::PoolOptions;
 use crate::pending::{Expected, RequestError, Unsent};
 use crate::service::Service;
 use crate::stats::NetStats;
+use crate::stream::Dial;
 
 /// Why there is no connection to an address.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -52,6 +54,8 @@ pub struct ClientPool {
 
 struct Inner {
     options: PoolOptions,
+    /// Calls in the place of TCP.
+    dial: Option<Arc<dyn Dial>>,
     around: Surroundings,
     peers: Mutex<HashMap<String, Arc<Peer>>>,
     stop: CancellationToken,
@@ -75,6 +79,15 @@ struct Attempts {
 impl ClientPool {
     /// A pool without connections; `service` gets what the other sides ask.
     pub fn new(options: PoolOptions, service: Arc<dyn Service>) -> ClientPool {
+        ClientPool::build(options, None, service)
+    }
+
+    /// As [`ClientPool::new`], over streams that `dial` opens in the place of TCP.
+    pub fn dialling(options: PoolOptions, dial: Arc<dyn Dial>, service: Arc<dyn Service>) -> ClientPool {
+        ClientPool::build(options, Some(dial), service)
+    }
+
+    fn build(options: PoolOptions, dial: Option<Arc<dyn Dial>>, service: Arc<dyn Service>) -> ClientPool {
         let around = Surroundings {
             service,
             options: options.connection.clone(),
@@ -83,6 +96,7 @@ impl ClientPool {
         };
         let inner = Inner {
             options,
+            dial,
             around,
             peers: Mutex::default(),
             stop: CancellationToken::new(),
@@ -196,19 +210,44 @@ impl ClientPool {
     }
 
     async fn open(&self, address: &str) -> Result<Arc<Connection>, ConnectError> {
+        if let Some(dial) = &self.inner.dial {
+            let stream = self.call(address, dial.dial(address)).await?;
+            let (connection, keeper) = Connection::prepare_stream(stream, self.inner.around.clone());
+            return Ok(self.keep(address, connection, keeper));
+        }
         let target = split_address(address).ok_or_else(|| ConnectError::Address(address.to_owned()))?;
+        let stream = self.call(address, TcpStream::connect(target)).await?;
+        let (connection, keeper) =
+            Connection::prepare(stream, self.inner.around.clone()).map_err(|failure| {
+                ConnectError::Failed { address: address.to_owned(), reason: failure.to_string() }
+            })?;
+        Ok(self.keep(address, connection, keeper))
+    }
+
+    /// Waits for a call, as long as it may take.
+    async fn call<S>(
+        &self,
+        address: &str,
+        calling: impl Future<Output = io::Result<S>>,
+    ) -> Result<S, ConnectError> {
         let failed = |reason: String| ConnectError::Failed { address: address.to_owned(), reason };
-        let connecting = timeout(self.inner.options.connect_timeout, TcpStream::connect(target));
-        let stream = tokio::select! {
-            () = self.inner.stop.cancelled() => return Err(ConnectError::Stopped),
-            connected = connecting => match connected {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(failure)) => return Err(failed(failure.to_string())),
-                Err(_) => return Err(failed("no answer in time".into())),
+        tokio::select! {
+            () = self.inner.stop.cancelled() => Err(ConnectError::Stopped),
+            connected = timeout(self.inner.options.connect_timeout, calling) => match connected {
+                Ok(Ok(stream)) => Ok(stream),
+                Ok(Err(failure)) => Err(failed(failure.to_string())),
+                Err(_) => Err(failed("no answer in time".into())),
             },
-        };
-        let (connection, keeper) = Connection::prepare(stream, self.inner.around.clone())
-            .map_err(|failure| failed(failure.to_string()))?;
+        }
+    }
+
+    /// Runs a connection to its end, or to the pool's.
+    fn keep(
+        &self,
+        address: &str,
+        connection: Arc<Connection>,
+        keeper: impl Future<Output = ()> + Send + 'static,
+    ) -> Arc<Connection> {
         debug!(connection = connection.id(), address, "connected");
         let (stop, ended) = (self.inner.stop.clone(), connection.clone());
         self.inner.tracker.spawn(async move {
@@ -219,7 +258,7 @@ impl ClientPool {
             }
             keeper.await;
         });
-        Ok(connection)
+        connection
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use common::*;
 use flotilla_net::{
-    ClientPool, CloseReason, ConnectError, ListenOptions, Listener, PoolOptions, RequestError,
+    ByteBudget, ClientPool, CloseReason, ConnectError, Connection, ConnectionOptions, Dial, Dialling,
+    ListenOptions, Listener, PoolOptions, RequestError, Stream,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -99,4 +100,38 @@ async fn the_other_side_may_ask_over_a_pooled_connection() {
     pool.get(&server.address.to_string()).await.unwrap();
     let Some(Seen::Connected(there)) = seen.recv().await else { panic!("not connected first") };
     assert_eq!(there.request(request("back"), LONG).await.unwrap().body, "back");
+}
+
+/// Ends of pipes within the process.
+struct Pipes;
+
+impl Dial for Pipes {
+    fn dial(&self, address: &str) -> Dialling {
+        let refused = address == "nobody";
+        Box::pin(async move {
+            if refused {
+                return Err(std::io::ErrorKind::ConnectionRefused.into());
+            }
+            let address = "10.0.0.1:1".parse().unwrap();
+            let (near, far) = tokio::io::duplex(1024);
+            let stream = |end| {
+                let (read, write) = tokio::io::split(end);
+                Stream { read: Box::new(read), write: Box::new(write), peer: address, local: address }
+            };
+            let (options, budget) = (ConnectionOptions::default(), ByteBudget::new(1 << 20));
+            Connection::over_stream(stream(far), options, budget, Arc::new(Echo));
+            Ok(stream(near))
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_pool_speaks_over_whatever_streams_it_is_given() {
+    let pool = ClientPool::dialling(PoolOptions::default(), Arc::new(Pipes), Arc::new(Echo));
+    assert_eq!(pool.request("anywhere", request("x"), LONG).await.unwrap().body, "x");
+    let connection = pool.open_connection("anywhere").unwrap();
+    assert_eq!(connection.peer().to_string(), "10.0.0.1:1");
+    assert!(matches!(pool.get("nobody").await, Err(ConnectError::Failed { .. })));
+    pool.stop().await;
+    assert!(connection.is_closed());
 }

@@ -13,24 +13,34 @@ use crate::world::World;
 
 /// What is wrong with one direction of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wound {
+pub enum Wound {
+    /// Nothing passes.
     Cut,
-    Slow { delay_ms: (u64, u64) },
+    /// Everything takes its time.
+    Slow {
+        /// Shortest and longest.
+        delay_ms: (u64, u64),
+    },
 }
 
 /// Wounds of links, each with its end. Those of one link may overlap: it is as well as what is left of them lets it be.
 #[derive(Debug, Default)]
-struct Wounds(Vec<(u64, usize, usize, Wound)>);
+pub struct Wounds(Vec<(u64, usize, usize, Wound)>);
 
 impl Wounds {
+    /// One more, until then.
+    pub fn add(&mut self, until_ms: u64, from: usize, to: usize, wound: Wound) {
+        self.0.push((until_ms, from, to, wound));
+    }
+
     /// Removes those that are over; gives their links.
-    fn end(&mut self, over: impl Fn(u64) -> bool) -> BTreeSet<(usize, usize)> {
+    pub fn end(&mut self, over: impl Fn(u64) -> bool) -> BTreeSet<(usize, usize)> {
         let ended = self.0.extract_if(.., |(until_ms, ..)| over(*until_ms));
         ended.map(|(_, from, to, _)| (from, to)).collect()
     }
 
     /// The link as they leave it; of several delays the newest counts.
-    fn link(&self, from: usize, to: usize, delay_ms: (u64, u64)) -> Link {
+    pub fn link(&self, from: usize, to: usize, delay_ms: (u64, u64)) -> Link {
         let own = self.0.iter().filter(|(_, one, other, _)| (*one, *other) == (from, to));
         own.fold(Link { cut: false, delay_ms }, |link, (.., wound)| match *wound {
             Wound::Cut => Link { cut: true, ..link },
@@ -85,7 +95,7 @@ impl Faults {
     }
 
     fn wound(&mut self, world: &World, from: usize, to: usize, until_ms: u64, wound: Wound) {
-        self.wounds.0.push((until_ms, from, to, wound));
+        self.wounds.add(until_ms, from, to, wound);
         self.tend(world, from, to);
     }
 
@@ -94,6 +104,8 @@ impl Faults {
         let link = self.wounds.link(from, to, world.plan.delay_ms);
         say!("link n{from}>n{to} {link:?}");
         world.wires.set_link(from, to, link);
+        // What replicas say of consumers goes the same ways.
+        world.names.wires.set_link(from, to, link);
     }
 
     fn cut(&mut self, world: &World, from: usize, to: usize, until_ms: u64) {

@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flotilla_broker::membership::Sessions;
 use flotilla_raft_store::net::Network;
 use flotilla_raft_store::raft::{
     Hands, Leadership, PeerService, Remains, Replica, ReplicaOptions, Role, StartError, Status,
@@ -21,9 +22,13 @@ use tokio::time::Instant;
 use crate::hands::SlowHands;
 use crate::judge::SharedJudge;
 use crate::machine::{SharedTables, TailStamper, WatchedMachine};
+use crate::membership;
 use crate::mutants::{self, Mutant};
+use crate::names::Names;
 use crate::net::Wires;
+use crate::party::Spokesman;
 use crate::random::Random;
+use crate::registering::Registrars;
 use crate::surface;
 use crate::workload::{self, Habits};
 
@@ -67,6 +72,10 @@ struct Process {
 pub struct Running {
     /// Its handle.
     pub replica: Replica<()>,
+    /// Those who tell name servers of it.
+    registrars: Arc<Registrars>,
+    /// Clients that are connected to it.
+    sessions: Arc<Sessions>,
     /// Its log, once the runtime is gone.
     remains: Remains,
     status: watch::Receiver<Status>,
@@ -77,6 +86,11 @@ impl Running {
     /// The newest status.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// Ids of the consumers that are connected.
+    pub fn consumers(&self) -> Vec<Arc<str>> {
+        self.sessions.consumers().into_iter().map(|(_, client_id)| client_id).collect()
     }
 
     /// The part played now, its term, and whether a majority has confirmed it within the lease.
@@ -97,6 +111,21 @@ struct NoStreams;
 
 impl PeerService for NoStreams {
     fn accept(&self, _: u64, _: std::net::TcpStream) {}
+}
+
+/// What a process finds around it.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// The network between replicas.
+    pub wires: &'a Wires,
+    /// Name servers and the network to them.
+    pub names: &'a Names,
+    /// Who judges.
+    pub judge: &'a SharedJudge,
+    /// How clients behave.
+    pub habits: &'a Habits,
+    /// A fault of the product.
+    pub mutant: Option<Mutant>,
 }
 
 /// What became of a process after a step.
@@ -181,15 +210,8 @@ impl Host {
     }
 
     /// Starts a process.
-    pub fn start(
-        &mut self,
-        mut options: ReplicaOptions,
-        wires: &Wires,
-        judge: &SharedJudge,
-        habits: &Habits,
-        mutant: Option<Mutant>,
-        mut random: Random,
-    ) {
+    pub fn start(&mut self, mut options: ReplicaOptions, around: Around<'_>, mut random: Random) {
+        let Around { wires, names, judge, habits, mutant } = around;
         assert!(self.process.is_none(), "n{} has a process", self.index);
         self.down_until_ms = None;
         self.stopped_until_ms = None;
@@ -206,10 +228,14 @@ impl Host {
         let outcome = Arc::new(Mutex::new(None));
         let start = {
             let (disk, outcome) = (mutants::disk(mutant, &self.disk), Arc::clone(&outcome));
+            let (index, hosts) = (self.index, options.peers.len());
+            let (plug, post) = (names.wires.plug_in(index), names.post.clone());
+            let (tables, topics) = (Arc::clone(&tables), machine.topics());
             let client = workload::Client {
                 host: self.index,
                 judge: Arc::clone(judge),
                 habits: habits.clone(),
+                tables: Arc::clone(&tables),
                 random,
                 mutant,
             };
@@ -218,8 +244,12 @@ impl Host {
                 let started = Replica::start_here(options, disk, machine, stamper, Arc::new(NoStreams)).await;
                 let running = started.map(|(replica, remains)| {
                     tokio::spawn(client.run(replica.clone()));
+                    let party = Spokesman::new(replica.clone(), tables);
+                    let place = (index, &plug);
+                    let registrars = Registrars::begin(place, party.clone(), topics, &post, mutant);
+                    let sessions = membership::begin(place, hosts, party, mutant);
                     let (status, leadership) = (replica.status(), replica.leadership());
-                    Running { replica, remains, status, leadership }
+                    Running { replica, registrars, sessions, remains, status, leadership }
                 });
                 *outcome.lock() = Some(running);
             }
@@ -229,6 +259,26 @@ impl Host {
         let now_ms = surface::now_ms();
         self.process =
             Some(Process { runtime, epoch: (epoch, now_ms), now_ms, hands, tables, outcome, running: None });
+    }
+
+    /// Asks the replica to stop in order; with `patience` it says goodbye to the name servers before.
+    pub fn ask_to_stop(&self, patience: Option<Duration>) {
+        let Some((process, running)) =
+            self.process.as_ref().and_then(|process| Some((process, process.running.as_ref()?)))
+        else {
+            return;
+        };
+        let replica = running.replica.clone();
+        match patience {
+            None => replica.begin_stop(),
+            Some(patience) => {
+                let registrars = Arc::clone(&running.registrars);
+                process.runtime.spawn(async move {
+                    registrars.leave(patience).await;
+                    replica.begin_stop();
+                });
+            }
+        }
     }
 
     /// Moves the process on to `now_ms`, unless it is stopped.

@@ -10,16 +10,20 @@ use flotilla_raft_store::raft::Applied;
 use parking_lot::Mutex;
 
 use crate::history::History;
+use crate::invariants::consumer_lists::ConsumerLists;
 use crate::invariants::consumer_offsets::ConsumerOffsets;
 use crate::invariants::election_safety::ElectionSafety;
 use crate::invariants::follower_durability::Acknowledgements;
 use crate::invariants::leader_append_only::LeaderAppendOnly;
 use crate::invariants::log_matching::LogMatching;
 use crate::invariants::queue_offsets::QueueOffsets;
+use crate::invariants::route_leader::RouteLeader;
+use crate::invariants::route_terms::RouteTerms;
 use crate::invariants::state_machine_safety::Committed;
 use crate::invariants::tables_equal::Reference;
 use crate::invariants::vote_durability::Votes;
-use crate::say;
+use crate::membership::WATCHED;
+use crate::{say, surface};
 
 /// A handle to the one judge of a run.
 pub type SharedJudge = Arc<Mutex<Judge>>;
@@ -37,6 +41,8 @@ pub struct Judge {
     pub queue_offsets: QueueOffsets,
     /// What consumers have committed.
     pub consumer_offsets: ConsumerOffsets,
+    /// Whom leaders have dropped from consumer groups.
+    pub consumer_lists: ConsumerLists,
     /// What clients were told.
     pub history: History,
     /// Who led when.
@@ -49,6 +55,10 @@ pub struct Judge {
     pub votes: Votes,
     /// Acknowledgements of followers.
     pub acknowledgements: Acknowledgements,
+    /// Leaders that name servers have entered.
+    pub route_terms: RouteTerms,
+    /// Routes that they give.
+    pub route_leader: RouteLeader,
 }
 
 impl Judge {
@@ -71,6 +81,7 @@ impl Judge {
                 let verdict = taken.and_then(|effects| {
                     self.queue_offsets.appended(entry, &effects)?;
                     self.consumer_offsets.applied(entry)?;
+                    self.consumer_lists.applied(entry, WATCHED, surface::now_ms())?;
                     self.history.committed(entry)
                 });
                 self.check(verdict);
@@ -93,6 +104,9 @@ impl Judge {
         }
         if self.elections.count() > 1 && self.votes.is_empty() {
             return Err("overhearing: leaders were elected and no vote was heard".into());
+        }
+        if self.elections.count() > 0 && self.route_terms.entries() == 0 {
+            return Err("route terms: leaders were elected and no name server has entered one".into());
         }
         Ok(())
     }

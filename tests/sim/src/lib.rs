@@ -1,15 +1,19 @@
 //! Whole groups under virtual time and a simulated network, in one thread.
 //!
 //! The real replicas of `raft-store`, with the broker's own tables as their machine, run on disks in memory that lose, tear and
-//! reorder what was not synced, and on a network that delays, cuts and resets. A seed decides everything: settings, delays,
+//! reorder what was not synced, and on a network that delays, cuts and resets. The broker's own registrars tell real name servers
+//! of them, frame by frame, and its own parts keep the members of consumer groups. A seed decides everything: settings, delays,
 //! the order of steps, what clients do, which faults happen. After a phase with faults all of them end, and the group must
 //! come to life in bounded time. The [`invariants`] are looked at all along.
 //!
 //! ```text
 //! sweep ── a process per run ── run ─┬─ plan, faults: drawn from the seed
 //!                                    ├─ world: one millisecond for each host after the other
-//!                                    │    host: runtime with a paused clock, replica, hands (disk), workload (clients)
-//!                                    │    net: pipes between hosts
+//!                                    │    host: runtime with a paused clock, replica, hands (disk), workload (clients), registrars,
+//!                                    │          membership of consumer groups
+//!                                    │    names: name servers, registry and warm-up, which forget all with their process
+//!                                    │    consumers: introduce themselves to hosts, come and go
+//!                                    │    net: pipes between hosts, and between them, name servers and consumers
 //!                                    ├─ judge: history, invariants
 //!                                    └─ trace: what happened, as one number
 //! ```
@@ -22,6 +26,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub mod consumers;
 pub mod faults;
 pub mod hands;
 pub mod history;
@@ -30,12 +35,18 @@ pub mod invariants;
 pub mod judge;
 pub mod liveness;
 pub mod machine;
+pub mod membership;
 pub mod message;
 pub mod mutants;
+pub mod name_faults;
+pub mod name_server;
+pub mod names;
 pub mod net;
 pub mod outcome;
+pub mod party;
 pub mod plan;
 pub mod random;
+pub mod registering;
 pub mod surface;
 pub mod sweep;
 pub mod trace;
@@ -47,6 +58,7 @@ pub use outcome::Outcome;
 use faults::Faults;
 use judge::{Judge, SharedJudge};
 use mutants::Mutant;
+use name_faults::NameFaults;
 use plan::Plan;
 use random::Random;
 use world::World;
@@ -79,7 +91,7 @@ pub fn run(seed: u64, options: &RunOptions) -> Outcome {
     // A thread of its own: its hash maps, generators and ids begin where those of every other run begin.
     let run = move || {
         surface::begin(seed);
-        simulate(seed, &options)
+        mutants::within(options.mutant, || simulate(seed, &options))
     };
     let thread = std::thread::Builder::new().name("simulation".into()).stack_size(16 << 20);
     match thread.spawn(run).map(std::thread::JoinHandle::join) {
@@ -102,15 +114,20 @@ fn simulate(seed: u64, options: &RunOptions) -> Outcome {
     let plan = Plan::draw(&mut random);
     say!("seed {seed} {plan:?}");
     let mut faults = Faults::new(random.fork());
-    let mut world = World::new(plan, random.fork(), Arc::clone(&judge), options.mutant);
+    let group = random.fork();
+    let mut world = World::new(plan, group, random.fork(), Arc::clone(&judge), options.mutant);
+    let mut name_faults = NameFaults::new(random.fork());
     while world.now_ms() < options.seconds * 1000 && world.violation().is_none() {
         faults.step(&mut world);
+        let now_ms = world.now_ms();
+        name_faults.step(&world.plan, &mut world.names, now_ms);
         world.step();
         take_panic(&panicked, &judge);
     }
     if world.violation().is_none() {
         say!("faults end");
         faults.heal_all(&mut world);
+        name_faults.heal_all(&world.plan, &mut world.names);
         world.end_faults();
         let converged = liveness::converge(&mut world);
         take_panic(&panicked, &judge);

@@ -1,13 +1,19 @@
-//! After the last fault the group must come to life within bounded virtual time: one leader, new messages acknowledged, and
-//! every replica with the same log and the same tables.
+//! After the last fault the group must come to life within bounded virtual time: one leader, new messages acknowledged, every
+//! replica with the same log and the same tables, and each name server gives the group as it is: its leader as broker 0, the others
+//! under the numbers that are theirs (FAILOVER rules 3 and 15). The consumers' group has whoever is there, and nobody else (rule 1).
+
+use std::collections::BTreeSet;
 
 use flotilla_raft_store::Record;
 use flotilla_raft_store::raft::Role;
 
+use crate::host::Running;
+use crate::membership::WATCHED;
 use crate::say;
 use crate::world::World;
 
-/// Time for an election, for catching up, and for connections that only a time-out ends.
+/// Time for an election, for catching up, for connections that only a time-out ends, and for a registration that is repeated where
+/// nobody could tell that its name server has been another.
 pub const CONVERGE_MS: u64 = 40_000;
 /// Time in which clients ask once more.
 const SERVE_MS: u64 = 1_000;
@@ -31,7 +37,7 @@ pub fn converge(world: &mut World) -> Result<(), String> {
             (None, Ok(_)) | (None, Err(Lack::Behind(_))) => asked = Some((world.now_ms() + SERVE_MS, acked)),
             (Some((until_ms, before)), state) if world.now_ms() >= until_ms => {
                 world.habits.set_asking(acked == before);
-                if acked > before && state.is_ok() {
+                if acked > before && state.is_ok() && settled(world).is_ok() {
                     say!("converged after {} ms", world.now_ms() - begun_ms);
                     world.look_at_logs();
                     world.look_at_disks();
@@ -42,7 +48,7 @@ pub fn converge(world: &mut World) -> Result<(), String> {
         }
         if world.now_ms() - begun_ms > CONVERGE_MS {
             let lack = match missing(world) {
-                Ok(()) => "no new message was acknowledged".to_owned(),
+                Ok(()) => settled(world).err().unwrap_or("no new message was acknowledged".to_owned()),
                 Err(Lack::Leader(what) | Lack::Behind(what)) => what,
             };
             return Err(format!("liveness: {CONVERGE_MS} ms after the last fault {lack}"));
@@ -76,6 +82,24 @@ fn missing(world: &World) -> Result<(), Lack> {
         }
         None => Ok(()),
     }
+}
+
+/// What name servers give, and whom the leader has in the consumers' group.
+fn settled(world: &World) -> Result<(), String> {
+    let Some(leader) = world.leader() else { return Err("no replica leads".into()) };
+    world.names.settled(leader, world.hosts.len())?;
+    let tables = world.hosts[leader].tables().ok_or("the leader does not run")?.lock();
+    let members = tables.members(WATCHED).map(|members| members.client_ids().cloned().collect());
+    let (members, present): (BTreeSet<_>, BTreeSet<_>) =
+        (members.unwrap_or_default(), world.consumers.present().into_iter().collect());
+    // A connection whose end nobody has told may stand for one that is not there, until it has been idle for too long.
+    let held: BTreeSet<_> =
+        world.hosts.iter().filter_map(|host| host.running()).flat_map(Running::consumers).collect();
+    let gone = members.difference(&present).find(|gone| !held.contains(*gone));
+    if !present.is_subset(&members) || gone.is_some() {
+        return Err(format!("{members:?} are members, {held:?} are connected, and {present:?} are there"));
+    }
+    Ok(())
 }
 
 /// Logs and tables, byte for byte.

@@ -7,6 +7,7 @@ use flotilla_raft_store::raft::{Applied, InstallError, Machine};
 use flotilla_raft_store::types::EntryKind;
 use flotilla_raft_store::{StampError, Stamper};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::invariants::tables_equal::{apply, context};
 use crate::judge::SharedJudge;
@@ -21,13 +22,26 @@ pub struct WatchedMachine {
     tables: SharedTables,
     judge: SharedJudge,
     mutant: Option<Mutant>,
+    /// Version of the topics' table.
+    topics: watch::Sender<i64>,
 }
 
 impl WatchedMachine {
     /// A machine and its tables.
     pub fn new(host: usize, judge: SharedJudge, mutant: Option<Mutant>) -> (Self, SharedTables) {
         let tables = SharedTables::default();
-        (Self { host, tables: Arc::clone(&tables), judge, mutant }, tables)
+        let topics = watch::Sender::new(tables.lock().topic_version().counter);
+        (Self { host, tables: Arc::clone(&tables), judge, mutant, topics }, tables)
+    }
+
+    /// The version of the topics' table as it changes.
+    pub fn topics(&self) -> watch::Receiver<i64> {
+        self.topics.subscribe()
+    }
+
+    fn tell_topics(&self, tables: &Tables) {
+        let counter = tables.topic_version().counter;
+        self.topics.send_if_modified(|known| std::mem::replace(known, counter) != counter);
     }
 }
 
@@ -52,6 +66,7 @@ impl Machine for WatchedMachine {
             panic!("n{}: log entry {} of term {}: {error}", self.host, entry.index, entry.term);
         }
         self.judge.lock().applied(self.host, entry, &tables);
+        self.tell_topics(&tables);
     }
 
     fn checkpoint(&self) -> Box<dyn FnOnce() -> Vec<u8> + Send> {
@@ -65,6 +80,7 @@ impl Machine for WatchedMachine {
     fn install(&mut self, checkpoint: &[u8]) -> Result<(), InstallError> {
         let tables = Tables::decode(checkpoint).map_err(|error| InstallError(error.to_string()))?;
         self.judge.lock().installed(self.host, &tables, checkpoint.is_empty());
+        self.tell_topics(&tables);
         *self.tables.lock() = tables;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Products with a known fault, to see that the invariants notice: a judge that can't find anything guilty proves nothing.
 //!
-//! Each is made of the seams that a simulation has anyway, so the product carries none of it.
+//! Nearly all are made of the seams that a simulation has anyway, so the product carries none of it. What no seam shows is a mutant of
+//! the product's own (`mutants/src/lib.rs`), in builds with the feature `faults`.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,30 @@ pub enum Mutant {
     AheadCheckpoint,
     /// One replica answers proposals that it refused as unknown, and those that it committed as refused.
     SwappedAnswers,
+    /// One replica that has led goes on to register as the leader of whatever term it knows.
+    KeptClaim,
+    /// One replica tells its leader that no consumer is connected to it.
+    ForgottenMembers,
+    /// A name server takes whatever claims to lead: the product's own mutant, in builds that have it.
+    #[cfg(feature = "faults")]
+    AcceptLowerTerm,
+}
+
+/// Runs with the fault of the product's own that this one stands for, if any.
+#[cfg(feature = "faults")]
+pub fn within<T>(mutant: Option<Mutant>, run: impl FnOnce() -> T) -> T {
+    match mutant {
+        Some(Mutant::AcceptLowerTerm) => {
+            flotilla_mutants::while_on(flotilla_mutants::Mutant::AcceptLowerTerm, run)
+        }
+        _ => run(),
+    }
+}
+
+/// This build has none of the product's own.
+#[cfg(not(feature = "faults"))]
+pub fn within<T>(_: Option<Mutant>, run: impl FnOnce() -> T) -> T {
+    run()
 }
 
 /// The disk as a product with this fault uses it.

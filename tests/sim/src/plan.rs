@@ -102,6 +102,12 @@ pub struct Plan {
     pub weights: Vec<u64>,
     /// Shortest and longest time between two faults.
     pub fault_every_ms: (u64, u64),
+    /// Name servers that replicas register at.
+    pub name_servers: usize,
+    /// Consumers that replicas hold connections of.
+    pub consumers: usize,
+    /// Time after which a registration is repeated.
+    pub register_every_ms: u64,
 }
 
 impl Plan {
@@ -139,6 +145,9 @@ impl Plan {
             keep_bytes: random.percent(60).then(|| segment_size * random.between(1, 4)),
             weights,
             fault_every_ms: random.one_of(&[(50, 400), (200, 1500), (1000, 5000)]),
+            name_servers: random.one_of(&[1, 1, 1, 2, 3]),
+            register_every_ms: random.one_of(&[10_000, 20_000]),
+            consumers: random.between(2, 4) as usize,
         }
     }
 

@@ -1,15 +1,19 @@
 //! The world of one run: hosts, network, judge, and the time that passes for all of them.
 
+use std::time::Duration;
+
 use flotilla_raft_store::raft::Role;
 use flotilla_raft_store::vfs::{Loss, MemVfs};
 use flotilla_raft_store::{FlushMode, LogOptions};
 
+use crate::consumers::Consumers;
 use crate::faults::drawn_loss;
-use crate::host::{DIR, Host, Stepped};
+use crate::host::{Around, DIR, Host, Running, Stepped};
 use crate::invariants::durability::{Autopsy, check_majority};
 use crate::invariants::{leader_completeness, one_lease};
 use crate::judge::SharedJudge;
 use crate::mutants::Mutant;
+use crate::names::Names;
 use crate::net::{Heard, Wires};
 use crate::plan::Plan;
 use crate::random::Random;
@@ -20,6 +24,8 @@ use crate::{say, surface};
 const STOPPED_IN_ORDER: &str = "the replica was stopped";
 /// Between two looks at all logs.
 const LOOK_EVERY_MS: u64 = 50;
+/// Between two looks at who is connected.
+const LOOK_AT_CONSUMERS_EVERY_MS: u64 = 20;
 /// Between two looks at all disks.
 const AUTOPSY_EVERY_MS: u64 = 2_500;
 
@@ -31,11 +37,17 @@ pub struct World {
     pub hosts: Vec<Host>,
     /// What connects them.
     pub wires: Wires,
+    /// Name servers, and what connects the hosts with them.
+    pub names: Names,
+    /// Those who consume.
+    pub consumers: Consumers,
     /// Who judges.
     pub judge: SharedJudge,
     /// How clients behave.
     pub habits: Habits,
     random: Random,
+    /// Decides how replicas take leave of name servers.
+    leave_taking: Random,
     now_ms: u64,
     /// Hosts whose replica was asked to stop, and when they start again.
     leaving: Vec<(usize, u64)>,
@@ -45,8 +57,14 @@ pub struct World {
 }
 
 impl World {
-    /// All hosts on, nothing formed yet.
-    pub fn new(plan: Plan, mut random: Random, judge: SharedJudge, mutant: Option<Mutant>) -> World {
+    /// All hosts on, nothing formed yet. What concerns name servers is drawn from a stream of its own.
+    pub fn new(
+        plan: Plan,
+        mut random: Random,
+        mut random_of_names: Random,
+        judge: SharedJudge,
+        mutant: Option<Mutant>,
+    ) -> World {
         let wires = Wires::new(plan.hosts, plan.delay_ms, random.fork());
         let habits = Habits {
             pause_ms_max: plan.pause_ms_max,
@@ -57,13 +75,20 @@ impl World {
             consumers: consumers(),
         };
         let hosts = (0..plan.hosts).map(Host::new).collect();
+        let names = Names::new(&plan, judge.clone(), random_of_names.fork());
+        let first = plan.hosts + plan.name_servers;
+        let places = first..first + plan.consumers;
+        let consumers = Consumers::new(places, plan.hosts, random_of_names.fork());
         let mut world = World {
             plan,
             hosts,
             wires,
+            names,
+            consumers,
             judge,
             habits,
             random,
+            leave_taking: random_of_names.fork(),
             now_ms: 0,
             leaving: Vec::new(),
             starts: 0,
@@ -103,14 +128,14 @@ impl World {
             judge.leaders.follows(host);
         }
         let random = self.random.fork();
-        self.hosts[host].start(
-            self.plan.options_of(host),
-            &self.wires,
-            &self.judge,
-            &self.habits,
-            self.mutant,
-            random,
-        );
+        let around = Around {
+            wires: &self.wires,
+            names: &self.names,
+            judge: &self.judge,
+            habits: &self.habits,
+            mutant: self.mutant,
+        };
+        self.hosts[host].start(self.plan.options_of(host), around, random);
     }
 
     /// Lets one millisecond pass.
@@ -119,6 +144,7 @@ impl World {
         let now_ms = self.now_ms;
         surface::set_now_ms(now_ms);
         self.wires.advance(now_ms);
+        self.names.wires.advance(now_ms);
         let mut order: Vec<usize> = (0..self.hosts.len()).collect();
         self.random.shuffle(&mut order);
         for host in order {
@@ -135,6 +161,12 @@ impl World {
         }
         self.listen_in();
         self.watch();
+        let stirred = self.names.wires.take_stirred();
+        self.names.step(now_ms, &stirred);
+        self.consumers.step(&self.names.wires, now_ms, &stirred);
+        if now_ms.is_multiple_of(LOOK_AT_CONSUMERS_EVERY_MS) {
+            self.look_at_consumers();
+        }
         if now_ms.is_multiple_of(LOOK_EVERY_MS) {
             self.look_at_logs();
         }
@@ -163,7 +195,7 @@ impl World {
                         "orderly stop: n{host} has stopped for another reason: {reason}"
                     )));
                 }
-                self.wires.process_ended(host, false);
+                self.unplug(host, false);
                 let left = self.hosts[host].leave();
                 self.hosts[host].down_until_ms = Some(until_ms);
                 if self.hosts[host].disk.is_off() {
@@ -196,7 +228,7 @@ impl World {
         }
         say!("kill n{host}");
         self.leaving.retain(|(leaving, _)| *leaving != host);
-        self.wires.process_ended(host, false);
+        self.unplug(host, false);
         self.hosts[host].kill();
         self.hosts[host].down_until_ms = Some(until_ms);
         self.autopsy(host);
@@ -209,10 +241,16 @@ impl World {
         }
         say!("power n{host} {loss:?}");
         self.leaving.retain(|(leaving, _)| *leaving != host);
-        self.wires.process_ended(host, true);
+        self.unplug(host, true);
         self.hosts[host].lose_power(loss);
         self.hosts[host].down_until_ms = Some(until_ms);
         self.autopsy(host);
+    }
+
+    /// A host's process is gone from both networks.
+    fn unplug(&self, host: usize, power_lost: bool) {
+        self.wires.process_ended(host, power_lost);
+        self.names.wires.process_ended(host, power_lost);
     }
 
     /// True when every host runs and has its log whole: then one of them may lose what it has not synced.
@@ -225,13 +263,14 @@ impl World {
         })
     }
 
-    /// Asks a replica to stop in order.
+    /// Asks a replica to stop in order. Half of them say goodbye to the name servers before.
     pub fn ask_to_stop(&mut self, host: usize, until_ms: u64) {
-        let Some(running) = self.hosts[host].running() else { return };
-        if self.leaving.iter().any(|(leaving, _)| *leaving == host) {
+        if self.hosts[host].running().is_none() || self.leaving.iter().any(|(leaving, _)| *leaving == host) {
             return;
         }
-        running.replica.begin_stop();
+        let patience_ms = self.leave_taking.between(0, 2_000);
+        let says_goodbye = self.leave_taking.percent(50);
+        self.hosts[host].ask_to_stop(says_goodbye.then(|| Duration::from_millis(patience_ms)));
         self.leaving.push((host, until_ms));
     }
 
@@ -249,6 +288,8 @@ impl World {
         for (_, until_ms) in &mut self.leaving {
             *until_ms = now_ms;
         }
+        self.names.end_faults(now_ms);
+        self.consumers.settle(&self.names.wires, now_ms);
     }
 
     fn log_options(&self) -> LogOptions {
@@ -323,6 +364,8 @@ impl World {
             if part.role != Role::Leader {
                 continue;
             }
+            judge.route_terms.elected(part.term, index);
+            judge.consumer_lists.elected(part.term, self.now_ms);
             match judge.elections.leads(running.replica.node_id(), part.term) {
                 Ok(true) => {
                     let log = running.replica.log();
@@ -337,6 +380,14 @@ impl World {
             }
         }
         judge.check(one_lease::check(&leased));
+    }
+
+    fn look_at_consumers(&self) {
+        let mut judge = self.judge.lock();
+        for host in &self.hosts {
+            let consumers = host.running().map(Running::consumers).unwrap_or_default();
+            judge.consumer_lists.holds(host.index, &consumers, self.now_ms);
+        }
     }
 
     /// Looks at what the logs have got.

@@ -81,7 +81,9 @@ impl AsyncWrite for Writer {
         };
         let Some(pipe) = state.pipes.get_mut(&self.pipe) else { unreachable!("it was just there") };
         let written = pipe.poll_write(context, &bytes[..size], due_ms);
-        if let Poll::Ready(Ok(size)) = &written {
+        if let Poll::Ready(Ok(size)) = &written
+            && state.overheard
+        {
             let purpose = state.pipes.get(&(self.pipe ^ 1)).and_then(|twin| twin.overheard.purpose());
             if let Some(pipe) = state.pipes.get_mut(&self.pipe) {
                 pipe.overheard.hear(purpose, from, &bytes[..*size], &mut state.heard);

@@ -99,6 +99,7 @@ impl State {
         self.pipes.insert(forward ^ 1, Pipe::new(to, from, false));
         let port = self.listening.get_mut(address).expect("it was just there");
         port.waiting.push_back(forward ^ 1);
+        self.stirred.insert(to);
         wake(&mut port.waker);
         Some(Ok(forward))
     }

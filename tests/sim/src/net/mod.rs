@@ -8,7 +8,7 @@
 //! LIMIT: acknowledgements take no time and are repeated as soon as both directions pass, where TCP waits for its next
 //! retransmission; and a sender may have a window of bytes under way that counts what was read, not what was acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -25,10 +25,12 @@ mod end;
 mod listen;
 mod overheard;
 mod pipe;
+mod streams;
 #[cfg(test)]
 mod tests;
 
 pub use overheard::{Heard, Overheard};
+pub use streams::{Caller, Door};
 
 use end::End;
 use listen::{Dial, Listening};
@@ -67,7 +69,11 @@ pub(crate) struct State {
     dials: BTreeMap<u64, Dial>,
     pipes: BTreeMap<u64, Pipe>,
     next_id: u64,
+    /// Somebody reads along: the network between replicas.
+    overheard: bool,
     heard: Vec<Heard>,
+    /// Places where something has arrived.
+    stirred: BTreeSet<usize>,
 }
 
 /// A handle to the network.
@@ -81,8 +87,17 @@ impl fmt::Debug for Wires {
 }
 
 impl Wires {
-    /// A network of so many hosts, all off, and all links with this delay.
+    /// A network of so many hosts, all off, and all links with this delay. Replicas speak over it, and somebody reads along.
     pub fn new(hosts: usize, delay_ms: (u64, u64), random: Random) -> Self {
+        Self::build(hosts, delay_ms, random, true)
+    }
+
+    /// As [`Wires::new`], for others than replicas: nobody reads along.
+    pub fn not_overheard(places: usize, delay_ms: (u64, u64), random: Random) -> Self {
+        Self::build(places, delay_ms, random, false)
+    }
+
+    fn build(hosts: usize, delay_ms: (u64, u64), random: Random, overheard: bool) -> Self {
         Self(Arc::new(Mutex::new(State {
             now_ms: 0,
             random,
@@ -92,7 +107,9 @@ impl Wires {
             dials: BTreeMap::new(),
             pipes: BTreeMap::new(),
             next_id: 1,
+            overheard,
             heard: Vec::new(),
+            stirred: BTreeSet::new(),
         })))
     }
 
@@ -146,6 +163,11 @@ impl Wires {
         state.answer_calls();
     }
 
+    /// Places where something has arrived since the last call, bytes or news of a connection.
+    pub fn take_stirred(&self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.0.lock().stirred)
+    }
+
     /// What left the processes since the last call.
     pub fn take_heard(&self) -> Vec<Heard> {
         std::mem::take(&mut self.0.lock().heard)
@@ -170,6 +192,9 @@ impl State {
             let way_back = !self.links[to][from].cut;
             if way {
                 let arrival = pipe.arrive(now_ms, way_back);
+                if arrival.anything {
+                    self.stirred.insert(to);
+                }
                 if arrival.bytes > 0 {
                     say!("net n{from}>n{to} #{id} {} bytes {:016x}", arrival.bytes, arrival.hash);
                 }
@@ -189,6 +214,7 @@ impl State {
     /// The sending end of a pipe breaks, and with it the receiving end of its twin.
     fn break_end(&mut self, id: u64, kind: io::ErrorKind) {
         if let Some(pipe) = self.pipes.get_mut(&id) {
+            self.stirred.insert(pipe.from);
             pipe.break_writer(kind);
         }
         if let Some(twin) = self.pipes.get_mut(&(id ^ 1)) {

@@ -56,6 +56,8 @@ impl Side {
 /// What came at one moment.
 #[derive(Default)]
 pub(super) struct Arrival {
+    /// Something has come, if only the end.
+    pub(super) anything: bool,
     pub(super) bytes: usize,
     pub(super) hash: u64,
     pub(super) reset: bool,
@@ -115,6 +117,7 @@ impl Pipe {
         let mut arrival = Arrival { to_nobody, ..Arrival::default() };
         while self.flight.front().is_some_and(|(due_ms, _)| *due_ms <= now_ms) {
             let Some((_, parcel)) = self.flight.pop_front() else { break };
+            arrival.anything = true;
             match parcel {
                 Parcel::Bytes(_) | Parcel::End if self.reader.gone => arrival.to_nobody = true,
                 Parcel::Bytes(bytes) => {

@@ -11,11 +11,14 @@ use flotilla_core::{Command, OffsetCommit, PayloadBuilder, Perm, Settings, Topic
 use flotilla_raft_store::RECORD_HEADER_SIZE;
 use flotilla_raft_store::raft::{Proposal, ProposeError, Replica, Role};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::history::BODY_PREFIX;
 use crate::judge::SharedJudge;
+use crate::machine::SharedTables;
 use crate::mutants::Mutant;
 use crate::random::Random;
+use crate::registering::{BROKER_NAME, CLUSTER};
 use crate::{message, say};
 
 mod commands;
@@ -24,6 +27,8 @@ use commands::Present;
 
 const TOPICS: [&str; 3] = ["orders", "payments", "%RETRY%readers"];
 const QUEUES: u64 = 4;
+/// Pause after an attempt to bring the group's names and topics into the tables.
+const BOOTSTRAP_AGAIN: Duration = Duration::from_millis(500);
 
 /// How clients behave in a run.
 #[derive(Debug, Clone)]
@@ -69,6 +74,8 @@ pub struct Client {
     pub judge: SharedJudge,
     /// How it behaves.
     pub habits: Habits,
+    /// The tables of the replica that it speaks to.
+    pub tables: SharedTables,
     /// What it draws from.
     pub random: Random,
     /// A fault of the product.
@@ -78,22 +85,30 @@ pub struct Client {
 impl Client {
     /// Asks until the process ends.
     pub async fn run(mut self, replica: Replica<()>) {
-        let mut bootstrapped = false;
+        let mut bootstrapped: Option<Instant> = None;
         loop {
             let pause_ms = self.random.between(0, self.habits.pause_ms_max);
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            if !*self.habits.asking.lock() {
-                continue;
-            }
             let status = replica.status().borrow().clone();
             let leads = status.role == Role::Leader;
+            // Whoever asks or not: without names and topics the group is nobody's.
+            let asks = *self.habits.asking.lock();
+            let late = bootstrapped.map_or(!asks, |at| at.elapsed() >= BOOTSTRAP_AGAIN);
+            if leads && status.own_term_applied && late && self.is_blank() {
+                bootstrapped = Some(Instant::now());
+                self.bootstrap(&replica, status.term).await;
+                continue;
+            }
+            if !asks {
+                continue;
+            }
             // Others refuse; now and then that is looked at, too.
             if !leads && !self.random.percent(5) {
                 continue;
             }
             let term = self.random.percent(20).then_some(status.term);
-            if leads && status.own_term_applied && !bootstrapped {
-                bootstrapped = true;
+            if leads && status.own_term_applied && bootstrapped.is_none() {
+                bootstrapped = Some(Instant::now());
                 self.bootstrap(&replica, status.term).await;
                 continue;
             }
@@ -109,6 +124,10 @@ impl Client {
                 }
             }
         }
+    }
+
+    fn is_blank(&self) -> bool {
+        self.tables.lock().identity().is_none()
     }
 
     async fn propose(
@@ -169,7 +188,7 @@ impl Client {
 
     async fn bootstrap(&mut self, replica: &Replica<()>, term: u64) {
         let mut commands =
-            vec![Command::Bootstrap(Box::new(system::bootstrap("C", "B", Settings::default())))];
+            vec![Command::Bootstrap(Box::new(system::bootstrap(CLUSTER, BROKER_NAME, Settings::default())))];
         commands.extend(
             TOPICS
                 .map(|topic| Command::CreateTopic(TopicConfig::new(topic, QUEUES as u32, Perm::READ_WRITE))),
@@ -262,7 +281,8 @@ fn body(number: u64, size: u64) -> Vec<u8> {
     body
 }
 
-fn of_commands(commands: &[Command]) -> Bytes {
+/// A payload of these commands and no message.
+pub fn of_commands(commands: &[Command]) -> Bytes {
     let mut builder = PayloadBuilder::new(RECORD_HEADER_SIZE, 0);
     commands.iter().for_each(|command| builder.push_command(command));
     builder.finish().freeze()

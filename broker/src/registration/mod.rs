@@ -5,6 +5,10 @@
 //! successor's (FAILOVER.md 3 to 5, 15). A deposed leader keeps its entry as broker 0, under which it forwards, until the
 //! name server shows another broker 0, or for 5 s. One registration is under way per name server, the newest state wins.
 
+pub(crate) mod body;
+mod part;
+mod visibility;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,14 +23,16 @@ use flotilla_remoting::frame::Frame;
 use flotilla_remoting::headers::{
     BrokerHeartbeatRequest, BrokerRequest, GetBrokerMemberGroupRequest, RegisterBrokerRequest,
 };
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::group::{Group, Standing};
-use crate::limits::VISIBLE_WAIT;
-use crate::registration_body::register_body;
+use self::body::register_body;
+use self::part::Part;
+use self::visibility::Seen;
+use crate::party::Party;
+
+pub use self::visibility::Visibility;
 
 const RETRY: Duration = Duration::from_millis(500);
 /// Silence after which the registration says that this broker is gone.
@@ -53,72 +59,6 @@ pub struct Identity {
     pub peer_index: u64,
 }
 
-/// What is registered where.
-pub struct Visibility {
-    group: Group,
-    name_servers: Vec<Mutex<Seen>>,
-    changed: watch::Sender<u64>,
-    wake: Vec<Notify>,
-}
-
-#[derive(Clone, Default)]
-struct Seen {
-    /// Counter of the topics' data version in the last registration that the name server took from this node as leader.
-    topics: Option<i64>,
-    registered: bool,
-    reachable: bool,
-}
-
-impl Visibility {
-    pub fn new(group: Group, name_server_count: usize) -> Arc<Self> {
-        Arc::new(Self {
-            group,
-            name_servers: (0..name_server_count).map(|_| Mutex::default()).collect(),
-            changed: watch::Sender::new(0),
-            wake: (0..name_server_count).map(|_| Notify::new()).collect(),
-        })
-    }
-
-    /// Asks for a registration now.
-    pub fn wake(&self) {
-        for wake in &self.wake {
-            wake.notify_one();
-        }
-    }
-
-    /// True once one name server knows this node, or when there is none to know it.
-    pub fn registered(&self) -> bool {
-        self.name_servers.is_empty() || self.name_servers.iter().any(|seen| seen.lock().registered)
-    }
-
-    /// Waits until all name servers that can be reached know the topics as they are applied here, at most
-    /// [`VISIBLE_WAIT`]. Cancel-safe.
-    pub async fn topics_visible(&self) {
-        let wanted = self.group.tables().topic_version().counter;
-        let mut changed = self.changed.subscribe();
-        self.wake();
-        let all = changed.wait_for(|_| {
-            self.name_servers.iter().all(|seen| {
-                let seen = seen.lock();
-                !seen.reachable || seen.topics.is_some_and(|topics| topics >= wanted)
-            })
-        });
-        let _ = tokio::time::timeout(VISIBLE_WAIT, all).await;
-    }
-
-    /// Waits until a name server knows this node. Cancel-safe.
-    pub async fn wait_registered(&self) {
-        let mut changed = self.changed.subscribe();
-        // The sender lives in self.
-        let _ = changed.wait_for(|_| self.registered()).await;
-    }
-
-    fn set(&self, index: usize, seen: Seen) {
-        *self.name_servers[index].lock() = seen;
-        self.changed.send_modify(|count| *count += 1);
-    }
-}
-
 /// Topics of an order configuration that exist and are not ordered yet, as they should be.
 fn to_be_ordered(tables: &Tables, configuration: &BTreeMap<String, String>) -> Vec<TopicConfig> {
     let known = configuration.keys().filter_map(|topic| tables.topic(topic));
@@ -135,30 +75,17 @@ impl Service for NoRequests {
 }
 
 /// Registers at one name server.
-pub struct Registrar {
+pub struct Registrar<P> {
     pub index: usize,
     pub name_server: String,
     pub identity: Identity,
-    pub group: Group,
+    pub party: P,
     pub pool: ClientPool,
     pub visibility: Arc<Visibility>,
     /// Registrations are repeated after this time; our name server forgets a broker after [`SILENCE_MS`].
     pub interval: Duration,
     /// How long an answer is waited for.
     pub timeout: Duration,
-}
-
-/// The part that this replica plays for name servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Leader {
-        term: u64,
-    },
-    Follower {
-        term: u64,
-    },
-    /// No leader is known: nothing is said until there is one.
-    None,
 }
 
 /// What has been said to one name server, and what has come of it.
@@ -185,15 +112,15 @@ enum Woken {
     News,
 }
 
-impl Registrar {
+impl<P: Party> Registrar<P> {
     /// Runs until stopped, and then to the end of the request under way, so that nothing is registered afterwards. The entry
     /// stays, [`Registrar::unregister`] removes it.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
-        let mut status = self.group.leadership();
+        let mut status = self.party.leadership();
         let mut course = Course::default();
         let mut woken = Woken::News;
         while !stop.is_cancelled() {
-            let part = self.part();
+            let part = Part::of(&self.party);
             let mut pause = self.say(part, &mut course, woken).await;
             let connection = self.pool.open_connection(&self.name_server);
             if connection.is_none() {
@@ -203,7 +130,7 @@ impl Registrar {
             }
             woken = Woken::News;
             status.borrow_and_update();
-            if self.part() != part {
+            if Part::of(&self.party) != part {
                 // It changed while the request was under way.
                 continue;
             }
@@ -216,7 +143,7 @@ impl Registrar {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = lost => course.following_since = None,
-                () = self.visibility.wake[self.index].notified() => {}
+                () = self.visibility.woken(self.index) => {}
                 () = self.plays_another(part, &mut status) => {}
                 () = tokio::time::sleep(pause) => woken = Woken::Timer,
             }
@@ -281,7 +208,7 @@ impl Registrar {
     /// Waits until this replica plays another part. The look every now and then is for a lease, which comes and goes
     /// without a change of leadership. Cancel-safe.
     async fn plays_another(&self, part: Part, status: &mut watch::Receiver<Leadership>) {
-        while self.part() == part {
+        while Part::of(&self.party) == part {
             match tokio::time::timeout(PART_LOOK, status.changed()).await {
                 Ok(Ok(())) | Err(_) => {}
                 // The replica has stopped: nothing changes any more.
@@ -297,7 +224,7 @@ impl Registrar {
     /// Takes this node's entry away, when the node goes for good and [`Registrar::run`] has ended. Unless this node leads to
     /// the last, waits before for the name server to show its successor, as long as patience lasts (FAILOVER.md 4).
     pub async fn unregister(&self, patience: Duration) {
-        let leads = matches!(self.part(), Part::Leader { .. });
+        let leads = matches!(Part::of(&self.party), Part::Leader { .. });
         if !leads && !patience.is_zero() {
             let successor = async {
                 while !self.shows_another_leader().await {
@@ -322,7 +249,7 @@ impl Registrar {
 
     /// Says "still here" without a table. Source: RocketMQ 5.3 BROKER_HEARTBEAT.
     async fn beat(&self) {
-        let applied = self.group.tables().applied().index;
+        let applied = self.party.tables().applied().index;
         let header = BrokerHeartbeatRequest {
             cluster_name: &self.identity.cluster,
             broker_addr: &self.identity.address,
@@ -339,16 +266,6 @@ impl Registrar {
         let frame = Frame::request(RequestCode::BrokerHeartbeat, ext, Bytes::new());
         if let Err(error) = self.pool.request(&self.name_server, frame, self.timeout).await {
             tracing::debug!(name_server = %self.name_server, %error, "heartbeat failed");
-        }
-    }
-
-    fn part(&self) -> Part {
-        match self.group.standing() {
-            // Without the group's names and system topics there is nothing to say yet (FAILOVER.md 23).
-            _ if self.group.tables().identity().is_none() => Part::None,
-            Standing::Leading { term } => Part::Leader { term },
-            Standing::Following { .. } => Part::Follower { term: self.group.leadership().borrow().term },
-            Standing::Unsettled => Part::None,
         }
     }
 
@@ -383,7 +300,7 @@ impl Registrar {
     /// Sends one registration. True when the name server has taken it.
     async fn register(&self, broker_id: i64, state_version: u64, leads: bool) -> bool {
         // A copy, which is cheap: apply must not wait while thousands of topics are written out.
-        let tables = self.group.tables().clone();
+        let tables = Tables::clone(&self.party.tables());
         let topics = tables.topic_version().counter;
         let state_version = i64::try_from(state_version).unwrap_or(i64::MAX);
         let body = register_body(&tables, state_version).encode();
@@ -392,7 +309,7 @@ impl Registrar {
         match outcome {
             Ok(answer) if answer.header.response_code() == ResponseCode::Success => {
                 let seen = Seen { topics: leads.then_some(topics), registered: true, reachable: true };
-                if !self.visibility.name_servers[self.index].lock().registered {
+                if !self.visibility.seen(self.index).registered {
                     info!(name_server = %self.name_server, broker_id, "registered");
                 }
                 self.visibility.set(self.index, seen);
@@ -408,7 +325,7 @@ impl Registrar {
                 false
             }
             Err(error) => {
-                if self.visibility.name_servers[self.index].lock().reachable {
+                if self.visibility.seen(self.index).reachable {
                     warn!(name_server = %self.name_server, %error, "registration failed, trying again");
                 }
                 self.visibility.set(self.index, Seen::default());
@@ -427,11 +344,11 @@ impl Registrar {
             warn!(name_server = %self.name_server, "order configuration can't be read");
             return;
         };
-        let unordered = to_be_ordered(&self.group.tables(), &table);
+        let unordered = to_be_ordered(&self.party.tables(), &table);
         for config in unordered {
             let topic = config.name.clone();
             let deadline = Instant::now() + self.timeout;
-            match self.group.propose(Command::PutTopic(config), deadline).await {
+            match self.party.propose(Command::PutTopic(config), deadline).await {
                 Ok(_) => info!(%topic, "topic is ordered now, as the name server's configuration says"),
                 // The next registration brings the configuration again.
                 Err(error) => warn!(%topic, %error, "topic is not ordered yet"),

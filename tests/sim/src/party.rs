@@ -1,0 +1,101 @@
+//! A simulated replica as the broker's own parts see it: registrars, and who keeps the members of consumer groups.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use flotilla_broker::party::{Party, Standing};
+use flotilla_core::{Answer, Command, Tables};
+use flotilla_raft_store::raft::{Leadership, Proposal, ProposeError, Replica, Role, Status};
+use tokio::sync::{oneshot, watch};
+
+use crate::machine::SharedTables;
+use crate::workload::of_commands;
+
+/// Time after which a lease is looked at again, as the broker's group does.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A replica.
+#[derive(Clone)]
+pub struct Spokesman {
+    replica: Replica<()>,
+    status: watch::Receiver<Status>,
+    leadership: watch::Receiver<Leadership>,
+    tables: SharedTables,
+    /// Once it has led, it says so for ever.
+    clings: bool,
+    has_led: Arc<AtomicBool>,
+}
+
+impl Spokesman {
+    /// For a replica and its tables.
+    pub fn new(replica: Replica<()>, tables: SharedTables) -> Self {
+        let (status, leadership) = (replica.status(), replica.leadership());
+        Self { replica, status, leadership, tables, clings: false, has_led: Arc::default() }
+    }
+
+    /// The same, but once it has led it claims to lead in whatever term it knows.
+    pub fn that_clings(self) -> Self {
+        Self { clings: true, ..self }
+    }
+
+    /// True while it leads by its own account.
+    pub fn leads(&self) -> bool {
+        matches!(self.standing(), Standing::Leading { .. })
+    }
+}
+
+impl Party for Spokesman {
+    /// As the broker's group says it.
+    fn standing(&self) -> Standing {
+        let status = self.status.borrow();
+        let led = self.has_led.load(Ordering::Relaxed);
+        match status.role {
+            Role::Leader if status.leads_safely() => {
+                self.has_led.store(true, Ordering::Relaxed);
+                Standing::Leading { term: status.term }
+            }
+            Role::Leader => Standing::Unsettled,
+            Role::Follower | Role::Candidate if self.clings && led => Standing::Leading { term: status.term },
+            Role::Follower | Role::Candidate | Role::Learner | Role::Blank | Role::Stopped => {
+                status.leader.map_or(Standing::Unsettled, |leader| Standing::Following { leader })
+            }
+        }
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    async fn changed(&self, deadline: Instant) {
+        let mut leadership = self.leadership.clone();
+        // Only news count: time stands still for whoever asks again and again.
+        leadership.mark_unchanged();
+        let changed = async {
+            if leadership.changed().await.is_err() {
+                // It has stopped, and nothing changes any more.
+                std::future::pending().await
+            }
+        };
+        let limit = deadline.min(Instant::now() + LOOK_AGAIN);
+        tokio::time::timeout_at(limit.into(), changed).await.ok();
+    }
+
+    fn tables(&self) -> impl Deref<Target = Tables> {
+        self.tables.lock()
+    }
+
+    /// What the tables answer stays with them: whoever proposes here wants to know whether it is in the log.
+    async fn propose(&self, command: Command, _: Instant) -> Result<Answer, ProposeError> {
+        let (told, outcome) = oneshot::channel();
+        let done = move |outcome: Result<_, ProposeError>| {
+            // Who asked may be gone.
+            told.send(outcome.map(|_| Answer::Done)).ok();
+        };
+        let proposal =
+            Proposal { payload: of_commands(&[command]), expected_term: None, done: Box::new(done) };
+        self.replica.submit(vec![proposal]).await;
+        outcome.await.unwrap_or(Err(ProposeError::Unknown))
+    }
+}
