@@ -9,7 +9,7 @@ use flotilla_raft_store::raft::{Leadership, ProposeError};
 use tokio::sync::watch;
 
 use crate::group::Group;
-pub use crate::group::Standing;
+pub use crate::group::{Standing, until_changed};
 
 /// A replica of a group: the node's own, or a simulation's.
 pub trait Party: Send + Sync + 'static {

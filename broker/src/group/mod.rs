@@ -13,6 +13,7 @@ pub mod machine;
 pub mod mutated;
 pub mod proposer;
 pub mod stamper;
+pub mod standing;
 pub mod transfer;
 pub mod work;
 
@@ -28,6 +29,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::machine::EntryAnswer;
+pub use self::standing::{Standing, until_changed};
 use self::work::{CommandWork, EntryWork, SendWork, Work};
 
 /// The replicated tables, written by apply alone.
@@ -47,17 +49,6 @@ struct Inner {
     leadership: watch::Receiver<Leadership>,
     /// Set while leadership is being handed over: the proposer keeps its work until it is known who leads.
     holding: Arc<AtomicBool>,
-}
-
-/// Where a request that needs the leader has to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// This replica leads, holds its lease, and has applied all that earlier leaders committed.
-    Leading { term: u64 },
-    /// The replica with this peer index leads, as far as is known here.
-    Following { leader: u64 },
-    /// An election is under way, or this replica has just won one and is catching up with itself.
-    Unsettled,
 }
 
 impl Group {
@@ -90,17 +81,7 @@ impl Group {
     }
 
     pub fn standing(&self) -> Standing {
-        let status = self.inner.status.borrow();
-        match status.role {
-            Role::Leader if status.leads_safely() => Standing::Leading { term: status.term },
-            Role::Leader => Standing::Unsettled,
-            Role::Follower | Role::Candidate | Role::Learner | Role::Blank | Role::Stopped => {
-                match status.leader {
-                    Some(leader) => Standing::Following { leader },
-                    None => Standing::Unsettled,
-                }
-            }
-        }
+        Standing::of(&self.inner.status.borrow())
     }
 
     /// True while this replica is about to lead: it has won its election and applies what came before.
@@ -114,10 +95,7 @@ impl Group {
 
     /// Waits until the standing may have changed, or the deadline has passed. Cancel-safe.
     pub async fn changed(&self, deadline: Instant) {
-        let mut leadership = self.inner.leadership.clone();
-        // A lease comes and goes without a change of status, so look again after a while in any case.
-        let limit = deadline.min(Instant::now() + std::time::Duration::from_millis(20));
-        let _ = tokio::time::timeout_at(limit.into(), leadership.changed()).await;
+        until_changed(&self.inner.leadership, deadline).await;
     }
 
     /// Puts messages up for the log. The answer goes to the caller when the entry is applied.

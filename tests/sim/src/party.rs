@@ -3,18 +3,15 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use flotilla_broker::party::{Party, Standing};
+use flotilla_broker::party::{Party, Standing, until_changed};
 use flotilla_core::{Answer, Command, Tables};
 use flotilla_raft_store::raft::{Leadership, Proposal, ProposeError, Replica, Role, Status};
 use tokio::sync::{oneshot, watch};
 
 use crate::machine::SharedTables;
 use crate::workload::of_commands;
-
-/// Time after which a lease is looked at again, as the broker's group does.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A replica.
 #[derive(Clone)]
@@ -47,21 +44,18 @@ impl Spokesman {
 }
 
 impl Party for Spokesman {
-    /// As the broker's group says it.
+    /// As the broker's group says it, unless it clings.
     fn standing(&self) -> Standing {
         let status = self.status.borrow();
-        let led = self.has_led.load(Ordering::Relaxed);
-        match status.role {
-            Role::Leader if status.leads_safely() => {
-                self.has_led.store(true, Ordering::Relaxed);
-                Standing::Leading { term: status.term }
-            }
-            Role::Leader => Standing::Unsettled,
-            Role::Follower | Role::Candidate if self.clings && led => Standing::Leading { term: status.term },
-            Role::Follower | Role::Candidate | Role::Learner | Role::Blank | Role::Stopped => {
-                status.leader.map_or(Standing::Unsettled, |leader| Standing::Following { leader })
-            }
+        let standing = Standing::of(&status);
+        if matches!(standing, Standing::Leading { .. }) {
+            self.has_led.store(true, Ordering::Relaxed);
         }
+        let clings = self.clings && self.has_led.load(Ordering::Relaxed);
+        if clings && matches!(status.role, Role::Follower | Role::Candidate) {
+            return Standing::Leading { term: status.term };
+        }
+        standing
     }
 
     fn leadership(&self) -> watch::Receiver<Leadership> {
@@ -69,17 +63,7 @@ impl Party for Spokesman {
     }
 
     async fn changed(&self, deadline: Instant) {
-        let mut leadership = self.leadership.clone();
-        // Only news count: time stands still for whoever asks again and again.
-        leadership.mark_unchanged();
-        let changed = async {
-            if leadership.changed().await.is_err() {
-                // It has stopped, and nothing changes any more.
-                std::future::pending().await
-            }
-        };
-        let limit = deadline.min(Instant::now() + LOOK_AGAIN);
-        tokio::time::timeout_at(limit.into(), changed).await.ok();
+        until_changed(&self.leadership, deadline).await;
     }
 
     fn tables(&self) -> impl Deref<Target = Tables> {
