@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use flotilla_raft_store::raft::{Leadership, Role, Status};
 use tokio::sync::watch;
+use tokio::time::Instant as Time;
 
 /// A lease comes and goes without a change of anybody's part, so whoever waits looks again after this time.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -43,14 +44,12 @@ pub async fn until_changed(leadership: &watch::Receiver<Leadership>, deadline: I
             std::future::pending().await
         }
     };
-    let limit = deadline.min(Instant::now() + LOOK_AGAIN);
-    tokio::time::timeout_at(limit.into(), changed).await.ok();
+    let limit = Time::from(deadline).min(Time::now() + LOOK_AGAIN);
+    tokio::time::timeout_at(limit, changed).await.ok();
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::Instant as Time;
-
     use super::*;
 
     fn leads(term: u64) -> Leadership {
