@@ -222,6 +222,7 @@ fn a_leader_that_hears_nobody_leaves_no_send_without_an_answer() {
                     Frame::request(RequestCode::SendMessageV2, header.encode_short(), message.body.clone());
                 in_time("310", async { Ok(tool.ask(&here, frame, PATIENT).await?) }).await
             });
+            // The pace of the load: sends that come at once would share an entry, and none would wait behind one.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let mut unknown = 0;

@@ -18,6 +18,13 @@ fn on_disks(size: usize) -> (Cluster, Vec<MemVfs>) {
     (cluster, disks)
 }
 
+/// Starts the group; when it is led, this disk of it is full.
+async fn start_and_fill(cluster: &mut Cluster, disk: &MemVfs) {
+    cluster.start_all().await;
+    cluster.leader().await;
+    disk.set_capacity(Some(disk.used()));
+}
+
 async fn into_reserve(replica: &Replica<Answer>, size: usize) -> Result<(), ProposeError> {
     let (sender, outcome) = tokio::sync::oneshot::channel();
     let done = Box::new(move |outcome: Result<_, _>| {
@@ -33,9 +40,7 @@ async fn into_reserve(replica: &Replica<Answer>, size: usize) -> Result<(), Prop
 async fn a_full_log_takes_what_makes_room_and_nothing_else() {
     let (mut cluster, disks) = on_disks(1);
     let disk = &disks[0];
-    cluster.start_all().await;
-    cluster.leader().await;
-    disk.set_capacity(Some(disk.used()));
+    start_and_fill(&mut cluster, disk).await;
     let replica = cluster.node(0).replica.clone();
     let mut tag = 0;
     while replica.has_room() {
@@ -60,9 +65,7 @@ async fn rule_11_a_leader_whose_disk_fills_refuses_and_does_not_stop() {
     let (mut cluster, disks) = on_disks(1);
     let disk = &disks[0];
     cluster.tweak = Box::new(|options| options.segment_size = 64 << 10);
-    cluster.start_all().await;
-    cluster.leader().await;
-    disk.set_capacity(Some(disk.used()));
+    start_and_fill(&mut cluster, disk).await;
     let payloads = (0..200).map(|tag| payload(tag, 2000)).collect();
     let outcomes = cluster.submit(0, payloads, None).await;
     let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
@@ -77,9 +80,7 @@ async fn rule_11_a_leader_whose_disk_fills_refuses_and_does_not_stop() {
 async fn a_log_that_has_no_room_for_a_record_says_so() {
     let (mut cluster, disks) = on_disks(1);
     let disk = &disks[0];
-    cluster.start_all().await;
-    cluster.leader().await;
-    disk.set_capacity(Some(disk.used()));
+    start_and_fill(&mut cluster, disk).await;
     let replica = cluster.node(0).replica.clone();
     let large = 600_000;
     for tag in 0..3 {
