@@ -25,7 +25,7 @@ pub const ENTRY_COMMANDS_MAX: usize = 1024;
 /// Delayed messages that one entry delivers: with it the entry's bytes are bounded like those of sends, and one step of apply.
 pub const DELAY_MESSAGES_MAX: usize = 4096;
 
-/// Pulls held at one replica. Beyond it a pull is answered at once, as if its time had run out.
+/// Pulls held at one replica. Beyond it a pull is refused as SYSTEM_BUSY, and its client tries again.
 pub const HELD_PULLS_MAX: usize = 100_000;
 
 /// Longest time that a pull is held, whatever its client asks for: clients give up at 30 s.

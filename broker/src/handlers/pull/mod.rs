@@ -4,22 +4,25 @@
 //! client move or persist an offset) is said by the leader alone, after it has applied its own term's first entry; another
 //! replica holds such a pull until the messages come, or forwards it (FAILOVER.md 2 and 18).
 
+mod answer;
+mod check;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use flotilla_core::rules::{OffsetDecision, TagFilter, decide_pull_offset};
-use flotilla_core::{Command, MessageModel, OffsetCommit, QueueRange, Tables};
+use flotilla_core::{Command, OffsetCommit, QueueRange, Tables};
 use flotilla_mutants::{self as mutants, Mutant};
 use flotilla_raft_store::log::LogReader;
-use flotilla_remoting::code::{RequestCode, ResponseCode};
-use flotilla_remoting::headers::{PullMessageRequest, PullMessageResponse};
-use flotilla_remoting::names;
+use flotilla_remoting::code::ResponseCode;
+use flotilla_remoting::headers::PullMessageRequest;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::error;
 
+use self::answer::{header, pick};
+use self::check::{Checked, refuse, unknown_topic};
 use super::heartbeat::Joins;
 use super::offsets::PendingOffsets;
 use super::respond::bad_header;
@@ -34,7 +37,7 @@ use crate::long_poll::{HeldPull, LongPolls, SysFlags, Wake};
 use crate::metrics::{Cause, GroupMetrics, Metrics};
 use crate::pulled::PulledOffsets;
 use crate::series::Series;
-use crate::views::{ConsumeQueues, QueueView, Unit};
+use crate::views::{ConsumeQueues, QueueView};
 
 /// Pause before a pull looks again at a view that is being rebuilt.
 const REBUILD_PAUSE: Duration = Duration::from_millis(20);
@@ -87,15 +90,6 @@ struct Pull {
     moved: bool,
 }
 
-/// What the checks found out.
-struct Checked {
-    topic: Arc<str>,
-    queue_id: u32,
-    flags: SysFlags,
-    filter: TagFilter,
-    series: Arc<GroupMetrics>,
-}
-
 /// What a pull asks for.
 struct Wish {
     offset: i64,
@@ -123,35 +117,6 @@ impl Pull {
             moved: false,
         }
     }
-}
-
-/// A refused pull: the code, what is wrong, and for NO_PERMISSION (16) what forbids it.
-type Refusal = (ResponseCode, String, Option<Forbids>);
-
-/// What forbids a pull, by the number in the header field `forbiddenType`. Source: ForbiddenType 5.3.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Forbids {
-    Broker = 1,
-    Group = 2,
-    Topic = 3,
-    Broadcasting = 4,
-    Subscription = 5,
-}
-
-fn refusal(code: ResponseCode, remark: impl Into<String>) -> Refusal {
-    (code, remark.into(), None)
-}
-
-fn forbidden(what: Forbids, remark: impl Into<String>) -> Refusal {
-    (ResponseCode::NoPermission, remark.into(), Some(what))
-}
-
-fn refuse(call: Call, (code, remark, forbids): Refusal) {
-    let mut response = call.request.reply(code, Some(remark));
-    if let Some(what) = forbids {
-        response.header.ext.insert_display("forbiddenType", what as i32);
-    }
-    call.reply.send(response);
 }
 
 impl Handler for PullHandler {
@@ -270,74 +235,6 @@ impl Pulls {
             bytes_max: bytes_max(request.max_message_bytes),
             hold: request.flags().may_suspend().then(|| asked.min(longest)),
         }
-    }
-
-    /// The checks of a pull, in the order of RocketMQ. Source: PullMessageProcessor 5.3.3.
-    fn check(&self, call: &Call, request: &PullMessageRequest<'_>) -> Result<Checked, Refusal> {
-        let (group_name, topic_name) = (request.consumer_group, request.topic);
-        names::check_group(group_name)
-            .map_err(|error| refusal(ResponseCode::InvalidParameter, error.to_string()))?;
-        let tables = self.group.tables();
-        if !tables.settings().broker_permission.is_readable() {
-            return Err(forbidden(Forbids::Broker, "the broker pulling message is forbidden"));
-        }
-        if call.code() == RequestCode::LitePullMessage && !self.lite_pull {
-            let remark = format!("the broker[{}] for lite pull consumer is forbidden", self.host);
-            return Err(refusal(ResponseCode::NoPermission, remark));
-        }
-        let group_config = tables.group(group_name);
-        let broadcasts = match group_config {
-            Some(group) if !group.consume_enable => {
-                let remark = format!("subscription group no permission, {group_name}");
-                return Err(forbidden(Forbids::Group, remark));
-            }
-            None if !tables.settings().auto_create_group => {
-                let remark = format!("subscription group [{group_name}] does not exist");
-                return Err(refusal(ResponseCode::SubscriptionGroupNotExist, remark));
-            }
-            group => group.is_none_or(|group| group.consume_broadcast_enable),
-        };
-        let Some(topic) = tables.topic(topic_name) else { return Err(unknown_topic(topic_name)) };
-        if !topic.perm.is_readable() {
-            let remark = format!("the topic[{topic_name}] pulling message is forbidden");
-            return Err(forbidden(Forbids::Topic, remark));
-        }
-        let queue_id = match u32::try_from(request.queue_id) {
-            Ok(queue_id) if queue_id < topic.read_queue_count => queue_id,
-            _ => {
-                let remark = format!(
-                    "queueId[{}] is illegal, topic:[{topic_name}] topicConfig.readQueueNums:[{}] consumer:[{}]",
-                    request.queue_id, topic.read_queue_count, group_name
-                );
-                return Err(refusal(ResponseCode::InvalidParameter, remark));
-            }
-        };
-        // RocketMQ asks this only for pulls without a subscription of their own, so that it binds Java's push consumers and
-        // not Go's. What an administrator forbids is forbidden.
-        if tables.is_read_forbidden(group_name, topic_name) {
-            let remark = format!("the consumer group[{group_name}] is forbidden for topic[{topic_name}]");
-            return Err(forbidden(Forbids::Subscription, remark));
-        }
-        let filter = if request.flags().has_subscription() {
-            filter(request.expression_type.unwrap_or("TAG"), request.subscription.unwrap_or("*"))?
-        } else {
-            let members = tables.members(group_name);
-            let model = members.and_then(|members| members.message_model());
-            if !broadcasts && model == Some(MessageModel::Broadcasting) {
-                let remark = format!("the consumer group[{group_name}] can not consume by broadcast way");
-                return Err(forbidden(Forbids::Broadcasting, remark));
-            }
-            let Some(subscription) = members.and_then(|members| members.subscription(topic_name)) else {
-                let remark = format!(
-                    "the consumer's subscription not exist, group: {group_name}, topic: {topic_name}"
-                );
-                return Err(refusal(ResponseCode::SubscriptionNotExist, remark));
-            };
-            filter(&subscription.expression_type, &subscription.expression)?
-        };
-        let series = self.series.group(topic_name, group_name);
-        let flags = SysFlags { topic: topic.sys_flag, group: group_config.map_or(0, |group| group.sys_flag) };
-        Ok(Checked { topic: topic.name.clone(), queue_id, flags, filter, series })
     }
 
     /// The queue's view and what of it can be read here. The tables say where it begins; its end is the view's, which is
@@ -545,124 +442,5 @@ impl Pulls {
                     .refuse(ResponseCode::SystemBusy, "[OVERLOAD]system busy, too many pulls are held");
             }
         }
-    }
-
-    /// Reads the picked messages and answers: from memory here, from disk on a thread that may block.
-    fn read(self: &Arc<Self>, pull: Pull, picked: Vec<Unit>, next: i64, range: QueueRange) {
-        let mut parts = Vec::with_capacity(picked.len());
-        for unit in &picked {
-            match self.log.read_recent(unit.physical_offset as u64, unit.size) {
-                Some(bytes) => parts.push(bytes),
-                None => break,
-            }
-        }
-        if parts.len() == picked.len() {
-            self.answer_found(pull, parts, next, range);
-            return;
-        }
-        let this = self.clone();
-        self.runtime.spawn_blocking(move || {
-            for unit in &picked[parts.len()..] {
-                match this.log.read(unit.physical_offset as u64, unit.size) {
-                    Ok(bytes) => parts.push(bytes),
-                    // Retention has passed it since the range was looked up: the look at the new range says so.
-                    Err(_) if this.is_retired(unit) => return this.serve(pull),
-                    Err(error) => {
-                        error!(position = unit.physical_offset, size = unit.size, %error, "stored message can't be read");
-                        let remark = format!("message at {} can't be read", unit.physical_offset);
-                        pull.call.refuse(ResponseCode::SystemError, remark);
-                        return;
-                    }
-                }
-            }
-            this.answer_found(pull, parts, next, range);
-        });
-    }
-
-    /// True for a message that retention has given up.
-    fn is_retired(&self, unit: &Unit) -> bool {
-        unit.physical_offset.cast_unsigned() < self.group.tables().minimum_position()
-    }
-
-    fn answer_found(&self, pull: Pull, parts: Vec<Bytes>, next: i64, range: QueueRange) {
-        self.pulled.note(&pull.group, &pull.topic, pull.queue_id, next);
-        let (took, bytes) = (pull.since.elapsed(), parts.iter().map(|part| part.len() as u64).sum());
-        pull.series.delivered(pull.queue_id, parts.len() as u64, bytes, took);
-        self.metrics.get_times().count(took);
-        let mut response = pull.call.request.reply(ResponseCode::Success, None);
-        response.header.ext = header(next, covering(range, next), pull.flags).encode();
-        pull.call.reply.send_parts(response, parts);
-    }
-
-    fn answer_empty(&self, pull: Pull, code: ResponseCode, next: i64, range: QueueRange) {
-        self.metrics.pull_without_messages();
-        let mut response = pull.call.request.reply(code, None);
-        response.header.ext = header(next, range, pull.flags).encode();
-        pull.call.reply.send(response);
-    }
-}
-
-/// The range to tell with messages before `next`: the queue may have grown since its range was looked up, and what is given is
-/// never behind the end that is told.
-fn covering(range: QueueRange, next: i64) -> QueueRange {
-    QueueRange { max: range.max.max(next), ..range }
-}
-
-fn header(next: i64, range: QueueRange, flags: SysFlags) -> PullMessageResponse {
-    PullMessageResponse {
-        suggest_which_broker_id: 0,
-        next_begin_offset: next,
-        min_offset: range.min,
-        max_offset: range.max,
-        offset_delta: None,
-        topic_sys_flag: Some(flags.topic),
-        group_sys_flag: Some(flags.group),
-        forbidden_type: None,
-    }
-}
-
-fn filter(expression_type: &str, expression: &str) -> Result<TagFilter, Refusal> {
-    if !expression_type.is_empty() && expression_type != "TAG" {
-        let remark = "the broker does not support consumer to filter message by SQL92".to_owned();
-        return Err(refusal(ResponseCode::SystemError, remark));
-    }
-    TagFilter::parse(expression).map_err(|error| {
-        let remark = format!("parse the consumer's subscription failed: {error}");
-        refusal(ResponseCode::SubscriptionParseFailed, remark)
-    })
-}
-
-fn unknown_topic(topic: &str) -> Refusal {
-    refusal(ResponseCode::TopicNotExist, format!("topic[{topic}] not exist, apply first please!"))
-}
-
-/// Chooses messages among the units that start at the pull's offset; also gives the offset behind the last one examined.
-fn pick(units: &[Unit], pull: &Pull) -> (Vec<Unit>, i64) {
-    let mut picked = Vec::new();
-    let mut next = pull.offset;
-    let mut bytes = 0;
-    for unit in units {
-        if pull.filter.matches(unit.tags_code) {
-            let size = unit.size as usize;
-            if picked.len() == pull.messages_max || (!picked.is_empty() && bytes + size > pull.bytes_max) {
-                break;
-            }
-            bytes += size;
-            picked.push(*unit);
-        }
-        next += 1;
-    }
-    (picked, next)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_given_is_not_behind_the_end_that_is_told() {
-        let range = QueueRange { min: 3, max: 8 };
-        assert_eq!((covering(range, 8).max, covering(range, 5).max), (8, 8));
-        assert_eq!(covering(range, 11), QueueRange { min: 3, max: 11 }, "the queue has grown meanwhile");
     }
 }
