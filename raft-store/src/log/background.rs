@@ -17,7 +17,7 @@ use super::checkpoint::{
     Checkpoint, CheckpointInfo, StateSource, checkpoint_name, keep_twice, read_checkpoint, read_either,
     remove_copies_below, write_checkpoint,
 };
-use super::files::{ensure_spares, retire};
+use super::files::{ensure_spares, retire, store_bounds};
 use super::segment::{Segment, Written};
 use super::shared::Shared;
 use crate::types::{ChainPoint, Done, LogId};
@@ -111,22 +111,6 @@ fn purge_one(shared: &Shared, purge: &mut Purge) -> io::Result<()> {
         shared.folder.vfs.sync_dir(&shared.folder.log)?;
     }
     Ok(())
-}
-
-/// Stores bounds; on a full disk a spare segment makes room for them, since moving them is what frees more.
-fn store_bounds(shared: &Shared, bounds: &Bounds) -> io::Result<()> {
-    let store = || bounds.store(&*shared.folder.vfs, &shared.folder.root);
-    match store() {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-            let Some(spare) = shared.spares.lock().ready.pop() else { return Err(error) };
-            warn!(spare = %spare.name, "the disk is full, a spare segment is given up to move the boundary");
-            shared.spares.lock().failed = true;
-            shared.folder.vfs.remove(&shared.folder.log.join(&spare.name))?;
-            drop(spare);
-            store()
-        }
-        outcome => outcome,
-    }
 }
 
 impl Background {

@@ -1,10 +1,11 @@
-//! Segment files without a place in the log: spares that are allocated ahead, and those that are retired.
+//! Segment files without a place in the log: spares that are allocated ahead, what they are given up for, and those that are retired.
 
 use std::io;
 use std::sync::Arc;
 
 use tracing::warn;
 
+use super::bounds::Bounds;
 use super::segment::{Segment, segment_name};
 use super::shared::{Shared, Spare};
 use crate::vfs::{OpenMode, VfsFile};
@@ -77,6 +78,32 @@ pub(crate) fn ensure_spares(shared: &Shared) {
         }
     }
     shared.spares.lock().settle(shared.options.spare_count);
+}
+
+/// Does what must not fail for want of room, such as that which makes some: on a full disk a spare segment is given up for it, and
+/// another one for as long as that is not enough.
+///
+/// # Errors
+/// As `work`; `StorageFull` when no spare is left.
+pub(crate) fn with_room<T>(shared: &Shared, what: &str, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match work() {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let mut spares = shared.spares.lock();
+                let Some(spare) = spares.ready.pop() else { return Err(error) };
+                spares.failed = true;
+                drop(spares);
+                warn!(spare = %spare.name, "the disk is full, a spare segment is given up: {what}");
+                shared.folder.vfs.remove(&shared.folder.log.join(&spare.name))?;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Stores bounds; moving them is what frees more.
+pub(crate) fn store_bounds(shared: &Shared, bounds: &Bounds) -> io::Result<()> {
+    with_room(shared, "moving the boundary", || bounds.store(&*shared.folder.vfs, &shared.folder.root))
 }
 
 /// Takes a purged segment's file out of the log: it becomes a spare if nobody can still look at its bytes and a spare is

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use super::background::Task;
 use super::checkpoint::{CheckpointInfo, write_checkpoint};
-use super::files::{create_spare, remove};
+use super::files::{create_spare, remove, store_bounds, with_room};
 use super::jobs::{Install, Job, Truncate};
 use super::marks::VoteFile;
 use super::queue::Queue;
@@ -133,7 +133,10 @@ impl Writer {
                         // The log up to the checkpoint stays, so it is on the disk first, as for one of our own.
                         writer.shared.sync_dirty()?;
                     }
-                    write_checkpoint(&writer.shared.folder, writer.shared.genesis, &checkpoint)?;
+                    // There was room for it when it came; something else may have taken that since.
+                    with_room(&writer.shared, "installing a checkpoint", || {
+                        write_checkpoint(&writer.shared.folder, writer.shared.genesis, &checkpoint)
+                    })?;
                     let at = checkpoint.at;
                     writer.shared.remember_checkpoint(CheckpointInfo { at, installed: true });
                     if let Some(replaced) = replaced {
@@ -141,7 +144,7 @@ impl Writer {
                     }
                     let mut bounds = writer.shared.bounds.lock();
                     bounds.snapshot = Some(at);
-                    bounds.store(&*writer.shared.folder.vfs, &writer.shared.folder.root)
+                    store_bounds(&writer.shared, &bounds)
                 });
                 self.then(Task::PruneCheckpoints);
             }
@@ -149,7 +152,7 @@ impl Writer {
                 self.finish(group);
                 self.answer("starting the log over", done, |writer| {
                     writer.start_over(generation, base, removed)?;
-                    writer.shared.bounds.lock().store(&*writer.shared.folder.vfs, &writer.shared.folder.root)
+                    store_bounds(&writer.shared, &writer.shared.bounds.lock())
                 });
             }
         }

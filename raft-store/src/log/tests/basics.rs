@@ -2,8 +2,10 @@
 
 use crate::log::checkpoint::checkpoint_name;
 use crate::log::testing::{Bench, app, blank, options};
-use crate::log::{AppendError, Body, Draft, GroupDone, LogObserver, LogOptions, Space, WriterMode};
-use crate::types::{Done, EntryKind, FlushMode, LogId, Vote};
+use crate::log::{
+    AppendError, Body, Checkpoint, Draft, GroupDone, Installed, LogObserver, LogOptions, Space, WriterMode,
+};
+use crate::types::{ChainPoint, Done, EntryKind, FlushMode, LogId, Vote};
 use crate::vfs::hooked::{Call, Hook, Hooked};
 use crate::vfs::{Fault, Loss, MemVfs, OpenMode, Vfs};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -341,6 +343,26 @@ fn a_full_disk_can_be_purged() {
     bench.crash(Loss::Everything).unwrap();
     assert_eq!(bench.recovered.purged, Some(points[0].id));
     assert_eq!(bench.read_all(), records[points[0].id.index as usize + 1..]);
+}
+
+/// There was room for it when it came: whatever has taken that since must not stop the replica.
+#[test]
+fn a_disk_that_fills_under_an_installation_costs_a_spare_and_not_the_log() {
+    let mut bench = Bench::new(WriterMode::Inline);
+    bench.append((0..20).map(|n| app(1, n, 400)));
+    bench.disk.set_capacity(Some(bench.disk.used()));
+    let spares = bench.log().shared.spares.lock().ready.len();
+    assert!(spares > 0);
+    let at = ChainPoint { id: LogId::new(2, 99), end: 1 << 20, crc: 7 };
+    let state = Bytes::from(100_u64.to_le_bytes().to_vec());
+    let checkpoint = Checkpoint { at, time_ms: 1, installed: true, membership: Bytes::new(), state };
+    let (sender, outcome) = mpsc::channel();
+    let done: Done = Box::new(move |result| sender.send(result.is_ok()).unwrap());
+    assert_eq!(bench.log_mut().install(checkpoint, done).unwrap(), Installed::Replaced);
+    assert_eq!(outcome.recv(), Ok(true));
+    assert!(bench.log().fault().is_none());
+    bench.crash(Loss::Everything).unwrap();
+    assert_eq!(bench.log().checkpoints().snapshot(), Some(at));
 }
 
 /// The boundary's checkpoint is all that a start and a follower far behind have: one rotten copy of it stops neither.

@@ -310,8 +310,8 @@ impl<M: Machine> Server<M> {
 }
 
 impl<M: Machine> Server<M> {
-    /// Refuses a checkpoint for which the disk has no room: an installation that fails would stop the whole replica
-    /// (LOG-RULES 11), and the leader sends it again.
+    /// Refuses a checkpoint for which the disk has no room, and the leader sends it again: an installation that finds none gives up
+    /// spares, and with none left it stops the whole replica (LOG-RULES 11).
     ///
     /// LIMIT: the segments that are allocated ahead don't count as room. A follower whose disk has only these left waits for an
     /// operator although one of them would hold the checkpoint.
