@@ -24,10 +24,11 @@ pub const SUSPECT_FOR: Duration = Duration::from_secs(5);
 pub const VIGIL_PERIOD: Duration = Duration::from_millis(100);
 
 /// This period while some are: it adds to the time that a fail-over takes.
-pub const VIGIL_PERIOD_OVERDUE: Duration = Duration::from_millis(50);
+pub const VIGIL_PERIOD_OVERDUE: Duration = Duration::from_millis(10);
 
-/// Pause between questions for the route of a broker that owes answers and from which nothing comes; for [`SUSPECT_FOR`].
-pub const VIGIL_PAUSE_SILENT: Duration = Duration::from_millis(100);
+/// Pause between questions for the route of a broker that owes answers and from which nothing comes; for [`SUSPECT_FOR`]. A client
+/// learns of a new leader this much later at worst.
+pub const VIGIL_PAUSE_SILENT: Duration = Duration::from_millis(50);
 
 /// Such a pause after that.
 pub const VIGIL_PAUSE_SILENT_LONG: Duration = Duration::from_secs(1);
@@ -49,8 +50,9 @@ pub const PROBE_AFTER: Duration = Duration::from_secs(1);
 /// the others, and deposed.
 pub const VIGIL_PAUSE_QUIET: Duration = Duration::from_secs(2);
 
-/// How long answers of a deposed leader are waited for when nothing comes from it.
-pub const GRACE_SILENT: Duration = Duration::from_millis(100);
+/// How long answers of a deposed leader are waited for when nothing comes from it: time for what has arrived already and waits to be
+/// read.
+pub const GRACE_SILENT: Duration = Duration::from_millis(5);
 
 /// How long they are when something comes.
 pub const GRACE: Duration = Duration::from_millis(500);

@@ -2,9 +2,9 @@
 //! only what does not come tells of it.
 //!
 //! ```text
-//! an answer is overdue (`silence_limit`) --> the route is asked for, 5 to 10 times a second for 5 s, then seldom
+//! an answer is overdue (`silence_limit`) --> the route is asked for, 5 to 20 times a second for 5 s, then seldom
 //!     the route names another leader --> new requests go there by the route; nothing is done here about them
-//!         grace: 100 ms if nothing at all has come for the limit, else 500 ms
+//!         grace: 5 ms if nothing at all has come for the limit, else 500 ms
 //!         --> what is outstanding at the old leader ends: `Unknown`
 //! only held requests (long polls) are outstanding, and nothing has come for 1 s --> a small request: its answer may be overdue
 //!     and every 2 s the route is asked for: a leader that is cut off from its group may answer that and hear of no message
@@ -209,8 +209,8 @@ mod tests {
     async fn a_deposed_leader_has_a_grace_and_a_longer_one_while_it_gives_signs_of_life() {
         let (since, limit) = (Instant::now(), 400 * MS);
         let fall = Fall { since, last: since };
-        assert_eq!(given_up(fall, true, limit, since + 50 * MS), None);
-        assert_eq!(given_up(fall, true, limit, since + 100 * MS), Some(since - 300 * MS), "what is overdue");
+        assert_eq!(given_up(fall, true, limit, since + 4 * MS), None);
+        assert_eq!(given_up(fall, true, limit, since + 5 * MS), Some(since - 395 * MS), "what is overdue");
         let now = since + 500 * MS;
         let by = given_up(fall, true, limit, now);
         assert_eq!(by, Some(since + limits::ROUTE_LAG), "not what it got as a follower");
