@@ -22,9 +22,10 @@ pub fn start(args: &LoggingArgs, default: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The consensus library tells each step at `info`: unless it is named, only its warnings are wanted.
+/// The consensus library tells each step at `info`, and at `warn` each call that failed, ten a second for a peer that is down: unless it
+/// is named, only its errors are wanted. What an operator should know is told once, by the code that calls it.
 fn quieten(directives: String) -> String {
-    if directives.contains("openraft") { directives } else { format!("{directives},openraft=warn") }
+    if directives.contains("openraft") { directives } else { format!("{directives},openraft=error") }
 }
 
 #[cfg(test)]
@@ -33,7 +34,7 @@ mod tests {
 
     #[test]
     fn the_consensus_library_is_heard_only_when_it_is_named() {
-        assert_eq!(quieten("info".to_owned()), "info,openraft=warn");
+        assert_eq!(quieten("info".to_owned()), "info,openraft=error");
         assert_eq!(quieten("warn,openraft=debug".to_owned()), "warn,openraft=debug");
         assert!(EnvFilter::try_new(quieten("debug".to_owned())).is_ok());
     }

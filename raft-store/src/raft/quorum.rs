@@ -78,6 +78,8 @@ struct Heard {
     messages: u64,
     /// Rounds since then without another one.
     rounds_without: u32,
+    /// It was told that this peer is not heard.
+    told: bool,
     /// The ping of this round; an earlier one is given up.
     _ping: Option<oneshot::Receiver<Answered>>,
 }
@@ -138,12 +140,24 @@ impl Hearing {
             let known = self.peers.contains_key(&node);
             let heard = self.peers.entry(node).or_default();
             if !known || heard.messages != so_far {
-                *heard = Heard { messages: so_far, ..Heard::default() };
+                *heard = Heard { messages: so_far, told: heard.told, ..Heard::default() };
             } else {
                 heard.rounds_without = heard.rounds_without.saturating_add(1);
                 heard._ping = ping(node);
             }
         }
+    }
+
+    /// Who has fallen silent since this was asked last (true), and who is heard again.
+    fn changes(&mut self) -> Vec<(u64, bool)> {
+        let mut changes = Vec::new();
+        for (node, heard) in &mut self.peers {
+            let silent = heard.rounds_without >= self.rounds_max;
+            if std::mem::replace(&mut heard.told, silent) != silent {
+                changes.push((*node, silent));
+            }
+        }
+        changes
     }
 
     /// Whether a majority of every configuration, this node where it is in it, was heard lately.
@@ -207,6 +221,15 @@ impl<M: Machine> Quorum<M> {
     async fn round(&self, hearing: &mut Hearing, configs: &[BTreeSet<u64>]) {
         hearing.round(configs, |node| self.links.link(node).heard(), |node| self.links.link(node).ping());
         let term = hearing.term;
+        // The one line for an operator: the library's own, ten a second for as long as it lasts, are not shown.
+        for (node, silent) in hearing.changes() {
+            let (group, peer) = (&self.group, NodeId(node));
+            if silent {
+                warn!(%group, term, %peer, "a member is not heard: it is down, cut off or hangs");
+            } else {
+                info!(%group, term, %peer, "a member is heard again");
+            }
+        }
         let silent = !hearing.majority(configs);
         if self.silence.set(silent.then_some(term)) {
             if silent {
@@ -308,6 +331,21 @@ mod tests {
         assert!(hearing.majority(&[old]) && !hearing.majority(&[new]) && !hearing.majority(&both));
         pass(&mut hearing, &both, 1, &[2, 3]);
         assert!(hearing.majority(&both));
+    }
+
+    #[test]
+    fn each_member_that_falls_silent_is_told_of_once_and_again_when_it_is_heard() {
+        let configs = [config(&[1, 2, 3])];
+        let mut hearing = Hearing::new(1, 1, 7);
+        pass(&mut hearing, &configs, 1, &[2, 3]);
+        pass(&mut hearing, &configs, 6, &[2]);
+        assert_eq!(hearing.changes(), [], "not yet");
+        pass(&mut hearing, &configs, 1, &[2]);
+        assert_eq!(hearing.changes(), [(3, true)]);
+        pass(&mut hearing, &configs, 100, &[2]);
+        assert_eq!(hearing.changes(), [], "once");
+        pass(&mut hearing, &configs, 1, &[2, 3]);
+        assert_eq!(hearing.changes(), [(3, false)]);
     }
 
     #[test]
