@@ -83,6 +83,9 @@ pub(crate) fn ensure_spares(shared: &Shared) {
 /// Does what must not fail for want of room, such as that which makes some: on a full disk a spare segment is given up for it, and
 /// another one for as long as that is not enough.
 ///
+/// LIMIT: records that were taken on because of that spare ([`super::room`]) and need it before another one can be made stop the
+/// replica.
+///
 /// # Errors
 /// As `work`; `StorageFull` when no spare is left.
 pub(crate) fn with_room<T>(shared: &Shared, what: &str, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
