@@ -53,11 +53,7 @@ fn acked_messages_survive_a_power_loss_of_all_nodes() {
             cluster.ready().await.with_context(|| format!("the group is back after {seed:?}"))?;
         }
         load.more(ACKS, PHASE).await?;
-        let history = load.stop().await;
-        history.check_everywhere(&cluster, &client).await?;
-        cluster.verify_logs()?;
-        cluster.finish();
-        Ok(())
+        load.prove(cluster, &client).await
     });
 }
 
@@ -78,11 +74,7 @@ fn acked_messages_survive_a_power_loss_of_each_leader() {
             cluster.leader().await?;
             cluster.restart(leader).await?;
         }
-        let history = load.stop().await;
-        history.check_everywhere(&cluster, &client).await?;
-        cluster.verify_logs()?;
-        cluster.finish();
-        Ok(())
+        load.prove(cluster, &client).await
     });
 }
 
@@ -110,11 +102,7 @@ fn without_syncs_a_follower_that_lost_its_power_is_quarantined_and_catches_up() 
         let log = cluster.process(follower)?.log();
         ensure!(log.contains("quarantined=true"), "it knows that it has forgotten");
         load.more(ACKS, PHASE).await?;
-        let history = load.stop().await;
-        history.check_everywhere(&cluster, &client).await?;
-        cluster.verify_logs()?;
-        cluster.finish();
-        Ok(())
+        load.prove(cluster, &client).await
     });
 }
 

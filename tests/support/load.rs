@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::client::Client;
+use super::cluster::Cluster;
 use super::exchange::{Failure, Message};
 use super::history::{Ack, Failed, History};
 use super::wait::{claim, eventually};
@@ -123,6 +124,14 @@ impl Load {
             ended.expect("a producer does not panic");
         }
         (std::mem::take(&mut *self.shared.history.lock()), self.acked())
+    }
+
+    /// Ends producers and cluster: every acked message is there, once, on all nodes, and their logs are whole.
+    pub async fn prove(self, mut cluster: Cluster, client: &Client) -> anyhow::Result<()> {
+        self.stop().await.check_everywhere(&cluster, client).await?;
+        cluster.verify_logs()?;
+        cluster.finish();
+        Ok(())
     }
 }
 

@@ -80,23 +80,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use flotilla_core::{ConsumeFrom, ConsumeType, MessageModel};
-    use flotilla_net::{ByteBudget, BytesPermit, ConnectionOptions, Service};
-    use flotilla_remoting::frame::Frame;
-    use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::testing::connection;
     use super::*;
-
-    struct Silent;
-
-    impl Service for Silent {
-        fn call(&self, _: &Arc<Connection>, _: Frame, _: BytesPermit) {}
-    }
-
-    async fn connection() -> Arc<Connection> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        Connection::over(stream, ConnectionOptions::default(), ByteBudget::new(1), Arc::new(Silent)).unwrap()
-    }
 
     fn member(client_id: &str) -> Member {
         Member {

@@ -6,6 +6,8 @@
 mod lookup;
 pub mod presence;
 pub mod producers;
+#[cfg(test)]
+mod testing;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -266,23 +268,8 @@ fn drop_from(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use flotilla_net::{ByteBudget, BytesPermit, ConnectionOptions, Service};
-    use flotilla_remoting::frame::Frame;
-    use tokio::net::{TcpListener, TcpStream};
-
+    use super::testing::connection;
     use super::*;
-
-    struct Silent;
-
-    impl Service for Silent {
-        fn call(&self, _: &Arc<Connection>, _: Frame, _: BytesPermit) {}
-    }
-
-    async fn connection() -> Arc<Connection> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        Connection::over(stream, ConnectionOptions::default(), ByteBudget::new(1), Arc::new(Silent)).unwrap()
-    }
 
     fn groups(names: &[&str]) -> Vec<Group> {
         names.iter().map(|name| Arc::from(*name)).collect()
