@@ -26,9 +26,15 @@ pub const VIGIL_PERIOD: Duration = Duration::from_millis(100);
 /// This period while some are: it adds to the time that a fail-over takes.
 pub const VIGIL_PERIOD_OVERDUE: Duration = Duration::from_millis(10);
 
-/// Pause between questions for the route of a broker that owes answers and from which nothing comes; for [`SUSPECT_FOR`]. A client
-/// learns of a new leader this much later at worst.
-pub const VIGIL_PAUSE_SILENT: Duration = Duration::from_millis(50);
+/// Pause between questions for the route of a broker that owes answers and from which nothing comes, for [`VIGIL_EAGER_FOR`]. A
+/// client learns of a new leader this much later at worst.
+pub const VIGIL_PAUSE_EAGER: Duration = Duration::from_millis(50);
+
+/// A successor comes within this time as a rule.
+pub const VIGIL_EAGER_FOR: Duration = Duration::from_secs(1);
+
+/// Such a pause after that, for [`SUSPECT_FOR`].
+pub const VIGIL_PAUSE_SILENT: Duration = Duration::from_millis(100);
 
 /// Such a pause after that.
 pub const VIGIL_PAUSE_SILENT_LONG: Duration = Duration::from_secs(1);

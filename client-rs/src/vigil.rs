@@ -2,7 +2,7 @@
 //! only what does not come tells of it.
 //!
 //! ```text
-//! an answer is overdue (`silence_limit`) --> the route is asked for, 5 to 20 times a second for 5 s, then seldom
+//! an answer is overdue (`silence_limit`) --> the route is asked for, 20 times a second at first, 5 to 10 times for 5 s, then seldom
 //!     the route names another leader --> new requests go there by the route; nothing is done here about them
 //!         grace: 5 ms if nothing at all has come for the limit, else 500 ms
 //!         --> what is outstanding at the old leader ends: `Unknown`
@@ -172,6 +172,7 @@ impl Doubt {
     /// Time between questions about a broker that has been in doubt for so long.
     fn pause(self, doubted_for: Duration) -> Duration {
         match (self, doubted_for >= limits::SUSPECT_FOR) {
+            (Doubt::Silent, false) if doubted_for < limits::VIGIL_EAGER_FOR => limits::VIGIL_PAUSE_EAGER,
             (Doubt::Silent, false) => limits::VIGIL_PAUSE_SILENT,
             (Doubt::Silent, true) => limits::VIGIL_PAUSE_SILENT_LONG,
             (Doubt::Slow, false) => limits::VIGIL_PAUSE_SLOW,
