@@ -350,7 +350,6 @@ async fn build(options: BrokerOptions) -> anyhow::Result<BrokerHandle> {
         group: group.clone(),
         reports: reports.clone(),
         sessions: sessions.clone(),
-        leader: leader.clone(),
         self_index: config.raft.self_index,
         peers: peer_indexes,
     };

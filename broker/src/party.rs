@@ -4,7 +4,8 @@
 use std::ops::Deref;
 use std::time::Instant;
 
-use flotilla_core::{Answer, Command, Tables};
+use flotilla_core::{Answer, Command, PayloadBuilder, Tables};
+use flotilla_raft_store::RECORD_HEADER_SIZE;
 use flotilla_raft_store::raft::{Leadership, ProposeError};
 use tokio::sync::watch;
 
@@ -34,6 +35,17 @@ pub trait Party: Send + Sync + 'static {
         command: Command,
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, ProposeError>> + Send;
+
+    /// Proposes here what the leader of this term has decided: in another term it is nobody's decision. Dropping the future does not
+    /// take it back.
+    ///
+    /// # Errors
+    /// As `Group::propose_entry`.
+    fn propose_in(
+        &self,
+        term: u64,
+        command: Command,
+    ) -> impl Future<Output = Result<(), ProposeError>> + Send;
 }
 
 impl Party for Group {
@@ -59,5 +71,11 @@ impl Party for Group {
         deadline: Instant,
     ) -> impl Future<Output = Result<Answer, ProposeError>> + Send {
         Group::propose(self, command, deadline)
+    }
+
+    async fn propose_in(&self, term: u64, command: Command) -> Result<(), ProposeError> {
+        let mut builder = PayloadBuilder::new(RECORD_HEADER_SIZE, 0);
+        builder.push_command(&command);
+        self.propose_entry(builder.finish().freeze(), term).await.map(drop)
     }
 }

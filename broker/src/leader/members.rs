@@ -7,28 +7,24 @@ use flotilla_core::{Command, LeaveReason};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::calls::LeaderCalls;
 use super::reports::Reports;
 use crate::group::Group;
 use crate::party::{Party, Standing};
-use crate::peers::calls::PeerCalls;
-use crate::peers::links::Links;
 use crate::sessions::Sessions;
 
 /// Time between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the duty needs.
-pub struct MemberDuty<P = Group, L = Links> {
+pub struct MemberDuty<P = Group> {
     pub group: P,
     pub reports: Arc<Reports>,
     pub sessions: Arc<Sessions>,
-    pub leader: Arc<LeaderCalls<P, L>>,
     pub self_index: u64,
     pub peers: Vec<u64>,
 }
 
-impl<P: Party, L: PeerCalls> MemberDuty<P, L> {
+impl<P: Party> MemberDuty<P> {
     /// Runs until stopped.
     pub async fn run(self, stop: CancellationToken) {
         let mut changes = self.sessions.watch();
@@ -64,8 +60,10 @@ impl<P: Party, L: PeerCalls> MemberDuty<P, L> {
             }
             info!(group = %group, client = %client_id, "consumer has left: no replica holds a connection of it");
             let command = Command::Leave { group, client_id, reason: LeaveReason::ChannelsClosed };
-            // What fails here is seen as missing again at the next look.
-            let _ = self.leader.propose(command, Instant::now() + LOOK_INTERVAL).await;
+            // In this term or never: the next leader knows whom it holds itself, and who has reported to it. What fails here is seen
+            // as missing again at the next look.
+            let proposed = self.group.propose_in(term, command);
+            let _ = tokio::time::timeout(LOOK_INTERVAL, proposed).await;
         }
     }
 }

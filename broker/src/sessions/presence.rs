@@ -3,7 +3,8 @@
 //! Pure: time comes in as an argument. A member leaves its group when each replica of the group has said that it holds
 //! no connection of it. A replica that has not reported to this leader, or whose stream has ended, counts as unknown
 //! for a grace time, after that as holding nothing: only a dead one is silent for so long (FAILOVER.md 1). The same goes
-//! for one whose stream is open and which has said nothing for the grace time: it hangs, and its clients with it.
+//! for one whose stream is open and which has said nothing for the grace time: it hangs, and its clients with it. Before that, a
+//! report that is not fresh says whom its replica holds, and not whom it doesn't: a client may have come to it since.
 //!
 //! ```text
 //! silent since the leader's term began --report--> heard
@@ -41,6 +42,9 @@ struct Heard {
 
 /// How long a member has to be missing everywhere before it is dropped: longer than a report takes.
 const MISSING_FOR: Duration = Duration::from_millis(1500);
+
+/// Reports come every second; one that is older than this may have been followed by others that were lost.
+const FRESH: Duration = Duration::from_secs(3);
 
 impl Presence {
     /// The view of a leader that has just taken over.
@@ -122,8 +126,11 @@ impl Presence {
 
     /// Claims that the replica may hold connections that this leader does not know of.
     fn is_unknown(&self, replica: u64, now: Instant) -> bool {
+        if let Some(heard) = self.replicas.get(&replica) {
+            return now.saturating_duration_since(heard.at) >= FRESH;
+        }
         let silent_since = self.lost.get(&replica).map_or(self.led_since, |lost| (*lost).max(self.led_since));
-        !self.replicas.contains_key(&replica) && now.saturating_duration_since(silent_since) < self.grace
+        now.saturating_duration_since(silent_since) < self.grace
     }
 }
 
@@ -157,6 +164,31 @@ mod tests {
         // It goes on and reports again.
         report(&mut presence, 1, 1, [member("a")]);
         assert!(presence.gone([member("a")], &[0, 1], over + MISSING_FOR * 3).is_empty());
+    }
+
+    #[test]
+    fn a_report_that_is_not_fresh_does_not_say_who_is_gone() {
+        let start = Instant::now();
+        let mut presence = Presence::new(start, GRACE);
+        report(&mut presence, 0, 1, []);
+        presence.report(1, 1, [member("a")], start);
+        let look = |presence: &mut Presence, after: Duration| {
+            presence.gone([member("a"), member("b")], &[0, 1], start + after)
+        };
+        // Replica 1 is cut off with its stream open, and b has gone to it.
+        assert!(look(&mut presence, FRESH).is_empty());
+        assert!(look(&mut presence, FRESH + MISSING_FOR).is_empty());
+        assert_eq!(
+            presence.holders(&Arc::from("group"), &Arc::from("a")),
+            [1],
+            "who was held is, as far as is known"
+        );
+        // It is heard again.
+        let back = FRESH + MISSING_FOR * 2;
+        presence.report(1, 1, [member("b")], start + back);
+        assert!(look(&mut presence, back).is_empty());
+        presence.report(1, 1, [member("b")], start + back + MISSING_FOR);
+        assert_eq!(look(&mut presence, back + MISSING_FOR), [member("a")]);
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub fn begin(
     let leader = LeaderCalls::new(party.clone(), Arc::clone(&links));
     let (sessions, reports) = (Arc::new(Sessions::default()), Arc::new(Reports::default()));
     let runtime = Handle::current();
-    let joins = Joins::new(party.clone(), Arc::clone(&leader), runtime.clone());
+    let joins = Joins::new(party.clone(), leader, runtime.clone());
     let parts = Arc::new(Parts {
         party: party.clone(),
         sessions: Arc::clone(&sessions),
@@ -86,7 +86,6 @@ pub fn begin(
         group: party,
         reports,
         sessions: Arc::clone(&sessions),
-        leader,
         self_index: host as u64,
         peers: (0..hosts as u64).collect(),
     };

@@ -72,14 +72,23 @@ impl Party for Spokesman {
 
     /// What the tables answer stays with them: whoever proposes here wants to know whether it is in the log.
     async fn propose(&self, command: Command, _: Instant) -> Result<Answer, ProposeError> {
+        self.submit(None, &command).await.map(|()| Answer::Done)
+    }
+
+    async fn propose_in(&self, term: u64, command: Command) -> Result<(), ProposeError> {
+        self.submit(Some(term), &command).await
+    }
+}
+
+impl Spokesman {
+    async fn submit(&self, expected_term: Option<u64>, command: &Command) -> Result<(), ProposeError> {
         let (told, outcome) = oneshot::channel();
         let done = move |outcome: Result<_, ProposeError>| {
             // Who asked may be gone.
-            told.send(outcome.map(|_| Answer::Done)).ok();
+            told.send(outcome.map(drop)).ok();
         };
-        let proposal =
-            Proposal { payload: of_commands(&[command]), expected_term: None, done: Box::new(done) };
-        self.replica.submit(vec![proposal]).await;
+        let payload = of_commands(std::slice::from_ref(command));
+        self.replica.submit(vec![Proposal { payload, expected_term, done: Box::new(done) }]).await;
         outcome.await.unwrap_or(Err(ProposeError::Unknown))
     }
 }
