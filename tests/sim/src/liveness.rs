@@ -15,16 +15,22 @@ use crate::world::World;
 /// Time for an election, for catching up, for connections that only a time-out ends, and for a registration that is repeated where
 /// nobody could tell that its name server has been another.
 pub const CONVERGE_MS: u64 = 40_000;
+/// A replica that is behind after that may go on for so long at most, while it does: thousands of records wait on links and for
+/// segments that are drawn to be slow (one small piece in a round trip of 40 ms, seed 4003530).
+const CATCH_UP_MS: u64 = 120_000;
+/// One that has not come forward for so long stands still.
+const STILL_MS: u64 = 2_000;
 /// Time in which clients ask once more.
 const SERVE_MS: u64 = 1_000;
 
 /// Waits for the group's recovery and looks at what it has become.
 ///
 /// # Errors
-/// What it lacks after [`CONVERGE_MS`].
+/// What it lacks after [`CONVERGE_MS`], or what stands still after that.
 pub fn converge(world: &mut World) -> Result<(), String> {
     let begun_ms = world.now_ms();
     let mut asked = None;
+    let mut hindmost = Hindmost::default();
     world.habits.set_asking(true);
     loop {
         world.step();
@@ -46,13 +52,37 @@ pub fn converge(world: &mut World) -> Result<(), String> {
             }
             _ => {}
         }
-        if world.now_ms() - begun_ms > CONVERGE_MS {
+        let taken_ms = world.now_ms() - begun_ms;
+        if taken_ms > CONVERGE_MS {
+            hindmost.look(world);
             let lack = match missing(world) {
                 Ok(()) => settled(world).err().unwrap_or("no new message was acknowledged".to_owned()),
+                Err(Lack::Behind(_)) if taken_ms < CATCH_UP_MS && hindmost.comes_forward(world) => continue,
                 Err(Lack::Leader(what) | Lack::Behind(what)) => what,
             };
-            return Err(format!("liveness: {CONVERGE_MS} ms after the last fault {lack}"));
+            return Err(format!("liveness: {taken_ms} ms after the last fault {lack}"));
         }
+    }
+}
+
+/// How far the replica is that has applied least, and since when.
+#[derive(Default)]
+struct Hindmost {
+    applied: Option<u64>,
+    since_ms: u64,
+}
+
+impl Hindmost {
+    fn look(&mut self, world: &World) {
+        let running = world.hosts.iter().filter_map(|host| host.running());
+        let applied = running.map(|running| running.status().applied.map_or(0, |applied| applied + 1)).min();
+        if self.applied < applied {
+            *self = Hindmost { applied, since_ms: world.now_ms() };
+        }
+    }
+
+    fn comes_forward(&self, world: &World) -> bool {
+        world.now_ms() - self.since_ms < STILL_MS
     }
 }
 
