@@ -4,8 +4,7 @@
 use std::ops::Deref;
 use std::time::Instant;
 
-use flotilla_core::{Answer, Command, PayloadBuilder, Tables};
-use flotilla_raft_store::RECORD_HEADER_SIZE;
+use flotilla_core::{Answer, Command, Tables};
 use flotilla_raft_store::raft::{Leadership, ProposeError};
 use tokio::sync::watch;
 
@@ -74,8 +73,6 @@ impl Party for Group {
     }
 
     async fn propose_in(&self, term: u64, command: Command) -> Result<(), ProposeError> {
-        let mut builder = PayloadBuilder::new(RECORD_HEADER_SIZE, 0);
-        builder.push_command(&command);
-        self.propose_entry(builder.finish().freeze(), term).await.map(drop)
+        Group::propose_in(self, term, &command).await
     }
 }

@@ -122,16 +122,20 @@ impl Group {
         receiver.await.unwrap_or(Err(ProposeError::Unknown))
     }
 
+    /// As [`Group::propose_entry`], of one command.
+    ///
+    /// # Errors
+    /// As [`Group::propose_entry`].
+    pub async fn propose_in(&self, term: u64, command: &Command) -> Result<(), ProposeError> {
+        self.propose_entry(payload_of(command)?, term).await.map(drop)
+    }
+
     /// Proposes one command here; the caller has seen that this replica leads. Nothing is proposed after the deadline.
     ///
     /// # Errors
     /// [`ProposeError`] says whether the command may have taken effect. Dropping the future does not take the command back.
     pub async fn propose(&self, command: Command, deadline: Instant) -> Result<Answer, ProposeError> {
-        // What apply can't read must never get into the log: it would stop every replica at every start.
-        if let Err(error) = Command::decode(&command.encode()) {
-            tracing::warn!(command = command.name(), %error, "command refused: it could not be read back");
-            return Err(ProposeError::TooLarge);
-        }
+        check_readable(&command)?;
         let (answer, receiver) = oneshot::channel();
         let work =
             CommandWork { command, deadline, answer: Box::new(move |result| drop(answer.send(result))) };
@@ -151,8 +155,7 @@ impl Group {
     /// # Errors
     /// As [`Group::propose`].
     pub async fn propose_into_reserve(&self, command: Command) -> Result<Answer, ProposeError> {
-        let mut builder = PayloadBuilder::new(RECORD_HEADER_SIZE, 0);
-        builder.push_command(&command);
+        let payload = payload_of(&command)?;
         let (answer, receiver) = oneshot::channel();
         let done = move |outcome: Result<Committed<EntryAnswer>, ProposeError>| {
             let first = |committed: Committed<EntryAnswer>| {
@@ -160,7 +163,6 @@ impl Group {
             };
             drop(answer.send(outcome.map(first)));
         };
-        let payload = builder.finish().freeze();
         let proposal = Proposal { payload, expected_term: None, done: Box::new(done) };
         let replica = self.inner.replica.clone();
         self.inner.replica.raft_runtime().spawn(async move {
@@ -172,4 +174,20 @@ impl Group {
     fn hold(&self, holding: bool) {
         self.inner.holding.store(holding, Ordering::SeqCst);
     }
+}
+
+/// What apply can't read must never get into the log: it would stop every replica at every start.
+fn check_readable(command: &Command) -> Result<(), ProposeError> {
+    Command::decode(&command.encode()).map(drop).map_err(|error| {
+        tracing::warn!(command = command.name(), %error, "command refused: it could not be read back");
+        ProposeError::TooLarge
+    })
+}
+
+/// An entry of one command, with room for the record header in front.
+fn payload_of(command: &Command) -> Result<Bytes, ProposeError> {
+    check_readable(command)?;
+    let mut builder = PayloadBuilder::new(RECORD_HEADER_SIZE, 0);
+    builder.push_command(command);
+    Ok(builder.finish().freeze())
 }
